@@ -1,0 +1,41 @@
+# Each target installs what it needs into .venv by itself: a machine with Python 3.11 and make is enough.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --no-compile --prefer-binary -c constraints.txt
+
+DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf
+
+.PHONY: help demo test check format clean
+help:  ## Print the targets (what make alone does)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/installed-report  ## Train and compare DEMO_MODELS on ml-100k; results in checkpoints/demo
+	$(BIN)/python -m experiments.compare --dataset=ml-100k --models=$(DEMO_MODELS) --workdir=checkpoints/demo
+
+test: .venv/installed-test  ## Run the tests on the CPU
+	$(BIN)/python -m pytest
+
+check: .venv/installed-test  ## Check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: .venv/installed-test  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove .venv and caches; runs in checkpoints/ stay
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# The stamps make installation happen once, until the dependencies change.
+.venv/installed-report: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[report]'
+	@touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[report,test]'
+	@touch $@ .venv/installed-report

@@ -1,0 +1,73 @@
+"""Ids to dense int32 and back, and the arrays of one part of the data."""
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.types import InputError, Interactions
+
+
+def vocabulary(*columns) -> np.ndarray:
+    """The sorted distinct ids of some columns: int64, or fixed-width strings, so that they are saved unpickled."""
+    ids = pd.concat([pd.Series(column) for column in columns], ignore_index=True).unique()
+    ids = np.asarray(ids, np.int64) if pd.api.types.is_integer_dtype(ids) else np.asarray(ids, str)
+    return np.sort(ids)
+
+
+def encode(ids, vocabulary: np.ndarray) -> np.ndarray:
+    """The places [R] int32 of `ids` in a sorted `vocabulary`. Raises InputError that names an id not in it."""
+    ids = pd.Index(ids)
+    places = pd.Index(vocabulary).get_indexer(ids)
+    if (places < 0).any():
+        raise InputError(f"unknown id '{ids[places < 0][0]}'")
+    return places.astype(np.int32)
+
+
+def build(users, items, values, order, num_users: int) -> Interactions:
+    """Interactions from unsorted columns [R], sorted by user and then by `order`, which is distinct."""
+    rows = np.lexsort((order, users))
+    return _pack([np.asarray(column)[rows] for column in (users, items, values, order)], num_users)
+
+
+def select(part: Interactions, rows: np.ndarray) -> Interactions:
+    """The rows of a part where the mask `rows` [R] is true."""
+    return _pack([np.asarray(column)[rows] for column in part[:4]], len(part.offsets) - 1)
+
+
+def merge(a: Interactions, b: Interactions, num_users: int) -> Interactions:
+    """Two parts of the same log as one."""
+    users, items, values, order = (np.concatenate(columns) for columns in zip(a[:4], b[:4], strict=True))
+    return build(users, items, values, order, num_users)
+
+
+def from_latest(part: Interactions) -> np.ndarray:
+    """How many later rows [R] the same user has: 0 for the user's latest."""
+    users = np.asarray(part.users)
+    return np.asarray(part.offsets)[users + 1] - 1 - np.arange(len(users))
+
+
+def histories(part: Interactions, num_items: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The latest `length` H interactions of every user, oldest first, padded on the left.
+
+    Returns items [U, H] int32, `num_items` at padding, and values [U, H] float32, 0 at padding.
+    """
+    shape = len(part.offsets) - 1, length
+    items, values = np.full(shape, num_items, np.int32), np.zeros(shape, np.float32)
+    place = length - 1 - from_latest(part)
+    rows = place >= 0
+    users = np.asarray(part.users)[rows]
+    items[users, place[rows]] = np.asarray(part.items)[rows]
+    values[users, place[rows]] = np.asarray(part.values)[rows]
+    return items, values
+
+
+def _pack(columns: list[np.ndarray], num_users: int) -> Interactions:
+    """Interactions from users, items, values and order that are sorted already."""
+    users, items, values, order = columns
+    return Interactions(
+        users=users.astype(np.int32),
+        items=items.astype(np.int32),
+        values=values.astype(np.float32),
+        order=order.astype(np.int32),
+        offsets=np.searchsorted(users, np.arange(num_users + 1)).astype(np.int32),
+        known=items[np.lexsort((items, users))].astype(np.int32),
+    )

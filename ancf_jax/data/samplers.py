@@ -1,0 +1,64 @@
+"""Sampling on the device: windows over a user's interactions and negatives that the user does not know.
+
+Drawn inside the jitted epoch from a key, so an epoch needs no host round trip and can be replayed from its number.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.types import Array, Interactions
+
+
+def windows(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut every user's row, from its end, into windows of at most `length` interactions.
+
+    offsets [U + 1]. Returns users [W] int32 and ends [W] int32 (one past the last interaction). Each interaction
+    lies in exactly one window; only a user's earliest window may be shorter.
+    """
+    counts = np.diff(offsets)
+    pieces = -(-counts // length)
+    users = np.repeat(np.arange(len(counts)), pieces)
+    first = np.repeat(np.cumsum(pieces) - pieces, pieces)
+    ends = offsets[users + 1] - (np.arange(len(users)) - first) * length
+    return users.astype(np.int32), ends.astype(np.int32)
+
+
+def take_window(train: Interactions, users: Array, ends: Array, length: int, padding: int) -> tuple[Array, Array]:
+    """The `length` interactions of each user before `ends` [B]: items, values [B, length], `padding` before the first."""
+    index = ends[:, None] - length + jnp.arange(length)  # [B, length]
+    inside = index >= jnp.asarray(train.offsets)[users][:, None]
+    items = jnp.asarray(train.items)[jnp.maximum(index, 0)]
+    values = jnp.asarray(train.values)[jnp.maximum(index, 0)]
+    return jnp.where(inside, items, padding), jnp.where(inside, values, 0.0)
+
+
+def knows(train: Interactions, users: Array, items: Array) -> Array:
+    """Whether each user [B] has each of the items [B, N] in training: bool [B, N], by bisection of the user's row."""
+    known = jnp.asarray(train.known)
+    offsets = jnp.asarray(train.offsets)
+    low = jnp.broadcast_to(offsets[users][:, None], items.shape)
+    high = jnp.broadcast_to(offsets[users + 1][:, None], items.shape)
+    end = high
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        right = known[jnp.minimum(middle, known.shape[0] - 1)] < items
+        searching = low < high
+        return jnp.where(searching & right, middle + 1, low), jnp.where(searching & ~right, middle, high)
+
+    steps = max(int(known.shape[0]).bit_length(), 1)
+    low, _ = jax.lax.fori_loop(0, steps, halve, (low, high))
+    return (low < end) & (known[jnp.minimum(low, known.shape[0] - 1)] == items)
+
+
+def negatives(key: Array, train: Interactions, users: Array, count: int, num_items: int) -> Array:
+    """Uniform items [B, count] that the users [B] do not have in training, int32.
+
+    A known item is drawn again once, so that a fraction q of known items leaves about q^2 of the draws known; an
+    exact rejection loop would cost more than that noise (Rendle et al., Neural Collaborative Filtering vs. Matrix
+    Factorization Revisited, 2020, do not reject at all).
+    """
+    first, again = jax.random.randint(key, (2, users.shape[0], count), 0, num_items)
+    return jnp.where(knows(train, users, first), again, first)

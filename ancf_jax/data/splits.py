@@ -1,0 +1,75 @@
+"""Splits of a log into training, validation and test parts, as pure functions of Interactions.
+
+Time means `order`, the place of a row under a stable sort by time, so that ties fall the same way everywhere.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ancf_jax.data.interactions import from_latest, select
+from ancf_jax.types import InputError, Interactions
+
+NEGATIVES = 99  # beside each held-out item, in the ncf protocol
+
+
+class Parts(NamedTuple):
+    """The three parts of a log."""
+
+    train: Interactions
+    valid: Interactions
+    test: Interactions
+
+
+def leave_one_out(log: Interactions) -> Parts:
+    """Each user's last interaction is test, the last but one validation; users with fewer than 3 only train."""
+    offsets = np.asarray(log.offsets)
+    held_out = np.diff(offsets)[log.users] >= 3
+    later = from_latest(log)
+    return _parts(log, valid=held_out & (later == 1), test=held_out & (later == 0))
+
+
+def at_random(log: Interactions, fractions: tuple[float, ...], seed: int) -> Parts:
+    """Rows fall to train, validation and test by chance, in exactly the given fractions (to one row)."""
+    places = np.random.default_rng(seed).permutation(len(log.users))
+    return _cut(log, places, fractions)
+
+
+def by_time(log: Interactions, fractions: tuple[float, ...]) -> Parts:
+    """The earliest fraction of all rows is train, the next validation, the latest test; `order` must be 0..R-1.
+
+    Users and items that training has not seen yet stay in the later parts.
+    """
+    return _cut(log, np.asarray(log.order), fractions)
+
+
+def ncf(train: Interactions, num_items: int, seed: int) -> tuple[Interactions, Interactions, np.ndarray]:
+    """A validation part for the published NCF files, cut from their training part alone.
+
+    Each user's last training interaction becomes validation (a user's only one stays), ranked against 99 distinct
+    items drawn uniformly from those that the user has in neither part. Returns train, validation and candidates
+    [rows of validation, 100] int32 with the positive last. Raises InputError when 99 such items do not exist.
+    """
+    last = (from_latest(train) == 0) & (np.diff(train.offsets)[train.users] > 1)
+    rest, valid = select(train, ~last), select(train, last)
+    rng = np.random.default_rng(seed)
+    candidates = np.empty((len(valid.users), NEGATIVES + 1), np.int32)
+    candidates[:, NEGATIVES] = valid.items
+    for row, user in enumerate(valid.users):
+        unseen = np.ones(num_items, bool)
+        unseen[train.items[train.offsets[user] : train.offsets[user + 1]]] = False
+        pool = np.flatnonzero(unseen)
+        if len(pool) < NEGATIVES:
+            raise InputError(f"--split=ncf needs {NEGATIVES} items that a user has not seen; one user has {len(pool)}")
+        candidates[row, :NEGATIVES] = rng.choice(pool, NEGATIVES, replace=False)
+    return rest, valid, candidates
+
+
+def _parts(log: Interactions, valid: np.ndarray, test: np.ndarray) -> Parts:
+    return Parts(select(log, ~(valid | test)), select(log, valid), select(log, test))
+
+
+def _cut(log: Interactions, places: np.ndarray, fractions: tuple[float, ...]) -> Parts:
+    """Cut the rows by `places`, a permutation of 0..R-1, into three runs."""
+    first, second = np.round(np.cumsum(fractions[:2]) * len(places)).astype(int)
+    return _parts(log, valid=(places >= first) & (places < second), test=places >= second)

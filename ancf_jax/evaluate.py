@@ -1,0 +1,220 @@
+"""Evaluation of any recommender: where its held-out items rank, among all items or among given candidates.
+
+Ranks come from comparison counts, never from a sort, so they do not depend on the order of the items. Users go through
+one jitted function in blocks of one size, so they do not depend on the number of users either, and memory holds one
+block of scores.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax import metrics
+from ancf_jax.data.interactions import select
+from ancf_jax.data.samplers import take_window
+from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
+
+LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation returns: means over users, and the values behind them for tests between models."""
+
+    metrics: dict[str, float]
+    users: np.ndarray  # [E] dense ids of the users evaluated, ascending
+    per_user: dict[str, np.ndarray]  # name -> [E]
+
+
+Step = Callable[..., dict[str, Array]]  # ready, trained [U], seen, held_out, one block of rows -> name -> [B]
+
+
+def protocol(candidates: np.ndarray | None) -> str:
+    """The protocol and its policy on ties in words, for tables. `candidates` as for make_evaluator."""
+    if candidates is None:
+        return "full ranking of all items the user has not seen; ties count half (expected rank)"
+    return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
+
+
+def full_ranks(scores: Array, hidden: Array, held: Array) -> Array:
+    """Ranks [B, P] of the `held` items [B, P] by `scores` [B, I] among the items that are not `hidden` [B, I].
+
+    rank_p = #{i : s_i > s_p} + j (n + 1) / (g + 1) - 1, where p is the j-th of the g held-out items among the n items
+    that score s_p, counted from 1. This is the expected place of the j-th of g in a random order of the n; for a single
+    held-out item it is the number of better items plus half the number of other items with an equal score.
+    `held` names an item once and no hidden one; it is padded with I, and its padding ranks +inf. An item whose score is
+    NaN stands behind every item whose score is not; held-out items without a score take the last places of all.
+    """
+    rows, width = jnp.arange(len(held))[:, None], held.shape[1]
+    present = held < scores.shape[1]  # [B, P]
+    # NaN compares false with everything, so it takes hidden items out of both counts; -inf may be a model's own score.
+    visible = jnp.where(hidden, jnp.nan, scores.astype(jnp.float32))  # [B, I]
+    own = visible.at[rows, held].get(mode="fill", fill_value=jnp.nan)  # [B, P]
+
+    def rank_column(p: Array, ranks: Array) -> Array:
+        score = jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, 1]
+        better, equal = (visible > score).sum(axis=1), (visible == score).sum(axis=1)  # [B]
+        tied = own == score  # [B, P]
+        place = (tied & (jnp.arange(width) <= p)).sum(axis=1)  # [B]
+        return ranks.at[:, p].set(better + place * ((equal + 1) / (tied.sum(axis=1) + 1)) - 1)
+
+    # A block costs as many passes over its scores as its own largest number of held-out items asks for.
+    first = jnp.argmax(present.any(axis=0))
+    ranks = jax.lax.fori_loop(first, width, rank_column, jnp.full(held.shape, jnp.inf))
+    worst = present & jnp.isnan(own)  # [B, P]
+    last = (~hidden).sum(axis=1, keepdims=True) - jnp.cumsum(worst, axis=1)
+    return jnp.where(present, jnp.where(worst, last, ranks), jnp.inf)
+
+
+def candidate_ranks(scores: Array, others: Array) -> Array:
+    """Ranks [B] of the last of K candidates by `scores` [B, K] among those of the first K - 1 in `others` [B, K - 1].
+
+    rank = #{c in others : s_c >= s_K}, so that the held-out item loses ties. A NaN loses against any number, and the
+    held-out item loses against every other if its own score is NaN.
+    """
+    rivals, own = scores[:, :-1], scores[:, -1:]
+    return (others & ((rivals >= own) | jnp.isnan(own))).sum(axis=1)
+
+
+def make_evaluator(
+    model: Recommender,
+    data: Data,
+    seen: Interactions,
+    held_out: Interactions,
+    *,
+    candidates: np.ndarray | None = None,
+    ks: tuple[int, ...] = (5, 10, 20),
+    beyond: bool = False,
+    block: int = 256,
+) -> Callable[[Params], Evaluation]:
+    """Make the function that evaluates the parameters of `model` on `held_out`; compiled on its first call.
+
+    `seen` is what each user is known to have (training, and validation when testing): it is the history in the query,
+    and full ranking leaves it out, but for items that are held out again. A user without training rows is queried as
+    the unknown user U. Users without held-out items are not evaluated, and a held-out item counts once.
+
+    Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
+    gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
+    Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
+    held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
+    X. He et al., 2017, "Neural collaborative filtering".
+
+    `block` users are scored at once: memory is O(block I). Raises InputError if nothing is held out, if candidates do
+    not fit held_out, or for `beyond` with candidates.
+    """
+    if not len(held_out.users):
+        raise InputError("nothing is held out, so there is nothing to evaluate; held-out parts need at least one row")
+    if candidates is None:
+        held_out = _distinct(held_out, data.num_items)
+        # Users with as many held-out items share a block: full_ranks costs by the largest number in it.
+        count = np.diff(held_out.offsets)
+        users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
+        rows: Any = (users,)
+        step = _full_step(model, data, seen, held_out, ks, beyond)
+    else:
+        if beyond:
+            raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
+        users = np.asarray(held_out.users)
+        rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
+        step = _given_step(model, data, ks)
+    # Passed as arguments, for a jitted function that closed over them would compile them in.
+    parts = jax.tree.map(jnp.asarray, (np.diff(data.train.offsets) > 0, seen, held_out))
+    # Every block is full: the last row is repeated, and what comes back for the repeats is left out by `order`.
+    places = np.minimum(np.arange(-(-len(users) // block) * block), len(users) - 1).reshape(-1, block)
+    blocks = [tuple(jnp.asarray(column[place]) for column in rows) for place in places]
+    prepare, step = jax.jit(model.prepare), jax.jit(step)
+    order = np.argsort(users, kind="stable")
+
+    def evaluate(params: Params) -> Evaluation:
+        ready = prepare(params)
+        outputs = jax.device_get([step(ready, *parts, *rows) for rows in blocks])
+        per_user = {name: np.concatenate([output[name] for output in outputs])[order] for name in outputs[0]}
+        lists = per_user.pop("lists", None)
+        means = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
+        if lists is not None:
+            means[f"coverage@{LIST}"] = float(metrics.coverage(lists, data.num_items))
+            means[f"gini@{LIST}"] = float(metrics.gini(lists, data.num_items))
+        return Evaluation(means, users[order], per_user)
+
+    return evaluate
+
+
+def _full_step(
+    model: Recommender, data: Data, seen: Interactions, held_out: Interactions, ks: tuple[int, ...], beyond: bool
+) -> Step:
+    most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
+    train = _distinct(data.train, data.num_items)
+    counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
+
+    def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
+        scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
+        known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
+        held = _latest(held_out, users, most_held, data.num_items)[0]  # [B, P]
+        rows = jnp.arange(len(users))[:, None]
+        hidden = jnp.zeros(scores.shape, bool).at[rows, known].set(True, mode="drop")
+        hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
+        present = held < data.num_items
+        values = metrics.ranking(full_ranks(scores, hidden, held), present.sum(axis=1), (~hidden).sum(axis=1), ks)
+        if beyond:
+            unfit = hidden | jnp.isnan(scores)  # [B, I]
+            lists = jax.lax.top_k(jnp.where(unfit, -jnp.inf, scores), min(LIST, data.num_items))[1]  # [B, LIST]
+            lists = jnp.where(unfit[rows, lists], data.num_items, lists)
+            values["lists"] = lists
+            values[f"novelty@{LIST}"] = metrics.novelty(lists, counts, data.num_users)
+            values[f"popularity@{LIST}"] = metrics.popularity(lists, counts)
+        return values
+
+    return step
+
+
+def _given_step(model: Recommender, data: Data, ks: tuple[int, ...]) -> Step:
+    def step(
+        ready: Any,
+        trained: Array,
+        seen: Interactions,
+        held_out: Interactions,
+        users: Array,
+        items: Array,
+        others: Array,
+    ) -> dict[str, Array]:
+        scores = model.score(ready, _query(model, data, trained, seen, users), items)  # [B, K]
+        ranks = candidate_ranks(scores, others)[:, None].astype(jnp.float32)  # [B, 1]
+        return metrics.ranking(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1, ks)
+
+    return step
+
+
+def _query(model: Recommender, data: Data, trained: Array, seen: Interactions, users: Array) -> Query:
+    known = jnp.where(trained[users], users, data.num_users)
+    return Query(known, *_latest(seen, users, model.history, data.num_items))
+
+
+def _latest(part: Interactions, users: Array, length: int, padding: int) -> tuple[Array, Array]:
+    return take_window(part, users, jnp.asarray(part.offsets)[users + 1], length, padding)  # [B, length] twice
+
+
+def _distinct(part: Interactions, num_items: int) -> Interactions:
+    """Each user's items once: the first row of each."""
+    pairs = np.asarray(part.users, np.int64) * num_items + np.asarray(part.items)
+    once = np.zeros(len(pairs), bool)
+    once[np.unique(pairs, return_index=True)[1]] = True
+    return select(part, once)
+
+
+def _split_candidates(candidates: np.ndarray, positives: np.ndarray, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates as ids [R, K] and which of the first K - 1 are distinct others [R, K - 1]."""
+    candidates = np.asarray(candidates, np.int32)
+    if candidates.ndim != 2 or len(candidates) != len(positives):
+        raise InputError(
+            f"candidates have shape {candidates.shape}, but need one row for each of {len(positives)} held-out rows"
+        )
+    wrong = np.flatnonzero(
+        (candidates[:, -1] != positives) | ((candidates < 0) | (candidates >= num_items)).any(axis=1)
+    )
+    if len(wrong):
+        raise InputError(f"candidates row {wrong[0]}: needs item ids in 0..{num_items - 1} and the held-out item last")
+    others = np.sort(candidates[:, :-1], axis=1)
+    distinct = np.diff(others, axis=1, prepend=-1) != 0
+    return np.concatenate([others, positives[:, None]], axis=1), distinct & (others != positives[:, None])

@@ -1,0 +1,164 @@
+"""Neural collaborative filtering: GMF, MLP and NeuMF (He et al., Neural Collaborative Filtering, 2017).
+
+    GMF    s_ui = w . (p_u * q_i) + b
+    MLP    s_ui = w . tower([p'_u, q'_i]) + b
+    NeuMF  s_ui = alpha w_g . (p_u * q_i) + (1 - alpha) w_t . tower([p'_u, q'_i]) + b
+
+trained by binary cross-entropy of each interaction against N negatives. NeuMF's tables and weights carry the names
+they have in GMF and MLP, so the paper's pretraining is a warm start from those two checkpoints; alpha stands in the
+equation, where the paper scales the pretrained output weights by it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.config import field
+from ancf_jax.data.samplers import negatives
+from ancf_jax.layers import Tower, over_items, table
+from ancf_jax.losses import SAMPLED_LOSSES, masked_mean, pair_loss
+from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+
+ITEM_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class NeuMF:
+    """NeuMF: the element-wise path and the tower, fused by one output layer."""
+
+    factors: int = field(32, "embedding width D of the element-wise path (0: no such path)", low=0)
+    tower_factors: int = field(32, "embedding width of the tower", low=1)
+    tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers (empty: no tower)")
+    alpha: float = field(0.5, "weight of the element-wise path against the tower", low=0, high=1)
+    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    negatives: int = field(4, "negatives per positive", low=1)
+    l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
+    dropout: float = field(0.0, "dropout inside the tower", low=0, high=0.99)
+    stddev: float = field(0.01, "standard deviation of the initial embeddings", low=0)
+
+
+@dataclass(frozen=True)
+class GMF:
+    """GMF: the element-wise path alone."""
+
+    factors: int = field(32, "embedding width D of the element-wise path", low=1)
+    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    negatives: int = field(4, "negatives per positive", low=1)
+    l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
+    stddev: float = field(0.01, "standard deviation of the initial embeddings", low=0)
+
+
+@dataclass(frozen=True)
+class MLP:
+    """MLP: the tower alone."""
+
+    tower_factors: int = field(32, "embedding width of the tower", low=1)
+    tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers")
+    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    negatives: int = field(4, "negatives per positive", low=1)
+    l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
+    dropout: float = field(0.0, "dropout inside the tower", low=0, high=0.99)
+    stddev: float = field(0.01, "standard deviation of the initial embeddings", low=0)
+
+
+class Batch(NamedTuple):
+    """Each user's positive in column 0, then the negatives."""
+
+    users: Array  # [B]
+    items: Array  # [B, 1 + N]
+
+
+class Net(nn.Module):
+    """The output layer over both paths; rows of tables in, scores [B, K] out."""
+
+    config: NeuMF
+
+    @nn.compact
+    def __call__(self, user: dict, item: dict, deterministic: bool = True) -> Array:
+        config = self.config
+        score = self.param("bias", nn.initializers.zeros, ())
+        both = config.factors > 0 and len(config.tower) > 0
+        if config.factors:
+            weight = self.param("product", nn.initializers.normal(config.factors**-0.5), (config.factors,))
+            product = jnp.einsum("bd,bkd->bk", user["user"] * weight, item["item"])
+            score = score + (config.alpha * product if both else product)
+        if config.tower:
+            parts = [user["user_tower"][:, None], item["item_tower"]]
+            hidden = Tower(config.tower, config.dropout, name="tower")(parts, deterministic)
+            weight = self.param("hidden", nn.initializers.normal(config.tower[-1] ** -0.5), (config.tower[-1],))
+            score = score + ((1 - config.alpha) * (hidden @ weight) if both else hidden @ weight)
+        return score
+
+
+def make(config: NeuMF, data: Data) -> Recommender:
+    """NeuMF, and through it GMF and MLP, by gradient steps over pairs."""
+    num_users, num_items = data.num_users, data.num_items
+    net = Net(config)
+    widths = {"": config.factors, "_tower": config.tower_factors if config.tower else 0}
+
+    def rows(tables: dict, side: str, ids: Array) -> dict:
+        return {name: rows[ids] for name, rows in tables.items() if name.startswith(side)}
+
+    def init(key: Array) -> Params:
+        keys = jax.random.split(key, 2 * len(widths) + 1)
+        tables = {}
+        for (suffix, width), user_key, item_key in zip(widths.items(), keys[1::2], keys[2::2], strict=True):
+            if width:
+                tables[f"user{suffix}"] = table(user_key, num_users, width, config.stddev)
+                tables[f"item{suffix}"] = table(item_key, num_items, width, config.stddev)
+        one = jnp.zeros((1,), jnp.int32)
+        variables = net.init(keys[0], rows(tables, "user", one), rows(tables, "item", one[:, None]))
+        return {"tables": tables, "net": variables["params"]}
+
+    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+        users = jnp.asarray(train.users)[index]
+        others = negatives(key, train, users, config.negatives, num_items)
+        return Batch(users, jnp.concatenate([jnp.asarray(train.items)[index][:, None], others], axis=1))
+
+    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        user, item = rows(params["tables"], "user", batch.users), rows(params["tables"], "item", batch.items)
+        scores = net.apply({"params": params["net"]}, user, item, False, rngs={"dropout": key})
+        ratio = float(config.negatives)
+        losses = pair_loss(config.loss, scores[:, 0], scores[:, 1:], num_items=num_items, ratio=ratio)
+        if config.l2:
+            squares = sum(jnp.sum(x**2, tuple(range(1, x.ndim))) for x in [*user.values(), *item.values()])
+            losses = losses + config.l2 * squares
+        return masked_mean(losses, jnp.ones_like(losses, bool))
+
+    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+        user = rows(params["tables"], "user", query.users)
+
+        def block(ids: Array) -> Array:
+            return net.apply({"params": params["net"]}, user, rows(params["tables"], "item", ids))
+
+        return over_items(lambda ids: block(ids[None]), num_items, ITEM_BLOCK) if items is None else block(items)
+
+    def embed(params: Params, query: Query) -> tuple[Array, Array]:
+        user = params["tables"]["user"][query.users] * params["net"]["product"]
+        bias = jnp.broadcast_to(params["net"]["bias"], (user.shape[0], 1))
+        item = params["tables"]["item"][:num_items]
+        return jnp.concatenate([user, bias], 1), jnp.concatenate([item, jnp.ones((num_items, 1))], 1)
+
+    learn = Gradient(len(data.train.users), init, sample, loss)
+    return Recommender(learn, 0, lambda params: params, score, None if config.tower else embed)
+
+
+def make_gmf(config: GMF, data: Data) -> Recommender:
+    """GMF is NeuMF without a tower."""
+    whole = NeuMF(
+        factors=config.factors,
+        tower=(),
+        loss=config.loss,
+        negatives=config.negatives,
+        l2=config.l2,
+        stddev=config.stddev,
+    )
+    return make(whole, data)
+
+
+def make_mlp(config: MLP, data: Data) -> Recommender:
+    """MLP is NeuMF without the element-wise path."""
+    return make(NeuMF(factors=0, **vars(config)), data)

@@ -1,0 +1,78 @@
+"""How sure a figure is: intervals over seeds and over users, and tests between models."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from ancf_jax.types import InputError
+
+CHUNK = 4_000_000  # resampled values held at once
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """The mean over seeds and the half width of its 95% interval by Student's t.
+
+    mean +- t_{0.975, n-1} s / sqrt(n), with s the sample standard deviation of `values` [n]. The half width is nan for
+    a single value. Raises InputError without a value.
+    Source: Student (W. S. Gosset), 1908, "The probable error of a mean".
+    """
+    sample = _sample(values)
+    if len(sample) == 1:
+        return float(sample[0]), float("nan")
+    return float(sample.mean()), float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+
+
+def bootstrap_interval(per_user: ArrayLike, seed: int = 0, samples: int = 2000) -> tuple[float, float]:
+    """The 95% percentile interval of the mean of `per_user` [E], by resampling users with replacement.
+
+    Returns the 2.5% and 97.5% quantiles of `samples` resampled means. Raises InputError without a value.
+    Source: B. Efron, 1979, "Bootstrap methods: another look at the jackknife".
+    """
+    low, high = np.quantile(_resampled_means(_sample(per_user), seed, samples), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, samples: int = 10_000) -> float:
+    """Two-sided p-value of mean(a - b) != 0 by resampling users, for `a`, `b` [E] of the same users in the same order.
+
+    p = (#{s : |m_s - m| >= |m|} + 1) / (samples + 1), with m the mean difference and m_s that of resample s; centring
+    on m makes the resamples follow the null hypothesis. In (0, 1]. Raises InputError if a and b differ in length.
+    Source: B. Efron and R. Tibshirani, 1993, "An introduction to the bootstrap", chapter 16.
+    """
+    first, second = _sample(a), _sample(b)
+    if len(first) != len(second):
+        raise InputError(f"paired values must be of the same users: {len(first)} against {len(second)} values")
+    difference = first - second
+    mean = difference.mean()
+    extreme = np.abs(_resampled_means(difference, seed, samples) - mean) >= abs(mean)
+    return float((extreme.sum() + 1) / (samples + 1))
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Holm's adjustment of `p_values` [n] for testing n hypotheses, in the order given.
+
+    p~_(i) = max_{j <= i} min(1, (n - j + 1) p_(j)) over the ascending p_(1) <= ... <= p_(n). Controls the chance of any
+    false discovery. Raises InputError for a value outside [0, 1].
+    Source: S. Holm, 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    values = np.asarray(p_values, np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise InputError("p-values must lie in [0, 1]")
+    order = np.argsort(values)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.maximum.accumulate(np.minimum(np.arange(len(values), 0, -1) * values[order], 1))
+    return adjusted
+
+
+def _sample(values: ArrayLike) -> np.ndarray:
+    sample = np.asarray(values, np.float64)
+    if sample.ndim != 1 or not len(sample):
+        raise InputError(f"values must be a list of at least one number, got shape {sample.shape}")
+    return sample
+
+
+def _resampled_means(sample: np.ndarray, seed: int, samples: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rows = max(1, CHUNK // len(sample))
+    sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
+    return np.concatenate([sample[rng.integers(len(sample), size=(size, len(sample)))].mean(axis=1) for size in sizes])

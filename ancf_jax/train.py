@@ -1,0 +1,185 @@
+"""Training of any recommender: one donated, jitted scan per epoch, and the loop around it.
+
+An epoch depends on (seed, epoch) alone: its order is permuted on the host with that pair, its keys are folded from it.
+So a run resumed from the state after an epoch repeats the uninterrupted run bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ancf_jax.config import TrainConfig
+from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender
+
+
+class TrainState(NamedTuple):
+    """Arrays only: what training carries from one epoch to the next."""
+
+    epoch: Array  # [] int32, epochs done
+    params: Params
+    opt_state: Any
+
+
+Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, train, order [n, B], key -> state, sums
+
+
+def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
+    """Batches that cover all training rows; 1 for a sweep."""
+    return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / batch_size), 1)
+
+
+def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
+    """The learning rate over `steps`: constant, cosine after a linear warm-up, or cosine cycles that restart."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        warmup = int(config.warmup * steps)
+        return optax.warmup_cosine_decay_schedule(0.0, rate, warmup, max(steps, warmup + 1))
+    if config.schedule == "cyclical":
+        length = max(steps // config.cycles, 1)
+        cycle = optax.cosine_decay_schedule(rate, length, alpha=0.05)
+        return optax.join_schedules([cycle] * config.cycles, [length * n for n in range(1, config.cycles)])
+    return optax.constant_schedule(rate)
+
+
+def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """The Optax transform for `steps` steps in all. Weight decay is on the net's matrices alone, never on tables."""
+    schedule = make_schedule(config, steps)
+    scale = {"adam": optax.scale_by_adam, "adagrad": optax.scale_by_rss, "sgd": optax.identity}[config.optimizer]()
+
+    def matrices(params: Params) -> Any:
+        return {part: jax.tree.map(lambda x: part == "net" and x.ndim > 1, tree) for part, tree in params.items()}
+
+    parts = [scale]
+    if config.clip:
+        parts.insert(0, optax.clip_by_global_norm(config.clip))
+    if config.weight_decay:
+        parts.append(optax.add_decayed_weights(config.weight_decay, matrices))
+    return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+
+
+def make_step(learn: Gradient, tx: optax.GradientTransformation) -> Callable:
+    """(params, opt_state), batch, key -> (params, opt_state), sums: one gradient step."""
+
+    def step(carry: tuple[Params, Any], batch: Any, key: Array) -> tuple[tuple[Params, Any], dict[str, Array]]:
+        params, opt_state = carry
+        (_, sums), gradient = jax.value_and_grad(learn.loss, has_aux=True)(params, batch, key)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), sums
+
+    return step
+
+
+def make_epoch(learn: Gradient | ClosedForm, tx: optax.GradientTransformation) -> Epoch:
+    """One pass over the training rows in `order` [n, B], or one sweep of a closed form, jitted with the state donated."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def sweep(state: TrainState, train: Interactions, order: Array, key: Array):
+        params = learn.sweep(state.params, train, key)  # type: ignore[union-attr]
+        return TrainState(state.epoch + 1, params, state.opt_state), {}
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: TrainState, train: Interactions, order: Array, key: Array):
+        step = make_step(learn, tx)  # type: ignore[arg-type]
+
+        def body(carry, x):
+            rows, key = x
+            draw, drop = jax.random.split(key)
+            return step(carry, learn.sample(draw, train, rows), drop)  # type: ignore[union-attr]
+
+        keys = jax.random.split(key, order.shape[0])
+        (params, opt_state), sums = jax.lax.scan(body, (state.params, state.opt_state), (order, keys))
+        return TrainState(state.epoch + 1, params, opt_state), jax.tree.map(jnp.sum, sums)
+
+    return sweep if isinstance(learn, ClosedForm) else epoch
+
+
+def init_state(learn: Gradient | ClosedForm, tx: optax.GradientTransformation, seed: int) -> TrainState:
+    """The state before the first epoch."""
+    params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0))
+    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(tx.init)(params)
+    return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
+
+
+def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The rows of epoch number `epoch`, in batches [n, B] int32; the last batch is filled up from the first rows."""
+    if isinstance(learn, ClosedForm):
+        return np.zeros((1, 1), np.int32)
+    rows = np.random.default_rng((seed, epoch)).permutation(learn.rows).astype(np.int32)
+    steps = steps_per_epoch(learn, batch_size)
+    return np.resize(rows, (steps, min(batch_size, max(learn.rows, 1))))
+
+
+class Fit(NamedTuple):
+    """What training returns: the records of all epochs, and the number of the best one."""
+
+    records: list[dict[str, float]]
+    best: int
+
+
+def fit(
+    model: Recommender,
+    train: Interactions,
+    config: TrainConfig,
+    state: TrainState,
+    tx: optax.GradientTransformation,
+    *,
+    validate: Callable[[Params], dict[str, float]] | None,
+    save: Callable[[int, TrainState, float], None],
+    report: Callable[[dict[str, float]], None],
+    records: list[dict[str, float]] | None = None,
+) -> Fit:
+    """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
+
+    `validate` gives the metrics of params; `save` receives (epoch, state, value of the metric that picks the best) at
+    every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
+    `state` has behind it. Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved.
+    """
+    records = list(records or [])
+    epochs = model.learn.sweeps if isinstance(model.learn, ClosedForm) else config.epochs
+    run_epoch = make_epoch(model.learn, tx)
+    train = jax.tree.map(jnp.asarray, train)
+    for epoch in range(int(state.epoch) + 1, epochs + 1):
+        if exhausted(records, config):
+            break
+        started = time.perf_counter()
+        key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+        state, sums = run_epoch(state, train, order_of(model.learn, config.batch_size, config.seed, epoch), key)
+        totals = {name: float(value) for name, value in jax.device_get(sums).items()}
+        jax.block_until_ready(state)
+        record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
+        if totals:
+            record["loss"] = totals["loss"] / max(totals["count"], 1)
+            if not math.isfinite(record["loss"]):
+                raise FloatingPointError(
+                    f"the training loss of epoch {epoch} is {record['loss']}; try a smaller --learning_rate or --clip"
+                )
+        if epoch % config.eval_every == 0 or epoch == epochs:
+            if validate is not None:
+                record |= validate(state.params)
+            save(epoch, state, record.get(config.metric, float(epoch)))
+        records.append(record)
+        report(record)
+    return Fit(records, best_epoch(records, config, validated=validate is not None))
+
+
+def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validated: bool) -> int:
+    """The evaluated epoch with the highest metric, the earliest of equals; the last one without validation."""
+    evaluated = [record for record in records if config.metric in record]
+    if not validated or not evaluated:
+        return int(records[-1]["epoch"])
+    return int(max(evaluated, key=lambda record: record[config.metric])["epoch"])
+
+
+def exhausted(records: list[dict[str, float]], config: TrainConfig) -> bool:
+    """Whether the last `patience` evaluations brought nothing better than the best before them."""
+    values = [record[config.metric] for record in records if config.metric in record]
+    if not config.patience or len(values) <= config.patience:
+        return False
+    return max(values[-config.patience :]) <= max(values[: -config.patience])

@@ -1,0 +1,86 @@
+"""The contract every recommender fulfils, and the arrays that pass through it.
+
+Shape legend, used in every docstring and at line ends:
+
+    U users      I items        B batch      R interactions (rows of the log)
+    H history    L window       P targets    N negatives
+    K candidates or cut-off     D factors    heads attention heads
+
+Ids are dense int32: users 0..U-1, items 0..I-1. Row I of an item table is padding and stays zero; row U of a user
+table is the unknown user and stays zero. Histories are oldest first and padded with I on the left, so that column
+H-1 is always the latest interaction.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+ArrayLike = jax.Array | np.ndarray
+Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
+
+
+class InputError(ValueError):
+    """Bad input by the user: one line that names the flag, file, row or column and what is legal."""
+
+
+class Interactions(NamedTuple):
+    """One part of the data (train, validation or test), sorted by user and then, stably, by time."""
+
+    users: ArrayLike  # [R] int32
+    items: ArrayLike  # [R] int32
+    values: ArrayLike  # [R] float32: rating, quantity, or 1 for a click
+    order: ArrayLike  # [R] int32: the row's place in the whole log under a stable sort by time
+    offsets: ArrayLike  # [U + 1] int32: rows offsets[u]:offsets[u + 1] are user u's
+    known: ArrayLike  # [R] int32: the same items in ascending order within a user, for membership tests
+
+
+class Data(NamedTuple):
+    """What a model's factory may close over: the sizes and the training part."""
+
+    num_users: int
+    num_items: int
+    train: Interactions
+
+
+class Query(NamedTuple):
+    """Whom to score for. A user never seen in training is row U with a history."""
+
+    users: Array  # [B] int32, U for an unknown user
+    history: Array  # [B, H] int32, oldest first, padded with I on the left
+    values: Array  # [B, H] float32, 0 at padding
+
+
+class Gradient(NamedTuple):
+    """A model that learns by gradient steps. `rows` is the number of training examples in an epoch."""
+
+    rows: int
+    init: Callable[[Array], Params]  # key -> params
+    sample: Callable[[Array, Interactions, Array], Any]  # key, train, rows [B] -> batch, drawn on the device
+    loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # params, batch, key -> mean loss [], sums
+
+
+class ClosedForm(NamedTuple):
+    """A model that learns in sweeps over all of the data: one for counts and closed forms, several for ALS."""
+
+    sweeps: int
+    init: Callable[[Array], Params]  # key -> params before the first sweep
+    sweep: Callable[[Params, Interactions, Array], Params]  # params, train, key -> params
+
+
+class Recommender(NamedTuple):
+    """A recommender as pure functions, as an Optax optimizer is a pair of them.
+
+    `history` is the number of latest interactions H that a query must carry (0: the model looks at the user alone).
+    `prepare` runs once before scoring (propagate a graph, project all items); the rest receives what it returns.
+    `embed` is None unless the score is an inner product; `attend` is None unless the model attends.
+    """
+
+    learn: Gradient | ClosedForm
+    history: int
+    prepare: Callable[[Params], Any]  # params -> ready
+    score: Callable[..., Array]  # ready, query, items [B, K] | None -> [B, K] | [B, I]
+    embed: Callable[[Any, Query], tuple[Array, Array]] | None = None  # ready, query -> [B, D], [I, D]
+    attend: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, heads, H]

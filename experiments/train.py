@@ -1,0 +1,153 @@
+"""Train one model: python -m experiments.train --dataset=ml-100k --model=ancf --workdir=checkpoints/ancf
+
+Reads the data, trains with validation picking the best epoch, tests that epoch and writes result.json. Rerunning the
+same command resumes; --flagfile=experiments/recipes/NAME.flags reruns a published figure.
+"""
+
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from ancf_jax import checkpoint, workdir
+from ancf_jax.config import DataConfig, TrainConfig, define_flags, from_flags, reject_foreign
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.evaluate import make_evaluator, protocol
+from ancf_jax.models import MODELS
+from ancf_jax.train import fit, init_state, make_optimizer, steps_per_epoch
+from ancf_jax.types import ClosedForm, InputError
+from experiments import console
+
+
+def define() -> None:
+    """The flags that say what is trained: data, training, and every model's own."""
+    flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", allow_override=True)
+    flags.DEFINE_list(
+        "warm_start", [], "workdirs whose parameters of the same name and shape start this model", allow_override=True
+    )
+    define_flags(DataConfig, TrainConfig, *dict.fromkeys(entry.config for entry in MODELS.values()))
+
+
+def run_from_flags() -> workdir.Run:
+    """The run that the flags describe."""
+    name = flags.FLAGS.model
+    if name not in MODELS:
+        raise InputError(f"--model={name} is unknown; legal are {', '.join(MODELS)}")
+    config = MODELS[name].config
+    reject_foreign(name, config, [entry.config for entry in MODELS.values()])
+    train = from_flags(TrainConfig)
+    return workdir.Run(name, from_flags(DataConfig), from_flags(config), train, tuple(flags.FLAGS.warm_start))
+
+
+def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[str, Any]:
+    """Train `run` in `folder`, or resume it there; test the best epoch; return what result.json holds."""
+    workdir.claim(folder, run, dataset.fingerprint)
+    started = time.perf_counter()
+    data, model = workdir.build(run, dataset)
+    validate = None
+    if run.train.validation:
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=dataset.valid_candidates)
+
+        def validate(params):
+            metrics = evaluator(params).metrics
+            if run.train.metric not in metrics:
+                raise InputError(f"--metric={run.train.metric} is unknown; legal are {', '.join(metrics)}")
+            return metrics
+
+    steps = 1 if isinstance(model.learn, ClosedForm) else steps_per_epoch(model.learn, run.train.batch_size)
+    tx = make_optimizer(run.train, steps * run.train.epochs)
+    state = init_state(model.learn, tx, run.train.seed)
+    epochs = model.learn.sweeps if isinstance(model.learn, ClosedForm) else run.train.epochs
+    with checkpoint.checkpoints(folder) as opened, console.progress(label, epochs) as bar:
+        resumed = checkpoint.load_latest(opened, state)
+        if resumed is None and run.warm_start:
+            state = state._replace(params=checkpoint.warm_start(state.params, [Path(w) for w in run.warm_start]))
+        state = state if resumed is None else resumed
+        records = read_records(folder, int(state.epoch))
+        lines = [json.dumps(record) for record in records]
+
+        def report(record):
+            lines.append(json.dumps(record))
+            checkpoint.write_text(folder / "metrics.jsonl", "\n".join(lines) + "\n")
+            shown = ("epoch", "loss", "hr@10", run.train.metric, "seconds")
+            bar({name: record[name] for name in dict.fromkeys(shown) if name in record})
+
+        done = fit(
+            model,
+            dataset.train,
+            run.train,
+            state,
+            tx,
+            validate=validate,
+            save=lambda epoch, state, value: checkpoint.save(opened, state, value),
+            report=report,
+            records=records,
+        )
+    best, params = checkpoint.load_best(folder, state.params)
+    evaluation = workdir.test_evaluator(model, data, dataset, full=False)(params)
+    workdir.save_users(folder / "users.npz", dataset, evaluation)
+    result = {
+        "model": run.model,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "protocol": protocol(dataset.test_candidates),
+        "users_tested": len(evaluation.users),
+        "seed": run.train.seed,
+        "epochs": len(done.records),
+        "best_epoch": best,
+        "valid": {name: value for name, value in done.records[best - 1].items() if "@" in name},
+        **evaluation.metrics,
+        "training_seconds": sum(record["seconds"] for record in done.records),
+        "seconds_per_epoch": sorted(record["seconds"] for record in done.records)[len(done.records) // 2],
+        "rows_per_epoch": 0 if isinstance(model.learn, ClosedForm) else model.learn.rows,
+        "this_process_seconds": time.perf_counter() - started,
+        "command": shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]]),
+        "config": workdir.as_json(run),
+        **workdir.provenance(),
+    }
+    checkpoint.write_json(folder / "result.json", result)
+    return result
+
+
+def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl up to the epoch that training resumes from."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [record for record in records if record["epoch"] <= epochs]
+
+
+def main() -> dict[str, Any]:
+    """Train, and print the test metrics."""
+    run = run_from_flags()
+    dataset = workdir.open_data(run)
+    describe(dataset)
+    folder = Path(flags.FLAGS.workdir or f"checkpoints/{dataset.name}-{run.model}-{run.train.seed}")
+    result = train(run, folder, dataset, run.model)
+    names = [name for name in result if "@" in name or name in ("mrr", "auc")]
+    rows = [(name, result["valid"].get(name), result[name]) for name in names]
+    console.table(
+        ("metric", "validation", "test"), rows, f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}"
+    )
+    print(f"wrote {folder}/result.json")
+    return {name: value for name, value in result.items() if name not in ("config", "versions")}
+
+
+def describe(dataset: Dataset) -> None:
+    """Say what was read, dropped and split."""
+    for removed in dataset.removed:
+        if removed.rows:
+            print(f"dropped {removed.rows:,} rows: {removed.rule}")
+    sizes = ", ".join(f"{name} {len(getattr(dataset, name).users):,}" for name in ("train", "valid", "test"))
+    print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
+
+
+if __name__ == "__main__":
+    define()
+    flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/DATASET-MODEL-SEED if empty")
+    console.run(main)

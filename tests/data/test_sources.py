@@ -1,0 +1,278 @@
+import datetime
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.api import types as dtypes
+
+from ancf_jax.config import DataConfig
+from ancf_jax.data import downloads
+from ancf_jax.data.sources import read
+from ancf_jax.types import InputError
+
+LOG = "user,item,stars,when\n3,a,4.5,100\n1,b,2,90\n3,c,1,100\n"
+
+
+def config(path, **fields) -> DataConfig:
+    return DataConfig(dataset=str(path), **fields)
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows_of(frame) -> list[tuple]:
+    return list(frame.itertuples(index=False, name=None))
+
+
+EXPECTED = [(3, "a", 4.5, 100), (1, "b", 2.0, 90), (3, "c", 1.0, 100)]
+TEXTS = {
+    "log.csv": LOG.encode(),
+    "log.tsv": LOG.replace(",", "\t").encode(),
+    "tabs.dat": LOG.replace(",", "\t").encode(),
+    "colons.dat": LOG.replace(",", "::").encode(),
+    "commas.txt": LOG.encode(),
+    "semicolons.txt": LOG.replace(",", ";").encode(),
+    "log.csv.gz": gzip.compress(LOG.encode()),
+    "mark.csv": b"\xef\xbb\xbf" + LOG.encode(),
+    "windows.csv": LOG.replace("\n", "\r\n").encode(),
+    "wide.csv": LOG.replace("\n", ",caf\xe9\n").encode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_files(tmp_path, name):
+    source = read(config(write(tmp_path / name, TEXTS[name]), value_column="stars", time_column="when"))
+    assert source.name == name
+    assert rows_of(source.frame) == EXPECTED
+    assert dtypes.is_integer_dtype(source.frame["user"]) and source.frame["time"].dtype == np.int64
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".parquet.gz"])
+def test_parquet(tmp_path, suffix):
+    pd.DataFrame(EXPECTED, columns=["user", "item", "stars", "when"]).to_parquet(tmp_path / "plain.parquet")
+    raw = (tmp_path / "plain.parquet").read_bytes()
+    path = write(tmp_path / f"log{suffix}", gzip.compress(raw) if suffix.endswith(".gz") else raw)
+    assert rows_of(read(config(path, value_column="stars", time_column="when")).frame) == EXPECTED
+
+
+def test_without_value_and_time_every_row_counts_one_in_file_order(tmp_path):
+    frame = read(config(write(tmp_path / "log.csv", LOG))).frame
+    assert frame["value"].tolist() == [1.0] * 3 and frame["time"].tolist() == [0, 1, 2]
+
+
+def test_integer_ids_stay_exact_beside_missing_ones(tmp_path):
+    big = 2**62 + 1
+    frame = read(config(write(tmp_path / "log.csv", f"user,item\n{big},1.0\n,2.0\n7,\n"))).frame
+    assert frame["user"].isna().tolist() == [False, True, False] and frame["user"][0] == big
+    assert frame["item"].isna().tolist() == [False, False, True] and str(frame["item"][0]) == "1"
+
+
+def test_ids_with_any_text_are_text(tmp_path):
+    frame = read(config(write(tmp_path / "log.csv", "user,item\n1,22423\n2,85123A\n"))).frame
+    assert frame["item"].tolist() == ["22423", "85123A"]
+
+
+SECONDS = [1291191960, 1291192080]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["1291191960", "1291192080"],
+        ["1291191960.5", "1291192080.25"],
+        ["2010-12-01 08:26:00", "2010-12-01T08:28"],
+        ["2010-12-01T09:26+01:00", "2010-12-01T08:28Z"],
+        ["12/1/2010 8:26", "12/1/2010 8:28"],
+        ["1 December 2010 8:26", "1 December 2010 8:28"],
+    ],
+)
+def test_times_in_text(tmp_path, times):
+    text = "user,item,when\n" + "".join(f"1,{n},{time}\n" for n, time in enumerate(times))
+    frame = read(config(write(tmp_path / "log.csv", text), time_column="when")).frame
+    assert frame["time"].tolist() == SECONDS and frame["time"].dtype == np.int64
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_times_in_parquet(tmp_path, zone, unit):
+    times = pd.to_datetime(pd.Series(SECONDS), unit="s", utc=True).dt.tz_convert(zone).dt.as_unit(unit)
+    pd.DataFrame({"user": [1, 1], "item": [1, 2], "when": times}).to_parquet(tmp_path / "log.parquet")
+    assert read(config(tmp_path / "log.parquet", time_column="when")).frame["time"].tolist() == SECONDS
+
+
+def test_days_in_parquet(tmp_path):
+    days = [datetime.date(1970, 1, 2), datetime.date(1970, 1, 1)]
+    pd.DataFrame({"user": [1, 1], "item": [1, 2], "when": days}).to_parquet(tmp_path / "log.parquet")
+    assert read(config(tmp_path / "log.parquet", time_column="when")).frame["time"].tolist() == [86400, 0]
+
+
+def test_nanosecond_numbers_stay_exact(tmp_path):
+    times = [1291191960000000001, 1291191960000000000]
+    text = "user,item,when\n" + "".join(f"1,{n},{time}\n" for n, time in enumerate(times))
+    frame = read(config(write(tmp_path / "log.csv", text), time_column="when")).frame
+    assert frame["time"].tolist() == times
+
+
+def test_cells_of_rows_without_ids_may_hold_anything(tmp_path):
+    text = "user,item,stars,when\n1,1,2,100\n,1,bad,never\n,,,\n"
+    frame = read(config(write(tmp_path / "log.csv", text), value_column="stars", time_column="when")).frame
+    assert frame["user"].isna().tolist() == [False, True, True] and frame["time"][0] == 100
+
+
+def test_empty_values_are_missing(tmp_path):
+    frame = read(config(write(tmp_path / "log.csv", "user,item,stars\n1,1,\n1,2,3\n"), value_column="stars")).frame
+    assert frame["value"].isna().tolist() == [True, False]
+
+
+BAD = [
+    ("log.csv", "1,2,3,4\n1,3,four,5\n", "value_column", "line 3, column 'stars': 'four' is not a number"),
+    ("log.csv", "1,2,3,4\n\n1,3,inf,5\n", "value_column", "line 4, column 'stars': 'inf' is not a number"),
+    ("log.csv", '1,"a\nb",3,4\n1,3,x,5\n', "value_column", "line 4, column 'stars': 'x' is not a number"),
+    (
+        "log.csv",
+        "1,2,3,40\n1,3,4,soon\n",
+        "time_column",
+        "line 3, column 'when': 'soon' is neither a number nor a date",
+    ),
+    ("log.csv", "1,2,3,40\n1,3,4,\n", "time_column", "line 3, column 'when': empty is neither a number nor a date"),
+    ("log.csv", "1,2,3,12/1/2010\n1,3,4,13/12/2010\n", "time_column", "line 3, column 'when': '13/12/2010' is neither"),
+]
+
+
+@pytest.mark.parametrize(("name", "rows", "flag", "message"), BAD)
+def test_bad_cells_are_named(tmp_path, name, rows, flag, message):
+    path = write(tmp_path / name, "user,item,stars,when\n" + rows)
+    column = {"value_column": "stars", "time_column": "when"}[flag]
+    with pytest.raises(InputError) as error:
+        read(config(path, **{flag: column}))
+    assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
+
+
+def test_bad_cells_in_parquet_are_named_by_row(tmp_path):
+    path = tmp_path / "log.parquet"
+    pd.DataFrame({"user": [1, 2], "item": [1, 2], "stars": ["1", "bad"]}).to_parquet(path)
+    with pytest.raises(InputError, match="row 2, column 'stars': 'bad' is not a number"):
+        read(config(path, value_column="stars"))
+
+
+def test_a_missing_column_names_the_flag_and_what_there_is(tmp_path):
+    path = write(tmp_path / "log.csv", "User_ID,sku,stars\n1,2,3\n")
+    with pytest.raises(InputError) as error:
+        read(config(path, item_column="sku"))
+    expected = f"{path}: no column 'user' (--user_column); its columns are User_ID, sku, stars; did you mean User_ID?"
+    assert str(error.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.csv", b"", "the file is empty"),
+        ("blank.csv", b" \n\n", "the file is empty"),
+        ("header.csv", b"user,item\n", "no rows below the header"),
+        ("log.xlsx", b"PK", "the name must end in .csv, .tsv, .parquet, .dat, .txt"),
+        ("damaged.csv.gz", gzip.compress(LOG.encode())[:-9], "cannot be read"),
+        ("text.csv.gz", LOG.encode(), "cannot be read"),
+        ("text.parquet", LOG.encode(), "cannot be read"),
+        ("ragged.csv", b'user,item\n1,2\n1,"3\n', "cannot be read"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, content, message):
+    path = write(tmp_path / name, content)
+    with pytest.raises(InputError) as error:
+        read(config(path))
+    assert message in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_an_unknown_name(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.csv: no such file"):
+        read(config(tmp_path / "gone.csv"))
+    with pytest.raises(InputError, match="neither a file nor one of ml-100k, ml-1m, ncf-ml-1m; did you mean ml-1m"):
+        read(DataConfig(dataset="ml-1M"))
+
+
+def test_item_table(tmp_path):
+    log = write(tmp_path / "log.csv", LOG)
+    items = write(tmp_path / "items.tsv", "item\tname\tprice\na\tAnvil \t3\nb\t\t1\na\tAnother\t2\n")
+    titles = read(config(log, items_path=str(items), title_column="name")).titles
+    assert titles.to_dict() == {"a": "Anvil "}
+    with pytest.raises(InputError, match=r"no column 'title' \(--title_column\)"):
+        read(config(log, items_path=str(items)))
+    with pytest.raises(InputError, match=r"--items_path=.*no such file"):
+        read(config(log, items_path=str(tmp_path / "gone.tsv")))
+
+
+def test_movielens_100k(tmp_path):
+    write(tmp_path / "ml-100k" / "u.data", "196\t242\t3\t881250949\n186\t302\t3\t891717742\n")
+    write(tmp_path / "ml-100k" / "u.item", '242|"Kolya" (1996)|24|\n302|Caf\xe9 (1997) |x|\n'.encode("latin-1"))
+    source = read(DataConfig(dataset="ml-100k", data_dir=str(tmp_path)))
+    assert rows_of(source.frame) == [(196, 242, 3.0, 881250949), (186, 302, 3.0, 891717742)]
+    assert source.titles.str.strip().to_dict() == {242: '"Kolya" (1996)', 302: "Caf\xe9 (1997)"}
+    assert source.test is None and source.negatives is None
+
+
+def test_movielens_1m_in_the_environments_folder(tmp_path, monkeypatch):
+    write(tmp_path / "ml-1m" / "ratings.dat", "1::1193::5::978300760\n6040::1::2.5::978302109\n")
+    write(
+        tmp_path / "ml-1m" / "movies.dat",
+        "1::Toy Story (1995)::Animation|Comedy\n1193::Caf\xe9: 1::Drama\n".encode("latin-1"),
+    )
+    monkeypatch.setenv("ANCF_DATA_DIR", str(tmp_path))
+    source = read(DataConfig(dataset="ml-1m", data_dir=str(tmp_path / "elsewhere")))
+    assert rows_of(source.frame) == [(1, 1193, 5.0, 978300760), (6040, 1, 2.5, 978302109)]
+    assert source.titles.to_dict() == {1: "Toy Story (1995)", 1193: "Caf\xe9: 1"}
+
+
+@pytest.mark.parametrize("folder", ["ncf", "ncf-ml-1m"])
+def test_ncf_files(tmp_path, ncf_files, folder):
+    for name, text in ncf_files.items():
+        write(tmp_path / folder / name, text)
+    source = read(DataConfig(dataset="ncf-ml-1m", data_dir=str(tmp_path)))
+    assert len(source.frame) == 60 and rows_of(source.test)[2] == (2, 229, 4.0, 9000)
+    assert source.negatives.shape == (3, 99) and source.titles is None
+    lines = ncf_files["ml-1m.test.negative"].splitlines()
+    assert source.negatives.tolist() == [[int(item) for item in line.split("\t")[1:]] for line in lines]
+
+
+def spoil_pair(text: str) -> str:
+    return text.replace("(1,226)", "(1,227)")
+
+
+def drop_negative(text: str) -> str:
+    return "\n".join(line.rsplit("\t", 1)[0] for line in text.splitlines())
+
+
+def drop_line(text: str) -> str:
+    return text.split("\n", 1)[1]
+
+
+@pytest.mark.parametrize("spoil", [spoil_pair, drop_negative, drop_line, lambda text: text.replace("\t", "\tx", 1)])
+def test_ncf_negatives_that_do_not_fit_are_refused(ncf_dir, spoil):
+    path = ncf_dir / "ncf" / "ml-1m.test.negative"
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(InputError, match=r"ml-1m\.test\.negative: "):
+        read(DataConfig(dataset="ncf-ml-1m", data_dir=str(ncf_dir)))
+
+
+def test_a_damaged_named_file_is_refused(tmp_path):
+    write(tmp_path / "ml-100k" / "u.data", "user\titem\trating\ttime\n1\t2\t3\t4\n")
+    write(tmp_path / "ml-100k" / "u.item", "2|Two|\n")
+    with pytest.raises(InputError, match=r"u\.data: cannot be read as a table"):
+        read(DataConfig(dataset="ml-100k", data_dir=str(tmp_path)))
+
+
+def test_an_incomplete_folder_is_passed_over_for_the_cache(tmp_path, monkeypatch):
+    write(tmp_path / "ml-100k" / "u.data", "1\t2\t3\t4\n")
+
+    def fetch(name, folder):
+        write(folder / "u.data", "5\t6\t1\t8\n")
+        write(folder / "u.item", "6|Six|\n")
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    named = DataConfig(dataset="ml-100k", data_dir=str(tmp_path))
+    assert rows_of(read(named).frame) == [(5, 6, 1.0, 8)]
+    monkeypatch.delattr(downloads, "fetch")  # the second time it is there
+    assert rows_of(read(named).frame) == [(5, 6, 1.0, 8)]

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ancf_jax.data import splits
+from ancf_jax.data.interactions import build
+from ancf_jax.types import InputError
+
+USERS = 6
+user_lists = st.lists(st.integers(0, USERS - 1), max_size=40)
+
+
+def log_of(users, seed=0):
+    """A log with one distinct item a row, so that items name rows, in a random order of time."""
+    order = np.random.default_rng(seed).permutation(len(users))
+    return build(np.array(users, int), np.arange(len(users)), np.ones(len(users)), order, USERS)
+
+
+def pairs(part):
+    return list(zip(np.asarray(part.users).tolist(), np.asarray(part.items).tolist(), strict=True))
+
+
+def assert_partition(log, parts):
+    assert sorted(pairs(parts.train) + pairs(parts.valid) + pairs(parts.test)) == sorted(pairs(log))
+
+
+@settings(max_examples=25, deadline=None)
+@given(user_lists, st.integers(0, 9))
+def test_leave_one_out(users, seed):
+    log = log_of(users, seed)
+    parts = splits.leave_one_out(log)
+    assert_partition(log, parts)
+    for user in range(USERS):
+        own = [pair for pair in pairs(log) if pair[0] == user]
+        held_out = own[-2:] if len(own) >= 3 else []
+        assert [pair for pair in pairs(parts.valid) + pairs(parts.test) if pair[0] == user] == held_out
+
+
+@settings(max_examples=25, deadline=None)
+@given(user_lists, st.sampled_from([(0.6, 0.2, 0.2), (0.8, 0.0, 0.2), (1.0, 0.0, 0.0)]))
+def test_time_cuts_at_global_quantiles(users, fractions):
+    log = log_of(users)
+    parts = splits.by_time(log, fractions)
+    assert_partition(log, parts)
+    by_order = np.concatenate([np.sort(part.order) for part in parts])
+    np.testing.assert_array_equal(by_order, np.arange(len(users)))
+    assert abs(len(parts.train.users) - fractions[0] * len(users)) <= 0.5
+    assert abs(len(parts.test.users) - fractions[2] * len(users)) <= 0.5
+
+
+@settings(max_examples=25, deadline=None)
+@given(user_lists, st.integers(0, 5))
+def test_random_has_the_fractions_and_repeats_with_its_seed(users, seed):
+    log = log_of(users)
+    parts = splits.at_random(log, (0.6, 0.2, 0.2), seed)
+    assert_partition(log, parts)
+    assert abs(len(parts.train.users) - 0.6 * len(users)) <= 0.5
+    again = splits.at_random(log, (0.6, 0.2, 0.2), seed)
+    assert [pairs(part) for part in parts] == [pairs(part) for part in again]
+
+
+def test_random_depends_on_its_seed():
+    log = log_of([0] * 40)
+    assert pairs(splits.at_random(log, (0.5, 0.2, 0.3), 1).train) != pairs(
+        splits.at_random(log, (0.5, 0.2, 0.3), 2).train
+    )
+
+
+def test_parts_keep_every_user_in_their_offsets():
+    parts = splits.by_time(log_of([0, 0, 3]), (0.6, 0.2, 0.2))
+    assert all(len(part.offsets) == USERS + 1 for part in parts)
+
+
+def test_ncf_validation_is_the_last_row_of_train_against_99_unseen_items():
+    log = log_of([0] * 30 + [1] * 20 + [2] + [4] * 2)
+    train, valid, candidates = splits.ncf(log, 150, seed=3)
+    assert pairs(valid) == [[pair for pair in pairs(log) if pair[0] == user][-1] for user in (0, 1, 4)]
+    assert sorted(pairs(train) + pairs(valid)) == sorted(pairs(log))
+    assert candidates.shape == (3, 100) and candidates.dtype == np.int32
+    for row, (user, item) in zip(candidates.tolist(), pairs(valid), strict=True):
+        seen = {other for owner, other in pairs(log) if owner == user}
+        assert row[99] == item
+        assert len(set(row[:99])) == 99
+        assert not seen & set(row[:99]) and set(row) <= set(range(150))
+
+
+def test_ncf_negatives_are_uniform_and_repeat_with_the_seed():
+    log = log_of([0, 0])
+    np.testing.assert_array_equal(splits.ncf(log, 200, 5)[2], splits.ncf(log, 200, 5)[2])
+    drawn = np.concatenate([splits.ncf(log, 200, seed)[2][0, :99] for seed in range(400)])
+    counts = np.bincount(drawn, minlength=200)
+    assert counts[:2].tolist() == [0, 0]  # the user's own two
+    expected = 400 * 99 / 198
+    assert np.abs(counts[2:] - expected).max() < 5 * np.sqrt(expected * 0.5)  # five standard deviations
+
+
+def test_ncf_needs_enough_unseen_items():
+    with pytest.raises(InputError, match="one user has 98"):
+        splits.ncf(log_of([0, 0]), 100, seed=0)

@@ -1,0 +1,292 @@
+"""Ranks against plain enumeration, and the evaluation of models that are tables of fixed scores."""
+
+from itertools import combinations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ancf_jax.data.interactions import build
+from ancf_jax.evaluate import candidate_ranks, full_ranks, make_evaluator, protocol
+from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
+
+NAN, INF = np.nan, np.inf
+USERS, ITEMS = 11, 13
+full = jax.jit(full_ranks)
+given_ranks = jax.jit(candidate_ranks)
+
+
+def log(pairs, num_users: int = USERS) -> Interactions:
+    users, items = np.array(pairs, np.int32).reshape(-1, 2).T
+    return build(users, items, np.ones(len(users), np.float32), np.arange(len(users), dtype=np.int32), num_users)
+
+
+def score_table(table, query: Query, items=None):
+    rows = table[query.users]  # [B, I + 1]
+    return rows[:, :-1] if items is None else jnp.take_along_axis(rows, items, axis=1)
+
+
+LEARN = ClosedForm(1, lambda key: None, lambda params, train, key: params)
+TABLE = Recommender(LEARN, 0, lambda table: table, score_table)  # params: scores [U + 1, I + 1]
+
+
+def enumerated_ranks(scores, visible, held) -> list[float]:
+    """Mean places of the held-out items, best first, over every way of breaking ties."""
+    places: list[float] = []
+    for value in sorted({scores[i] for i in held}, reverse=True):
+        better = sum(scores[i] > value for i in visible)
+        tied = sum(scores[i] == value for i in visible)
+        own = sum(scores[i] == value for i in held)
+        places += list(better + np.mean(list(combinations(range(tied), own)), axis=0))
+    return places
+
+
+@st.composite
+def ranked_users(draw):
+    """Scores [3, 7] with many ties, hidden items [3, 7] and held-out items [3, 4] that are not hidden."""
+    numbers = st.lists(st.integers(0, 2), min_size=21, max_size=21)
+    scores = np.array(draw(numbers), np.float32).reshape(3, 7)
+    orders = np.array([draw(st.permutations(range(7))) for _ in range(3)])
+    count = draw(st.integers(1, 4))
+    hidden = np.zeros((3, 7), bool)
+    np.put_along_axis(hidden, orders[:, 4 : draw(st.integers(4, 7))], True, axis=1)
+    return scores, hidden, np.concatenate([np.full((3, 4 - count), 7), orders[:, :count]], axis=1).astype(np.int32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(ranked_users(), st.permutations(range(7)))
+def test_full_ranks_agree_with_enumeration_in_any_item_order(example, permutation):
+    scores, hidden, held = example
+    ranks = np.asarray(full(scores, hidden, held))
+    for user in range(3):
+        present = held[user] < 7
+        expected = enumerated_ranks(scores[user], np.flatnonzero(~hidden[user]), held[user][present])
+        np.testing.assert_allclose(np.sort(ranks[user][present]), expected, rtol=1e-6)
+        assert np.isinf(ranks[user][~present]).all()
+    moved = np.append(np.argsort(permutation), 7)[held].astype(np.int32)
+    again = full(scores[:, permutation], hidden[:, permutation], moved)
+    np.testing.assert_array_equal(again, ranks)
+
+
+def test_full_ranks_of_a_constant_model_are_the_middle():
+    hidden = np.zeros((1, 7), bool)
+    hidden[0, 6] = True
+    assert full(np.zeros((1, 7), np.float32), hidden, np.array([[2]])) == 2.5  # of the six places 0..5
+
+
+def test_tied_held_out_items_take_places_of_their_own():
+    ranks = full(np.zeros((1, 5), np.float32), np.zeros((1, 5), bool), np.array([[0, 1, 2, 3, 4]]))
+    np.testing.assert_allclose(ranks[0], range(5))
+
+
+@pytest.mark.parametrize(
+    ("scores", "hidden", "expected"),
+    [
+        ([NAN, 1, 2, 3], [], 3),  # an item without a score comes last
+        ([NAN, NAN, NAN, NAN], [], 3),  # also where no item has one
+        ([1, NAN, 2, NAN], [], 1),  # and passes nothing
+        ([-INF, -INF, 5, 6], [], 2.5),  # the lowest score is a score
+        ([-INF, -INF, 5, 6], [1], 2),  # and ties with no hidden item
+        ([INF, INF, 5, 6], [], 0.5),
+    ],
+)
+def test_full_ranks_of_unusual_scores(scores, hidden, expected):
+    mask = np.isin(np.arange(4), hidden)[None]
+    assert full(np.array([scores], np.float32), mask, np.array([[0]])) == expected
+
+
+def test_held_out_items_without_a_score_take_the_last_places():
+    ranks = full(np.array([[NAN, 1, NAN, 2]], np.float32), np.zeros((1, 4), bool), np.array([[0, 2]]))
+    np.testing.assert_array_equal(ranks, [[3, 2]])
+
+
+@pytest.fixture(scope="module")
+def example():
+    """Scores with ties, repeated rows in both parts, items held out again, and users without held-out items."""
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 5, size=(USERS + 1, ITEMS + 1)).astype(np.float32)
+    seen = [(user, item) for user in range(USERS) for item in rng.integers(0, ITEMS, size=rng.integers(1, 6))]
+    held = [(user, item) for user in range(0, USERS, 2) for item in rng.integers(0, ITEMS, size=rng.integers(1, 5))]
+    held += [held[0], (2, seen[[user for user, _ in seen].index(2)][1])]
+    return table, seen, held
+
+
+def evaluate_example(example, **options):
+    table, seen, held = example
+    data = Data(USERS, ITEMS, log(seen))
+    return make_evaluator(TABLE, data, log(seen), log(held), ks=(1, 5), **options)(jnp.asarray(table))
+
+
+def test_full_ranking_agrees_with_enumeration(example):
+    table, seen, held = example
+    found = evaluate_example(example)
+    np.testing.assert_array_equal(found.users, range(0, USERS, 2))
+    for place, user in enumerate(found.users):
+        wanted = {item for owner, item in held if owner == user}
+        visible = (set(range(ITEMS)) - {item for owner, item in seen if owner == user}) | wanted
+        ranks = np.array(enumerated_ranks(table[user], visible, wanted))
+        others = len(visible) - len(wanted)
+        wrong = (ranks - np.arange(len(wanted))).sum() / (len(wanted) * others)
+        assert found.per_user["mrr"][place] == pytest.approx(1 / (ranks[0] + 1))
+        assert found.per_user["recall@5"][place] == pytest.approx((ranks < 5).mean())
+        assert found.per_user["precision@1"][place] == pytest.approx((ranks < 1).sum())
+        assert found.per_user["auc"][place] == pytest.approx(1 - wrong)
+    assert found.metrics == pytest.approx({name: values.mean() for name, values in found.per_user.items()})
+
+
+@pytest.mark.parametrize("block", [1, 4, 6])
+def test_the_block_size_changes_nothing(example, block):
+    expected, found = evaluate_example(example), evaluate_example(example, block=block)
+    assert found.metrics == expected.metrics
+    for name in expected.per_user:
+        np.testing.assert_array_equal(found.per_user[name], expected.per_user[name])
+
+
+def test_other_users_change_nothing(example):
+    table, seen, held = example
+    expected = evaluate_example(example)
+    alone = evaluate_example((table, seen, [(user, item) for user, item in held if user == 4]))
+    assert alone.users == [4]
+    for name in alone.per_user:
+        assert alone.per_user[name] == expected.per_user[name][2]
+
+
+def test_beyond_accuracy_measures_the_lists_of_unseen_items(example):
+    table, seen, held = example
+    table = np.argsort(np.argsort(table, axis=1), axis=1).astype(np.float32)  # without ties
+    table[:, 3] = NAN  # an item without a score is not recommended
+    found = evaluate_example((table, seen, held), beyond=True)
+    having = np.array([len({user for user, item in seen if item == i}) for i in range(ITEMS)])
+    exposure = np.zeros(ITEMS)
+    for place, user in enumerate(found.users):
+        hidden = {item for owner, item in seen if owner == user} - {item for owner, item in held if owner == user}
+        best = [i for i in np.argsort(-table[user, :ITEMS]) if i not in hidden and i != 3][:10]
+        exposure[best] += 1
+        assert found.per_user["popularity@10"][place] == pytest.approx(having[best].mean())
+        bits = -np.log2(np.maximum(having[best], 1) / USERS)
+        assert found.per_user["novelty@10"][place] == pytest.approx(bits.mean(), rel=1e-5)
+    assert found.metrics["coverage@10"] == pytest.approx((exposure > 0).mean())
+    spread = np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
+    assert found.metrics["gini@10"] == pytest.approx(spread, abs=1e-6)
+    assert "lists" not in found.per_user
+
+
+def test_the_query_holds_the_latest_seen_items_and_marks_unknown_users():
+    def score(table, query, items=None):
+        # A known item scores its place in the history times its value; unknown users want item 5.
+        known = jax.nn.one_hot(query.history, ITEMS) * query.values[..., None] * jnp.arange(1, 3)[:, None]
+        return known.sum(axis=1) + 100 * (query.users == USERS)[:, None] * jax.nn.one_hot(5, ITEMS)
+
+    train = log([(0, 9), (0, 8), (0, 7), (1, 6)])
+    seen = log([(0, 9), (0, 8), (0, 7), (1, 6), (2, 4)])
+    held = log([(0, 8), (0, 7), (0, 9), (1, 6), (2, 5)])
+    model = Recommender(LEARN, 2, lambda params: params, score)
+    found = make_evaluator(model, Data(USERS, ITEMS, train), seen, held, ks=(1, 2))(None)
+    np.testing.assert_array_equal(found.users, [0, 1, 2])
+    np.testing.assert_array_equal(found.per_user["hr@1"], [1, 1, 1])
+    np.testing.assert_allclose(found.per_user["recall@2"], [2 / 3, 1, 1])  # item 9 is too long ago
+
+
+def test_parameters_are_prepared_and_the_scores_compiled_once():
+    traced = {"prepare": 0, "score": 0}
+
+    def prepare(table):
+        traced["prepare"] += 1
+        return table
+
+    def score(table, query, items=None):
+        traced["score"] += 1
+        return score_table(table, query)
+
+    part = log([(user, 0) for user in range(USERS)])
+    model = Recommender(LEARN, 0, prepare, score)
+    evaluate = make_evaluator(model, Data(USERS, ITEMS, part), part, part, block=4)
+    low, high = (evaluate(jnp.zeros((USERS + 1, ITEMS + 1)).at[:, 0].set(value)) for value in (-1.0, 1.0))
+    assert traced == {"prepare": 1, "score": 1}
+    assert (low.metrics["hr@10"], high.metrics["hr@10"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "others", "expected"),
+    [
+        ([3, 1, 2, 2], [1, 1, 1], 2),  # one better, one tie that is lost
+        ([3, 1, 2, 2], [1, 1, 0], 1),
+        ([0, 0, 0, 0], [1, 1, 1], 3),
+        ([NAN, 1, NAN, 2], [1, 1, 1], 0),
+        ([NAN, 1, 2, NAN], [1, 1, 1], 3),
+    ],
+)
+def test_candidate_ranks(scores, others, expected):
+    assert given_ranks(np.array([scores], np.float32), np.array([others], bool)) == expected
+
+
+def evaluate_candidates(table, candidates):
+    """Users 0, 1, ... each with one row of candidates."""
+    candidates = np.asarray(candidates)
+    part = log(list(enumerate(candidates[:, -1])))
+    data = Data(USERS, ITEMS, part)
+    return make_evaluator(TABLE, data, part, part, candidates=candidates, ks=(1, 3))(jnp.asarray(table, jnp.float32))
+
+
+def test_candidates_are_ranked_as_published():
+    table = np.zeros((USERS + 1, ITEMS + 1))
+    table[:, :6] = [5, 4, 3, 3, 1, 0]
+    rows = [
+        [1, 2, 4, 5, 0],  # the best
+        [0, 1, 2, 5, 3],  # two better, one tie lost
+        [0, 4, 5, 3, 3],  # its own item among the others does not count
+        [0, 0, 0, 4, 1],  # an item given three times counts once
+    ]
+    found = evaluate_candidates(table, rows)
+    ranks = np.array([0, 3, 1, 1])
+    np.testing.assert_allclose(found.per_user["mrr"], 1 / (ranks + 1), rtol=1e-6)
+    np.testing.assert_allclose(found.per_user["hr@3"], ranks < 3)
+    np.testing.assert_allclose(
+        found.per_user["ndcg@3"], np.where(ranks < 3, np.log(2) / np.log(ranks + 2), 0), rtol=1e-6
+    )
+    np.testing.assert_allclose(found.per_user["auc"], [1, 1 / 4, 2 / 3, 1 / 2], rtol=1e-6)
+
+
+def test_a_constant_model_hits_nothing_among_candidates():
+    candidates = np.tile(np.arange(ITEMS), (USERS, 1))
+    found = evaluate_candidates(np.zeros((USERS + 1, ITEMS + 1)), candidates)
+    assert found.metrics["hr@3"] == 0
+    np.testing.assert_array_equal(found.users, range(USERS))
+
+
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        ([[1, 2, 3]], "one row for each of 2"),
+        ([[1, 2, 3], [1, 2, 4]], "row 1: .* held-out item last"),
+        ([[1, 99, 3], [1, 2, 3]], "row 0: .* ids in 0..12"),
+    ],
+)
+def test_candidates_that_do_not_fit_are_named(candidates, message):
+    part = log([(0, 3), (1, 3)])
+    with pytest.raises(InputError, match=message):
+        make_evaluator(TABLE, Data(USERS, ITEMS, part), part, part, candidates=np.array(candidates))
+
+
+def test_what_cannot_be_evaluated_is_refused():
+    part = log([(0, 3)])
+    data = Data(USERS, ITEMS, part)
+    with pytest.raises(InputError, match="nothing is held out"):
+        make_evaluator(TABLE, data, part, log([]))
+    with pytest.raises(InputError, match="full ranking"):
+        make_evaluator(TABLE, data, part, part, candidates=np.array([[1, 3]]), beyond=True)
+
+
+def test_nothing_seen_leaves_all_items(example):
+    found = evaluate_example((example[0], [], [(0, 3)]))
+    scores = example[0][USERS, :ITEMS]  # without training rows every user is unknown
+    rank = (scores > scores[3]).sum() + ((scores == scores[3]).sum() - 1) / 2
+    assert found.metrics["mrr"] == pytest.approx(1 / (rank + 1))
+
+
+def test_protocols_in_words():
+    assert "ties count half" in protocol(None)
+    assert "99 given candidates" in protocol(np.zeros((5, 100)))
