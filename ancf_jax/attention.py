@@ -60,7 +60,7 @@ def causal_contributions(logits: Array, along: Array, recency: Array, mask: Arra
 def causal_mixtures(
     logits: Array, values: Array, recency: Array, mask: Array, smoothing: float, *, own_column: bool
 ) -> Array:
-    """c_tn = concatenation over heads of sum over h of a_tnh v_h, from logits [B, heads, N, H], values [B, H, heads, d].
+    """c_tn = concatenation over heads of sum over h of a_tnh v_h; logits [B, heads, N, H], values [B, H, heads, d].
 
     With `own_column`, candidate t is scored after column t alone: [B, T, D]; else every candidate after every column:
     [B, T, N, D].

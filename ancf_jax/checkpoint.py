@@ -1,4 +1,4 @@
-"""Checkpoints with Orbax: the latest state to resume from and the best parameters to use; and the JSON files beside them.
+"""Checkpoints with Orbax: the latest state to resume from, the best parameters to use, and the JSON files beside them.
 
 A workdir holds config.json, metrics.jsonl (a line an epoch), checkpoints/ and result.json. Every write is atomic.
 """
@@ -18,31 +18,30 @@ from orbax.checkpoint import v1 as ocp
 from ancf_jax.train import TrainState
 from ancf_jax.types import InputError, Params
 
-Checkpoints = ocp.training.Checkpointer
-
 
 @contextmanager
-def checkpoints(workdir: Path) -> Iterator[Checkpoints]:
-    """The checkpoints of a workdir; keeps the latest and the best. Leaving the context waits for what is being written."""
+def checkpoints(workdir: Path) -> Iterator[ocp.training.Checkpointer]:
+    """The checkpoints of a workdir: the latest and the best are kept. Leaving the context waits for pending writes."""
     keep = ocp.training.preservation_policies
-    policy = keep.AnyPreservationPolicy([keep.LatestN(1), keep.BestN(get_metric_fn=lambda m: m["value"], n=1)])
+    best = keep.BestN(get_metric_fn=lambda m: (m["value"], -m["epoch"]), n=1)  # the earliest of equals
+    policy = keep.AnyPreservationPolicy([keep.LatestN(1), best])
     every = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
     folder = (workdir / "checkpoints").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(
+    with ocp.training.Checkpointer(
         folder, save_decision_policy=every, preservation_policy=policy, cleanup_tmp_directories=True
     ) as opened:
         yield opened
 
 
-def save(opened: Checkpoints, state: TrainState, value: float) -> None:
+def save(opened: ocp.training.Checkpointer, state: TrainState, value: float) -> None:
     """Write the state after an epoch; `value` is what the best is picked by. On failure nothing older is lost."""
     trained = {"epoch": state.epoch, "opt_state": state.opt_state}
-    metrics = {"value": float(value)}
+    metrics = {"value": float(value), "epoch": int(state.epoch)}
     opened.save_checkpointables(int(state.epoch), {"params": state.params, "trained": trained}, metrics=metrics)
 
 
-def load_latest(opened: Checkpoints, state: TrainState) -> TrainState | None:
+def load_latest(opened: ocp.training.Checkpointer, state: TrainState) -> TrainState | None:
     """The latest state, with the structure of `state`; None if nothing was saved. Raises InputError on a mismatch."""
     if opened.latest is None:
         return None
@@ -50,7 +49,9 @@ def load_latest(opened: Checkpoints, state: TrainState) -> TrainState | None:
     abstract = jax.tree.map(abstract_array, {"params": state.params, "trained": trained})
     loaded = _load(opened, opened.latest.step, abstract)
     # Restored arrays may refuse donation; passing them through jit once makes them ordinary.
-    return jax.jit(lambda s: s)(TrainState(loaded["trained"]["epoch"], loaded["params"], loaded["trained"]["opt_state"]))
+    return jax.jit(lambda s: s)(
+        TrainState(loaded["trained"]["epoch"], loaded["params"], loaded["trained"]["opt_state"])
+    )
 
 
 def load_best(workdir: Path, params: Params) -> tuple[int, Params]:
@@ -89,7 +90,9 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
             raise InputError(f"--warm_start: no parameter of {workdir} has the name and shape of one of this model's")
         for name, value in fitting.items():
             found.setdefault(name, []).append(value)
-    started = [np.mean(found[name], axis=0) if (name := jax.tree_util.keystr(path)) in found else leaf for path, leaf in leaves]
+    started = [
+        np.mean(found[name], axis=0) if (name := jax.tree_util.keystr(path)) in found else leaf for path, leaf in leaves
+    ]
     return jax.tree.unflatten(structure, [jax.numpy.asarray(leaf) for leaf in started])
 
 
@@ -98,22 +101,27 @@ def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
 
 
-def _load(opened: Checkpoints, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
     """Load, after comparing the stored tree with `abstract`: Orbax's own error for a mismatch is hard to read."""
     stored = opened.checkpointables_metadata(step).metadata
     for part, tree in abstract.items():
-        have, want = _shapes(stored[part].metadata if hasattr(stored[part], "metadata") else stored[part]), _shapes(tree)
+        have, want = (
+            _shapes(stored[part].metadata if hasattr(stored[part], "metadata") else stored[part]),
+            _shapes(tree),
+        )
         if have != want:
             odd = sorted(set(have.items()) ^ set(want.items()))[0][0]
             raise InputError(
-                f"the checkpoint in {opened.directory} is of another model: {part}{odd} is "
+                f"the checkpoint in {opened.directory} is of another model: {part}.{odd} is "
                 f"{have.get(odd, 'absent')} there and {want.get(odd, 'absent')} here"
             )
     return opened.load_checkpointables(step, abstract)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(path): tuple(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    """Shapes by names like tables.item, which do not tell a NamedTuple from the dict that Orbax stores for it."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -94,7 +94,7 @@ class TrainConfig:
     eval_every: int = field(1, "epochs between evaluations", low=1)
 
 
-def define_flags(*classes: type) -> None:
+def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for each field of the dataclasses.
 
     A field that several classes share is one flag, and its help shows every class's default. Defining a flag again
@@ -102,6 +102,7 @@ def define_flags(*classes: type) -> None:
 
     Args:
         classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...].
+        values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
     shared: dict[str, list[tuple[type, Any, dataclasses.Field]]] = {}
     for cls in classes:
@@ -118,35 +119,38 @@ def define_flags(*classes: type) -> None:
         kind = entries[0][1]
         assert all(other == kind for _, other, _ in entries), f"--{name} has several types: {entries}"
         text = _help([(_label(cls), spec) for cls, _, spec in entries])
-        define[typing.get_origin(kind) or kind](name, None, text, allow_override=True)
+        define[typing.get_origin(kind) or kind](name, None, text, flag_values=values, allow_override=True)
 
 
-def given_flags() -> set[str]:
+def given_flags(values: flags.FlagValues = flags.FLAGS) -> set[str]:
     """The names of the flags that the command line (or a flag file) sets."""
-    return {name for name in flags.FLAGS if not flags.FLAGS[name].using_default_value}
+    return {name for name in values if not values[name].using_default_value}
 
 
-def from_flags(cls: type[Config], **overrides: Any) -> Config:
+def from_flags(cls: type[Config], values: flags.FlagValues = flags.FLAGS) -> Config:
     """The dataclass with the flags that were given, and its own defaults for the rest.
 
     Args:
         cls: a dataclass, its flags defined and parsed; a field without a flag keeps its default.
-        overrides: values that win over the flags.
+        values: where the flags were parsed.
 
     Raises:
         InputError: a value of the wrong type or outside its legal values.
     """
-    given = {name: flags.FLAGS[name].value for name in _fields(cls) if name in flags.FLAGS}
-    return from_json(cls, {name: value for name, value in given.items() if value is not None} | overrides)
+    given = {name: values[name].value for name in _fields(cls) if name in values}
+    return from_json(cls, {name: value for name, value in given.items() if value is not None})
 
 
-def reject_foreign(model_name: str, config_cls: type, all_classes: Iterable[type]) -> None:
+def reject_foreign(
+    model_name: str, config_cls: type, all_classes: Iterable[type], values: flags.FlagValues = flags.FLAGS
+) -> None:
     """Refuses flags that belong to other models alone, which would be ignored in silence.
 
     Args:
         model_name: the selected model, for the message.
         config_cls: its Config.
         all_classes: every model's Config.
+        values: where the flags were parsed.
 
     Raises:
         InputError: such a flag is given; the message names it and the model's own flags.
@@ -154,7 +158,7 @@ def reject_foreign(model_name: str, config_cls: type, all_classes: Iterable[type
     own = _fields(config_cls)
     common = own.keys() | _fields(DataConfig).keys() | _fields(TrainConfig).keys()
     foreign = {name for cls in all_classes for name in _fields(cls)} - common
-    for name in sorted(foreign & given_flags()):
+    for name in sorted(foreign & given_flags(values)):
         legal = ", ".join(f"--{other}" for other in own) or "none"
         raise InputError(f"flag --{name}: not a setting of model {model_name}; its own flags are {legal}")
 

@@ -48,12 +48,12 @@ class Tower(nn.Module):
     @nn.compact
     def __call__(self, parts: Sequence[Array], deterministic: bool = True) -> Array:
         fan_in = sum(part.shape[-1] for part in parts)
-        hidden: Array | float = 0.0
+        inputs = []
         for k, part in enumerate(parts):
             scale = part.shape[-1] / fan_in  # variance of one dense layer over the concatenation
             init = nn.initializers.variance_scaling(2.0 * scale, "fan_in", "truncated_normal")
-            hidden = hidden + nn.Dense(self.widths[0], use_bias=k == 0, kernel_init=init, name=f"input_{k}")(part)
-        hidden = nn.relu(hidden)
+            inputs.append(nn.Dense(self.widths[0], use_bias=k == 0, kernel_init=init, name=f"input_{k}")(part))
+        hidden = nn.relu(sum(inputs[1:], inputs[0]))
         for n, width in enumerate(self.widths[1:], start=1):
             hidden = Dropout(self.dropout)(hidden, deterministic=deterministic)
             hidden = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal(), name=f"layer_{n}")(hidden))

@@ -54,7 +54,7 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     scale = {"adam": optax.scale_by_adam, "adagrad": optax.scale_by_rss, "sgd": optax.identity}[config.optimizer]()
 
     def matrices(params: Params) -> Any:
-        return {part: jax.tree.map(lambda x: part == "net" and x.ndim > 1, tree) for part, tree in params.items()}
+        return jax.tree_util.tree_map_with_path(lambda path, x: path[0].key == "net" and x.ndim > 1, params)
 
     parts = [scale]
     if config.clip:
@@ -77,7 +77,7 @@ def make_step(learn: Gradient, tx: optax.GradientTransformation) -> Callable:
 
 
 def make_epoch(learn: Gradient | ClosedForm, tx: optax.GradientTransformation) -> Epoch:
-    """One pass over the training rows in `order` [n, B], or one sweep of a closed form, jitted with the state donated."""
+    """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated."""
 
     @partial(jax.jit, donate_argnums=0)
     def sweep(state: TrainState, train: Interactions, order: Array, key: Array):

@@ -119,7 +119,7 @@ def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
     partial = path.with_name(f".{path.name}")
     ids = np.asarray(dataset.user_ids)[evaluation.users]
     with partial.open("wb") as file:
-        np.savez_compressed(file, ids=ids.astype(str) if ids.dtype == object else ids, **evaluation.per_user)
+        np.savez_compressed(file, **{"ids": ids, **evaluation.per_user})
     os.replace(partial, path)
 
 
@@ -133,7 +133,7 @@ def provenance() -> dict[str, Any]:
         "commit": commit.stdout.strip() or None,
         "versions": {name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy")},
         "python": platform.python_version(),
-        "hardware": f"{jax.device_count()} x {device.device_kind}, {_processor()}, {len(os.sched_getaffinity(0))} cores",
+        "hardware": f"{device.device_kind} x {jax.device_count()}; {_processor()}, {os.cpu_count()} cores",
     }
 
 

@@ -84,13 +84,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         title: a line above the table.
     """
     rows = [list(row) for row in rows]
-    grid = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
+    grid = Table(box=box.SIMPLE_HEAD)
     for place, heading in enumerate(columns):
         numeric = all(row[place] is None or isinstance(_plain(row[place]), int | float) for row in rows)
         grid.add_column(Text(heading), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(_cell(value)) for value in row))
     terminal = sys.stdout.isatty()
+    if title:
+        print(f"\n{title}")
     Console(file=sys.stdout, force_terminal=terminal, width=None if terminal else 10_000).print(grid)
 
 

@@ -23,24 +23,24 @@ from ancf_jax.types import ClosedForm, InputError
 from experiments import console
 
 
-def define() -> None:
+def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """The flags that say what is trained: data, training, and every model's own."""
-    flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", allow_override=True)
-    flags.DEFINE_list(
-        "warm_start", [], "workdirs whose parameters of the same name and shape start this model", allow_override=True
-    )
-    define_flags(DataConfig, TrainConfig, *dict.fromkeys(entry.config for entry in MODELS.values()))
+    start = "workdirs whose parameters of the same name and shape start this model"
+    flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", flag_values=values, allow_override=True)
+    flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
+    classes = dict.fromkeys(entry.config for entry in MODELS.values())
+    define_flags(DataConfig, TrainConfig, *classes, values=values)
 
 
-def run_from_flags() -> workdir.Run:
+def run_from_flags(values: flags.FlagValues = flags.FLAGS) -> workdir.Run:
     """The run that the flags describe."""
-    name = flags.FLAGS.model
+    name = values.model
     if name not in MODELS:
         raise InputError(f"--model={name} is unknown; legal are {', '.join(MODELS)}")
     config = MODELS[name].config
-    reject_foreign(name, config, [entry.config for entry in MODELS.values()])
-    train = from_flags(TrainConfig)
-    return workdir.Run(name, from_flags(DataConfig), from_flags(config), train, tuple(flags.FLAGS.warm_start))
+    reject_foreign(name, config, [entry.config for entry in MODELS.values()], values)
+    data, train = from_flags(DataConfig, values), from_flags(TrainConfig, values)
+    return workdir.Run(name, data, from_flags(config, values), train, tuple(values.warm_start))
 
 
 def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[str, Any]:

@@ -69,11 +69,15 @@ def test_flag_file(parse, tmp_path):
     assert config.from_flags(TrainConfig).epochs == 9
 
 
-def test_overrides_win_and_are_checked(parse):
-    parse("--factors=5")
-    assert config.from_flags(MfConfig, factors=6) == MfConfig(6)
-    with pytest.raises(InputError, match="flag --factors: 0 is out of range; legal is at least 1"):
-        config.from_flags(MfConfig, factors=0)
+def test_flags_of_a_recipe_leave_the_command_line_alone(parse):
+    parse("--factors=3", "--epochs=9")
+    recipe = flags.FlagValues()
+    config.define_flags(MfConfig, TrainConfig, values=recipe)
+    recipe(["recipe", "--factors=6"])
+    assert config.from_flags(MfConfig, recipe).factors == 6
+    assert config.from_flags(TrainConfig, recipe).epochs == TrainConfig().epochs
+    assert config.given_flags(recipe) == {"factors"}
+    assert config.from_flags(MfConfig).factors == 3
 
 
 def test_shared_flag_lists_defaults(parse):

@@ -25,7 +25,7 @@ def windows(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def take_window(train: Interactions, users: Array, ends: Array, length: int, padding: int) -> tuple[Array, Array]:
-    """The `length` interactions of each user before `ends` [B]: items, values [B, length], `padding` before the first."""
+    """The `length` interactions before row `ends` [B] of each user: items, values [B, length], padded on the left."""
     index = ends[:, None] - length + jnp.arange(length)  # [B, length]
     inside = index >= jnp.asarray(train.offsets)[users][:, None]
     items = jnp.asarray(train.items)[jnp.maximum(index, 0)]

@@ -234,7 +234,9 @@ def make(config: Config, data: Data) -> Recommender:
         target, other = rows(tables, "item", batch.targets), rows(tables, "item", batch.negatives)
         apply = {"variables": {"params": params["net"]}, "rngs": {"dropout": key}}
         if config.ordered:
-            positive, negative = net.apply(apply["variables"], user, history, mask, target, other, rngs=apply["rngs"], method="windowed")
+            positive, negative = net.apply(
+                apply["variables"], user, history, mask, target, other, rngs=apply["rngs"], method="windowed"
+            )
         else:
             both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), target, other)
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
@@ -262,7 +264,9 @@ def make(config: Config, data: Data) -> Recommender:
 
     def attend(params: Params, query: Query, items: Array) -> Array:
         _, history, mask = inputs(params, query)
-        return net.apply({"params": params["net"]}, history, mask, rows(params["tables"], "item", items), method="attend")
+        return net.apply(
+            {"params": params["net"]}, history, mask, rows(params["tables"], "item", items), method="attend"
+        )
 
     learn = Gradient(len(window_users), init, sample, loss)
     return Recommender(learn, length, lambda params: params, score, None, attend if length else None)

@@ -73,14 +73,9 @@ def make(config: Config, data: Data) -> Recommender:
         target, others = tables["item"][batch.targets], tables["item"][batch.negatives]
         base = user_bias + bias  # [B, 1]
         positive = jnp.einsum("bd,bpd->bp", user, target) + tables["item_bias"][batch.targets][..., 0] + base
-        if config.pool == 0:
-            negative = user @ others[0].T
-        else:
-            negative = jnp.einsum("bd,bnd->bn", user, others)
+        negative = user @ others[0].T if config.pool == 0 else jnp.einsum("bd,bnd->bn", user, others)
         negative = negative + tables["item_bias"][batch.negatives][..., 0] + base  # [B, N]
-        losses = pair_loss(
-            config.loss, positive, negative[:, None], num_items=num_items, ratio=float(config.negatives)
-        )
+        losses = pair_loss(config.loss, positive, negative[:, None], num_items=num_items, ratio=float(config.negatives))
         squares = (1 + config.negatives) * jnp.sum(user**2, -1, keepdims=True) + jnp.sum(target**2, -1)
         squares = squares + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
         return masked_mean(losses + config.l2 * squares, batch.targets < num_items)

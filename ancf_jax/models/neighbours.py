@@ -61,4 +61,5 @@ def make(config: Config, data: Data) -> Recommender:
         scores = multi_hot(query.history, num_items) @ params["tables"]["similar"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), longest + 1, lambda params: params, score)
+    # A test query also knows the validation item, and a served one the test item.
+    return Recommender(ClosedForm(1, init, sweep), longest + 2, lambda params: params, score)

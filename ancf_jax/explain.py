@@ -1,0 +1,108 @@
+"""The reasons behind recommendations: the past items that speak for each, for any model.
+
+What a reason is depends on what the model offers, and is said in words with it: the attention it paid, the fall of the
+score when a past item is taken out of the history, or, for a model that reads no history, likeness alone.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array, Query, Recommender
+
+ATTENTION = "share of the model's attention that the past item has, averaged over heads"
+REMOVAL = "fall of the score when the past item is taken out of the history"
+SIMILARITY = "cosine of the two items' vectors: the past item is similar, which does not make it a cause"
+NOTHING = "this model has no reasons to give"
+
+BLOCK = 64  # histories scored at once, each with one past item taken out
+ROUNDING = 1e-5  # falls below this part of the score are no more than rounding
+
+
+class Reasons(NamedTuple):
+    """The past items behind each recommended item, strongest first. Weights are positive, and 0 at padding."""
+
+    method: str  # what a weight is: ATTENTION, REMOVAL, SIMILARITY or NOTHING
+    items: Array  # [B, K, n], padded with I on the right
+    weights: Array  # [B, K, n]
+    heads: Array  # [B, K, n, heads]: the weights of each attention head; otherwise the weights again, heads = 1
+
+
+Weigh = Callable[..., Array]  # model, num_items, ready, query, items [B, K], seen [B, S] -> [B, K, heads, I]
+
+
+def make_explainer(model: Recommender, num_items: int, count: int) -> Callable[..., Reasons]:
+    """Make explain(ready, query, items, seen) -> Reasons, jitted: up to `count` reasons for each item [B, K].
+
+    An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
+    read no history; `items` and `seen` are padded with I. By what `model` offers, the weight of a past item j is
+
+        attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
+        history     fall_j = s(item | history) - s(item | history without j), where it is positive
+        embed       cosine(v_item, v_j) of the item vectors, their mean subtracted, where it is positive
+    """
+    method, weigh = _method(model)
+
+    @jax.jit
+    def strongest(ready: Any, query: Query, items: Array, seen: Array) -> tuple[Array, Array, Array]:
+        grid = weigh(model, num_items, ready, query, items, seen)
+        grid = jnp.where((items < num_items)[:, :, None, None], grid, 0.0)
+        weights, past = jax.lax.top_k(grid.mean(axis=2), min(count, num_items))  # [B, K, n]
+        heads = jnp.take_along_axis(grid, past[:, :, None], axis=3)
+        return jnp.where(weights > 0, past, num_items), weights, jnp.moveaxis(heads, 2, 3)
+
+    return lambda ready, query, items, seen: Reasons(method, *strongest(ready, query, items, seen))
+
+
+def _method(model: Recommender) -> tuple[str, Weigh]:
+    if model.attend is not None:
+        return ATTENTION, _attention
+    if model.history:
+        return REMOVAL, _removal
+    if model.embed is not None:
+        return SIMILARITY, _similarity
+    return NOTHING, _nothing
+
+
+def _attention(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
+    paid = model.attend(ready, query, items)  # type: ignore[misc]  # [B, K, heads, H]
+    none = jnp.zeros((*paid.shape[:3], num_items))
+    grid = jax.vmap(lambda grid, past, paid: grid.at[..., past].add(paid, mode="drop"))(none, query.history, paid)
+    # Attention need not sum to 1: ANCF may smooth its denominator.
+    total = grid.sum(axis=3, keepdims=True)
+    return grid / jnp.where(total > 0, total, 1.0)
+
+
+def _removal(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
+    whole = model.score(ready, query, items)  # [B, K]
+
+    def fall(column: Array) -> Array:
+        kept = query.history != query.history[:, column, None]  # [B, H], also False where the item occurs again
+        place = jnp.argsort(kept, axis=1, stable=True)  # padding stays on the left
+        history = jnp.take_along_axis(jnp.where(kept, query.history, num_items), place, axis=1)
+        values = jnp.take_along_axis(jnp.where(kept, query.values, 0.0), place, axis=1)
+        return whole - model.score(ready, Query(query.users, history, values), items)
+
+    falls = jax.lax.map(fall, jnp.arange(query.history.shape[1]), batch_size=BLOCK)  # [H, B, K]
+    falls = jnp.moveaxis(jnp.where(falls > ROUNDING * jnp.abs(whole), falls, 0.0), 0, 2)[:, :, None]
+    none = jnp.zeros((*items.shape, 1, num_items))
+    return jax.vmap(lambda grid, past, fall: grid.at[..., past].max(fall, mode="drop"))(none, query.history, falls)
+
+
+def _similarity(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
+    vectors = model.embed(ready, query)[1]  # type: ignore[misc]  # [I, D]
+    if vectors.shape[1] == 1:  # one number has no direction
+        return jnp.zeros((*items.shape, 1, num_items))
+    # Subtracting the mean removes columns that are equal for all items, such as the 1 that takes a user's bias.
+    vectors = vectors - vectors.mean(axis=0)
+    length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / jnp.where(length > 0, length, 1.0)
+    alike = jnp.maximum(jnp.einsum("bkd,id->bki", vectors[items], vectors), 0.0)[:, :, None]
+    had = jnp.zeros((len(items), num_items), bool).at[jnp.arange(len(items))[:, None], seen].set(True, mode="drop")
+    return jnp.where(had[:, None, None], alike, 0.0)
+
+
+def _nothing(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
+    return jnp.zeros((*items.shape, 1, num_items))

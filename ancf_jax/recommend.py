@@ -1,0 +1,113 @@
+"""Top-N lists from any model, for users it was trained on and for new users given by a history.
+
+Serving predicts the future, so all that is known of a user is history: the training, validation and test parts. A new
+user is the unknown-user row U with a history, so no parameter changes and nothing is retrained.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.data.dataset import Dataset, find_item, find_user
+from ancf_jax.data.interactions import merge
+from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recommender
+from ancf_jax.workdir import known_interactions
+
+
+def recommend(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> tuple[Array, Array]:
+    """The best items [B, k] of each query and their scores [B, k], best first; k = min(top_k, I).
+
+    Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite. Where fewer than k are
+    left, the list ends in padding: item I with score -inf. Items with equal scores come in the order of their ids.
+    """
+    scores = model.score(ready, query)  # [B, I]
+    num_items = scores.shape[1]
+    rows = jnp.arange(len(seen))[:, None]
+    fit = jnp.isfinite(scores).at[rows, seen].set(False, mode="drop")
+    best, items = jax.lax.top_k(jnp.where(fit, scores, -jnp.inf), min(top_k, num_items))
+    return jnp.where(jnp.isfinite(best), items, num_items), best
+
+
+def known(dataset: Dataset) -> Interactions:
+    """All that is known of each user."""
+    return merge(known_interactions(dataset), dataset.test, len(dataset.user_ids))
+
+
+def query_users(model: Recommender, data: Data, log: Interactions, users: Sequence[int]) -> tuple[Query, Array]:
+    """The queries of users [B] by dense id, and the items [B, S] that they have, padded with I.
+
+    Their histories are what `log` holds of them. A user without training rows is queried as the unknown user U.
+    """
+    offsets = np.asarray(log.offsets)
+    rows = [slice(offsets[user], offsets[user + 1]) for user in users]
+    trained = np.diff(np.asarray(data.train.offsets)) > 0
+    ids = np.where(trained[list(users)], users, data.num_users)
+    items, values = np.asarray(log.items), np.asarray(log.values)
+    return _query(model.history, data.num_items, ids, [items[row] for row in rows], [values[row] for row in rows])
+
+
+def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tuple[Query, Array]:
+    """The query of one new user with these items by dense id, oldest first, and the items [1, S], padded with I.
+
+    Each interaction gets the median value of the training part: 1 for clicks, a usual rating or quantity otherwise.
+    """
+    items = np.asarray(history, np.int32)
+    values = np.full(len(items), np.median(data.train.values), np.float32)
+    return _query(model.history, data.num_items, np.array([data.num_users]), [items], [values])
+
+
+def user_of(dataset: Dataset, text: str) -> int:
+    """The dense id of the user whose own id is written `text`. Raises InputError with the nearest ids there are."""
+    user = find_user(dataset, text)
+    if user is None:
+        hint = _nearest(dataset.user_ids, text)
+        raise InputError(f"unknown user {text!r}; {hint}; a new user is given by --history")
+    return user
+
+
+def item_of(dataset: Dataset, text: str) -> int:
+    """The dense id of the item whose own id is written `text`. Raises InputError with the nearest ids there are."""
+    item = find_item(dataset, text)
+    if item is None:
+        raise InputError(f"unknown item {text!r}; {_nearest(dataset.item_ids, text)}")
+    return item
+
+
+def title_of(dataset: Dataset, item: int) -> str:
+    """What people call an item, by dense id: its title, or its own id where there are no titles."""
+    return dataset.titles[item] if dataset.titles else str(dataset.item_ids[item])
+
+
+def _query(
+    length: int, num_items: int, users: np.ndarray, items: list[np.ndarray], values: list[np.ndarray]
+) -> tuple[Query, Array]:
+    """The query [B] and all items [B, S] of users with these histories, each oldest first and of any length."""
+    # A power of two, so that users of many lengths share few compiled programs.
+    width = 1 << max(max(map(len, items)) - 1, 0).bit_length()
+    history = _pad(items, length, num_items).astype(np.int32)
+    query = Query(
+        jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0.0), jnp.float32)
+    )
+    return query, jnp.asarray(_pad(items, width, num_items), jnp.int32)
+
+
+def _pad(rows: list[np.ndarray], length: int, padding: float) -> np.ndarray:
+    """The last `length` numbers of each row [B, length], padded on the left."""
+    last = [row[max(len(row) - length, 0) :] for row in rows]
+    return np.array([np.pad(row, (length - len(row), 0), constant_values=padding) for row in last])
+
+
+def _nearest(ids: np.ndarray, text: str) -> str:
+    """A hint at what ids there are: the range and the closest number, or ids of a similar spelling."""
+    if ids.dtype.kind != "i":
+        close = difflib.get_close_matches(text, ids.tolist(), 3)
+        return f"the nearest ids are {', '.join(close)}" if close else f"ids are written like {ids[0]} and {ids[-1]}"
+    span = f"ids are whole numbers from {ids[0]} to {ids[-1]}"
+    try:
+        return f"{span}, the nearest is {min(ids.tolist(), key=lambda id: abs(id - int(text)))}"
+    except ValueError:
+        return span

@@ -1,0 +1,141 @@
+"""Compare models: python -m experiments.compare --dataset=ml-100k --models=mf,neumf,ancf --workdir=checkpoints/compare
+
+Each name in --models is a recipe (experiments/recipes/DATASET-NAME.flags) or else a model with its defaults. Every
+model is trained for every seed in a workdir of its own, finished runs are reused, interrupted ones resumed; then one
+table, best first, and results.json, report.md and report.html with plots in --workdir.
+"""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from ancf_jax import checkpoint, report, workdir
+from ancf_jax.config import DataConfig, TrainConfig, given_flags
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.models import MODELS
+from ancf_jax.types import InputError
+from experiments import console, train
+
+RECIPES = Path(__file__).parent / "recipes"
+METRICS = ("ndcg@10", "hr@10")
+
+
+def define() -> None:
+    """The flags of the data and of training, and the comparison's own."""
+    train.define()
+    flags.DEFINE_list("models", ["all"], "recipes or models, or all: every model", allow_override=True)
+    flags.DEFINE_integer("seeds", 1, "runs of each model, with seeds 0, 1, ...", lower_bound=1, allow_override=True)
+    flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
+
+
+def recipe(name: str, dataset: str, seed: int) -> workdir.Run:
+    """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
+    path = RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
+    if not path.exists() and name not in MODELS:
+        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in RECIPES.glob(f"{dataset}-*.flags"))
+        legal = ", ".join(dict.fromkeys([*MODELS, *recipes]))
+        raise InputError(f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}")
+    values = flags.FlagValues()
+    train.define(values)
+    shared = {field for cls in (DataConfig, TrainConfig) for field in cls.__dataclass_fields__}
+    given = [flags.FLAGS[flag].serialize() for flag in sorted(shared & given_flags())]
+    written = [f"--flagfile={path}"] if path.exists() else [f"--model={name}"]
+    values(["recipe", *written, *given, f"--seed={seed}"])
+    return train.run_from_flags(values)
+
+
+def collect(folder: Path, run: workdir.Run, dataset: Dataset, label: str) -> dict[str, Any]:
+    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+    if (folder / "result.json").exists():
+        workdir.claim(folder, run, dataset.fingerprint)
+        result = checkpoint.read_json(folder / "result.json")
+    else:
+        result = train.train(run, folder, dataset, label)
+    with np.load(folder / "users.npz") as users:
+        return result | {"users": dict(users)}
+
+
+def curve(folder: Path, metric: str) -> list[tuple[float, float]]:
+    """(seconds of training, validation metric) at each evaluation of a run."""
+    points, seconds = [], 0.0
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        seconds += record["seconds"]
+        if metric in record:
+            points.append((seconds, record[metric]))
+    return points
+
+
+def main() -> dict[str, Any]:
+    """Train what is not trained yet, and report."""
+    names = list(MODELS) if flags.FLAGS.models == ["all"] else flags.FLAGS.models
+    seeds = range(flags.FLAGS.seeds)
+    runs = {
+        (name, seed): recipe(name, flags.FLAGS.dataset or DataConfig().dataset, seed)
+        for name in names
+        for seed in seeds
+    }
+    datasets: dict[Any, Dataset] = {}
+    entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    root = Path(flags.FLAGS.workdir or f"checkpoints/compare-{flags.FLAGS.dataset or DataConfig().dataset}")
+    for (name, seed), run in runs.items():
+        key = (run.data, run.train.validation)
+        if key not in datasets:
+            datasets[key] = workdir.open_data(run)
+            train.describe(datasets[key])
+        label = f"{name:<12} seed {seed}"
+        entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
+    if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
+        raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
+    rows = report.summarise(entries, METRICS)
+    head = entries[names[0]][0] | workdir.provenance()
+    head["command"] = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
+    write(root, rows, head, entries)
+    headings, table = report.cells(rows, METRICS)
+    remarks = report.notes(head, len(seeds))
+    console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {METRICS[0]}")
+    print("\n".join(remarks[:4]))
+    print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
+    best = {key: value for key, value in rows[0].items() if key in ("model", *METRICS)}
+    models = {row["model"]: {metric: row[metric] for metric in METRICS} for row in rows}
+    return {
+        "best": best["model"],
+        **{metric: best[metric] for metric in METRICS},
+        "models": models,
+        "workdir": str(root),
+    }
+
+
+def write(
+    root: Path, rows: list[dict[str, Any]], head: dict[str, Any], entries: dict[str, list[dict[str, Any]]]
+) -> None:
+    """results.json, report.md and report.html."""
+    title = f"{head['dataset']}: {len(rows)} models compared"
+    remarks = report.notes(head, len(next(iter(entries.values()))))
+    runs = {
+        name: [{key: value for key, value in result.items() if key != "users"} for result in results]
+        for name, results in entries.items()
+    }
+    kept = ("dataset", "split", "protocol", "users_tested", "command", "commit", "versions", "python", "hardware")
+    content = {key: head[key] for key in kept} | {"metrics": METRICS, "rows": rows, "runs": runs}
+    checkpoint.write_text(root / "results.json", json.dumps(content, indent=1) + "\n")
+    checkpoint.write_text(root / "report.md", report.markdown(title, rows, METRICS, remarks))
+    picked_by = TrainConfig().metric
+    curves = {row["model"]: curve(root / row["model"] / "0", picked_by) for row in rows}
+    curves = {name: points for name, points in curves.items() if points}
+    try:
+        plots = [report.plot(rows, METRICS, curves, picked_by)]
+    except ImportError:
+        remarks = [*remarks, "No plots: install the package with its [report] extra (matplotlib)."]
+        plots = []
+    checkpoint.write_text(root / "report.html", report.page(title, rows, METRICS, remarks, plots))
+
+
+if __name__ == "__main__":
+    define()
+    console.run(main)

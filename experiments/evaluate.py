@@ -1,0 +1,79 @@
+"""Evaluate: python -m experiments.evaluate --workdir=checkpoints/ancf --protocol=full
+
+Evaluates the best checkpoint of a trained run again, on its test or validation part, by the data set's own protocol or
+another, with 95% intervals over users. The run's own result.json and users.npz stay as they are.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from ancf_jax.evaluate import make_evaluator, protocol
+from ancf_jax.stats import bootstrap_interval
+from ancf_jax.types import InputError
+from ancf_jax.workdir import open_trained, test_evaluator
+from experiments import console
+
+MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc")  # those with an interval
+
+
+def define() -> None:
+    """Which model, on what, and how."""
+    flags.DEFINE_string("workdir", "", "the folder of a trained run", allow_override=True)
+    flags.DEFINE_string("data_dir", "", "where originals are looked for, if not where they were", allow_override=True)
+    flags.DEFINE_enum("part", "test", ["test", "valid"], "the part of the data", allow_override=True)
+    flags.DEFINE_enum(
+        "protocol",
+        None,
+        ["full", "ncf"],
+        "full ranks all items, ncf the data set's candidates; the data set's own protocol if not given",
+        allow_override=True,
+    )
+
+
+def main() -> dict[str, Any]:
+    """Evaluate, and print the metrics with their intervals."""
+    options = flags.FLAGS
+    if not options.workdir:
+        raise InputError("--workdir is missing: the folder of a trained run")
+    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir)
+    if options.part == "valid" and not run.train.validation:
+        raise InputError(
+            f"--part=valid: {options.workdir} was trained with --novalidation, so on its validation part too; "
+            "legal is --part=test"
+        )
+    candidates = dataset.test_candidates if options.part == "test" else dataset.valid_candidates
+    if options.protocol == "ncf" and candidates is None:
+        raise InputError(f"--protocol=ncf: {dataset.name} comes without candidates; legal is --protocol=full")
+    if options.protocol == "full":
+        candidates = None
+    if options.part == "test":
+        evaluator = test_evaluator(model, data, dataset, full=candidates is None)
+    else:
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates)
+    evaluation = evaluator(params)
+    intervals = {name: bootstrap_interval(evaluation.per_user[name]) for name in MAIN}
+    rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]
+    print(f"{run.model} on the {options.part} part of {dataset.name}, {len(evaluation.users):,} users")
+    print(protocol(candidates))
+    console.table(("metric", "mean", "95% interval over users"), rows)
+    return {
+        "model": run.model,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "part": options.part,
+        "protocol": protocol(candidates),
+        "users": len(evaluation.users),
+        **evaluation.metrics,
+        "intervals": intervals,
+    }
+
+
+def _interval(interval: tuple[float, float] | None) -> str | None:
+    return None if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+if __name__ == "__main__":
+    define()
+    console.run(main)

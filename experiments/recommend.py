@@ -1,0 +1,107 @@
+"""Recommend: python -m experiments.recommend --workdir=checkpoints/ancf --user=42 --explain
+
+The top items of users that a trained model knows (--user, repeatable), or of a new user given by what they have
+(--history=ITEM,ITEM,..., oldest first), by the data's own ids and titles. An item whose id holds a comma cannot be
+given.
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
+from ancf_jax.recommend import item_of, known, query_history, query_users, recommend, title_of, user_of
+from ancf_jax.types import Array, InputError
+from ancf_jax.workdir import open_trained
+from experiments import console
+
+
+def define() -> None:
+    """Which model, for whom, and how much."""
+    flags.DEFINE_string("workdir", "", "the folder of a trained run", allow_override=True)
+    flags.DEFINE_string("data_dir", "", "where originals are looked for, if not where they were", allow_override=True)
+    flags.DEFINE_multi_string("user", [], "a user's id; may be given several times", allow_override=True)
+    flags.DEFINE_list("history", [], "a new user's item ids, oldest first, without commas in them", allow_override=True)
+    flags.DEFINE_integer("top_k", 10, "items recommended to a user", lower_bound=1, allow_override=True)
+    flags.DEFINE_boolean("explain", False, "give the reasons for each recommendation", allow_override=True)
+    flags.DEFINE_integer("reasons", 3, "most reasons for an item, with --explain", lower_bound=1, allow_override=True)
+
+
+def main() -> dict[str, Any]:
+    """Recommend, and print one table a user."""
+    options = flags.FLAGS
+    if not options.workdir:
+        raise InputError("--workdir is missing: the folder of a trained run")
+    if bool(options.user) == bool(options.history):
+        raise InputError("give either --user=ID, several times for several users, or --history=ITEM,ITEM,...")
+    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir)
+    if options.user:
+        people = list(dict.fromkeys(options.user))
+        query, seen = query_users(model, data, known(dataset), [user_of(dataset, text) for text in people])
+    else:
+        people = ["new user"]
+        query, seen = query_history(model, data, [item_of(dataset, text) for text in options.history])
+        if not model.history:
+            print(
+                f"note: {run.model} has learnt nothing from histories, so every new user gets the same list but for "
+                "the items they have",
+                file=sys.stderr,
+            )
+    ready = jax.jit(model.prepare)(params)
+    items, scores = jax.jit(partial(recommend, model, top_k=options.top_k))(ready, query, seen)
+    reasons = None
+    if options.explain:
+        reasons = make_explainer(model, data.num_items, options.reasons)(ready, query, items, seen)
+        print(f"reasons: {reasons.method}")
+    lists = as_lists(dataset, items, scores, reasons)
+    for person, rows in zip(people, lists, strict=True):
+        title = f"{run.model} for {person if options.history else f'user {person}'}"
+        show(title, rows, NOTHING if reasons is None else reasons.method)
+    method = {} if reasons is None else {"method": reasons.method}
+    return {"model": run.model, **method, "users": dict(zip(people, lists, strict=True))}
+
+
+def as_lists(dataset: Dataset, items: Array, scores: Array, reasons: Reasons | None) -> list[list[dict[str, Any]]]:
+    """What is recommended to each user and why, by the data's own ids and titles."""
+    nothing = np.empty((*items.shape, 0))
+    past, weights = (nothing, nothing) if reasons is None else (reasons.items, reasons.weights)
+
+    def named(items: np.ndarray, **columns: Any) -> list[dict[str, Any]]:
+        """The items that are not padding, each with its cell of every column."""
+        return [
+            {"item": dataset.item_ids[item].item(), "title": title_of(dataset, item)}
+            | {name: column[k] for name, column in columns.items()}
+            for k, item in enumerate(items)
+            if item < len(dataset.item_ids)
+        ]
+
+    rows = zip(*map(np.asarray, (items, scores, past, weights)), strict=True)
+    return [
+        named(items, score=scores, reasons=[named(j, weight=w) for j, w in zip(past, weights, strict=True)])
+        for items, scores, past, weights in rows
+    ]
+
+
+def show(title: str, rows: list[dict[str, Any]], method: str) -> None:
+    """The table of one user."""
+    lead = "similar to" if method == SIMILARITY else "because of"
+    number = "{:.0%}" if method == ATTENTION else "{:.3g}"
+
+    def reasons(row: dict[str, Any]) -> str:
+        return ", ".join(f"{reason['title']} ({number.format(reason['weight'])})" for reason in row["reasons"])
+
+    columns = ["rank", "item", "title", "score", lead]
+    cells = [[n, row["item"], row["title"], row["score"], reasons(row)] for n, row in enumerate(rows, start=1)]
+    width = 4 if method == NOTHING else 5
+    console.table(columns[:width], [row[:width] for row in cells], title)
+
+
+if __name__ == "__main__":
+    define()
+    console.run(main)

@@ -1,0 +1,92 @@
+"""Windows, membership and negatives against plain Python over the rows of a log."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ancf_jax.data.interactions import build
+from ancf_jax.data.samplers import knows, negatives, take_window, windows
+
+ITEMS = 40
+
+
+def log_of(rows):
+    """A log from each user's items in order; row r has value r + 1."""
+    users = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+    items = np.array([item for row in rows for item in row], np.int32)
+    return build(users, items, np.arange(1, len(items) + 1), np.arange(len(items)), len(rows))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Users with no, one and many items; user 3 has one item again and again."""
+    rng = np.random.default_rng(0)
+    return [[7], [], rng.permutation(ITEMS)[:30].tolist(), [5] * 6, rng.permutation(ITEMS)[:9].tolist(), [0, ITEMS - 1]]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=8), st.integers(1, 6))
+def test_windows_partition_every_interaction(counts, length):
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    users, ends = windows(offsets, length)
+    starts = np.maximum(ends - length, offsets[users])
+    covered = [(u, row) for u, start, end in zip(users, starts, ends, strict=True) for row in range(start, end)]
+    everything = [(u, row) for u in range(len(counts)) for row in range(offsets[u], offsets[u + 1])]
+    assert sorted(covered) == everything
+    assert users.dtype == ends.dtype == np.int32
+    short = [(u, start) for u, start, end in zip(users, starts, ends, strict=True) if end - start < length]
+    assert all(start == offsets[u] for u, start in short)  # only the earliest window of a user is short
+
+
+def test_take_window_is_what_came_before_the_end(rows):
+    train, length = log_of(rows), 5
+    users = [u for u, row in enumerate(rows) for _ in range(len(row) + 1)]
+    before = [n for row in rows for n in range(len(row) + 1)]  # every prefix, the empty one too
+    ends = jnp.asarray([train.offsets[u] + n for u, n in zip(users, before, strict=True)])
+    items, values = take_window(train, jnp.asarray(users), ends, length, ITEMS)
+    for place, (u, n) in enumerate(zip(users, before, strict=True)):
+        taken = rows[u][max(n - length, 0) : n]
+        padding = length - len(taken)
+        numbers = [float(train.offsets[u] + k + 1) for k in range(max(n - length, 0), n)]
+        assert items[place].tolist() == [ITEMS] * padding + taken
+        assert values[place].tolist() == [0.0] * padding + numbers
+
+
+def test_knows_is_membership_in_the_users_set(rows):
+    users = jnp.arange(len(rows))
+    asked = jnp.broadcast_to(jnp.arange(ITEMS + 1), (len(rows), ITEMS + 1))  # padding is known to nobody
+    found = jax.jit(knows)(log_of(rows), users, asked)
+    assert found.tolist() == [[item in set(row) for item in range(ITEMS + 1)] for row in rows]
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 6), max_size=7), min_size=3, max_size=3).filter(any))
+def test_knows_of_random_logs(rows):
+    asked = jnp.broadcast_to(jnp.arange(7), (3, 7))
+    found = knows(log_of(rows), jnp.arange(3), asked)
+    assert found.tolist() == [[item in row for item in range(7)] for row in rows]
+
+
+def test_negatives_are_uniform_over_unknown_items_and_mostly_unknown(rows):
+    """Of items drawn uniformly a known one is drawn again once: P(known i) = q / I, P(unknown i) = (1 + q) / I."""
+    train, draws = log_of(rows), 40_000
+    users = jnp.array([2, 3, 1])
+    found = np.asarray(negatives(jax.random.key(0), train, users, draws, ITEMS))
+    assert found.shape == (3, draws) and found.dtype == np.int32
+    for user, drawn in zip(users.tolist(), found, strict=True):
+        known = set(rows[user])
+        q = len(known) / ITEMS
+        expected = np.array([q if item in known else 1 + q for item in range(ITEMS)]) / ITEMS
+        error = np.sqrt(expected * (1 - expected) / draws)
+        counts = np.bincount(drawn, minlength=ITEMS)
+        assert len(counts) == ITEMS
+        np.testing.assert_array_less(np.abs(counts / draws - expected), 4.5 * error + 1e-12)
+
+
+def test_negatives_depend_on_the_key_alone(rows):
+    train, users = log_of(rows), jnp.array([2, 3])
+    first, again, other = (negatives(jax.random.key(seed), train, users, 20, ITEMS) for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist() != other.tolist()

@@ -1,0 +1,76 @@
+"""A shop's log with text ids and titles, a way to run a script, and runs that tests share."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import console, train
+
+SMALL = {
+    "ancf": ["--factors=4", "--history=5", "--tower=", "--negatives=4", "--targets=2"],
+    "mf": ["--factors=4", "--window=8"],
+    "itemknn": [],
+}
+
+
+@pytest.fixture(scope="session")
+def script():
+    """A function that runs a script with arguments: exit status, stdout, stderr."""
+
+    def run(module, *args):
+        out, err = io.StringIO(), io.StringIO()
+        with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            module.define()
+            if module is train:
+                flags.DEFINE_string("workdir", "", "", allow_override=True)
+            patch.setattr(sys, "argv", ["script", *map(str, args)])
+            with pytest.raises(SystemExit) as stop:
+                console.run(module.main)
+        return stop.value.code, out.getvalue(), err.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory):
+    """A folder of log.csv, 12 customers who bought 6 of 15 products, and products.csv, which names all but p14."""
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(0)
+    log = [f"c{user:02},p{item:02}\n" for user in range(12) for item in rng.permutation(15)[:6]]
+    (folder / "log.csv").write_text("customer,product\n" + "".join(log))
+    titles = [f"p{item:02},Product {item}\n" for item in range(14)]
+    (folder / "products.csv").write_text("product,title\n" + "".join(titles))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def arguments(shop):
+    """The flags that train a model for one epoch on the shop's log."""
+
+    def flags_of(model, workdir, epochs=1):
+        data = [f"--dataset={shop}/log.csv", f"--items_path={shop}/products.csv"]
+        columns = ["--user_column=customer", "--item_column=product"]
+        return [*data, *columns, f"--model={model}", f"--workdir={workdir}", f"--epochs={epochs}", *SMALL[model]]
+
+    return flags_of
+
+
+@pytest.fixture(scope="session")
+def trained(script, arguments, tmp_path_factory):
+    """A function to the workdir of a trained model; each is trained once."""
+    workdirs = {}
+
+    def workdir(model):
+        if model not in workdirs:
+            folder = tmp_path_factory.mktemp("runs") / model
+            status, _, err = script(train, *arguments(model, folder))
+            assert status == 0, err
+            workdirs[model] = folder
+        return workdirs[model]
+
+    return workdir

@@ -1,0 +1,82 @@
+"""Recommendations by the data's own ids: lists, reasons, new users, and ids that nobody knows."""
+
+import json
+
+import pytest
+
+from experiments import recommend
+
+
+def purchases(shop, customer):
+    """The titles of what a customer bought."""
+    bought = [line.split(",")[1] for line in (shop / "log.csv").read_text().splitlines() if line.startswith(customer)]
+    titles = dict(line.split(",") for line in (shop / "products.csv").read_text().splitlines())
+    return {titles.get(item, item) for item in bought}
+
+
+def test_known_users(script, trained, shop):
+    status, out, err = script(recommend, "--workdir", trained("ancf"), "--user=c03", "--user=c07", "--top_k=4")
+    result = json.loads(out.splitlines()[-1])
+    assert status == 0 and err == "" and result["model"] == "ancf" and list(result["users"]) == ["c03", "c07"]
+    for customer, rows in result["users"].items():
+        scores = [row["score"] for row in rows]
+        assert len(rows) == 4 and scores == sorted(scores, reverse=True)
+        assert not {row["title"] for row in rows} & purchases(shop, customer)
+        assert all(row["item"].startswith("p") and row["reasons"] == [] for row in rows)
+        assert f"ancf for user {customer}" in out and rows[0]["title"] in out
+
+
+def test_lists_end_where_nothing_is_left(script, trained, shop):
+    _, out, _ = script(recommend, "--workdir", trained("ancf"), "--user=c03", "--top_k=100")
+    rows = json.loads(out.splitlines()[-1])["users"]["c03"]
+    assert len(rows) == 9 and "Infinity" not in out
+
+
+@pytest.mark.parametrize(("model", "lead"), [("ancf", "because of"), ("itemknn", "because of"), ("mf", "similar to")])
+def test_reasons(script, trained, shop, model, lead):
+    status, out, _ = script(recommend, "--workdir", trained(model), "--user=c03", "--explain", "--reasons=2")
+    result = json.loads(out.splitlines()[-1])
+    rows = result["users"]["c03"]
+    reasons = [reason for row in rows for reason in row["reasons"]]
+    assert status == 0 and lead in out and f"reasons: {result['method']}\n" in out and reasons
+    assert {reason["title"] for reason in reasons} <= purchases(shop, "c03")
+    assert max(len(row["reasons"]) for row in rows) == 2 and min(reason["weight"] for reason in reasons) > 0
+    percent = f"{reasons[0]['title']} ({reasons[0]['weight']:.0%})"
+    assert (percent in out) == (model == "ancf")
+
+
+def test_a_new_user(script, trained):
+    status, out, err = script(recommend, "--workdir", trained("itemknn"), "--history=p01, p02", "--explain")
+    rows = json.loads(out.splitlines()[-1])["users"]["new user"]
+    assert status == 0 and err == ""
+    assert not {row["item"] for row in rows} & {"p01", "p02"}
+    assert {reason["item"] for row in rows for reason in row["reasons"]} <= {"p01", "p02"}
+
+
+def test_a_new_user_of_a_model_without_histories(script, trained):
+    status, out, err = script(recommend, "--workdir", trained("mf"), "--history=p01")
+    assert status == 0 and len(json.loads(out.splitlines()[-1])["users"]["new user"]) == 10
+    assert "mf has learnt nothing from histories" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "--user=ID"),
+        (["--user=c03", "--history=p01"], "either --user=ID"),
+        (["--user=c3"], "unknown user 'c3'; the nearest ids are c03"),
+        (["--user=c03", "--user=zebra"], "unknown user 'zebra'; ids are written like c00 and c11; a new user"),
+        (["--history=p01,p99"], "unknown item 'p99'; the nearest ids are p09"),
+        (["--user=c03", "--top_k=0"], "top_k"),
+    ],
+)
+def test_bad_input(script, trained, given, message):
+    status, out, err = script(recommend, "--workdir", trained("ancf"), *given)
+    assert status == 2 and out == ""
+    assert err.startswith("error: ") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("workdir", "message"), [("", "--workdir is missing"), ("nowhere", "train a model there")])
+def test_no_run(script, tmp_path, workdir, message):
+    status, _, err = script(recommend, f"--workdir={workdir and tmp_path / workdir}", "--user=c03")
+    assert status == 2 and err.startswith("error: ") and message in err and err.count("\n") == 1

@@ -1,0 +1,127 @@
+"""Losses against NumPy, scikit-learn and each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss
+
+from ancf_jax.losses import PAIR_LOSSES, bce, bpr, full_softmax, masked_mean, pair_loss, sampled_softmax
+
+P, N, ITEMS = 5, 7, 12
+
+
+@pytest.fixture(scope="module")
+def scores():
+    """Positives [P] and negatives [P, N]."""
+    rng = np.random.default_rng(0)
+    return rng.normal(0, 3, P), rng.normal(0, 3, (P, N))
+
+
+def probability(score):
+    return 1 / (1 + np.exp(-score))
+
+
+def test_bce_is_the_sum_over_labelled_pairs_for_ratio_n(scores):
+    positive, negatives = scores
+    found = bce(jnp.asarray(positive), jnp.asarray(negatives), float(N))
+    labels = [1] + [0] * N
+    for row in range(P):
+        predicted = probability(np.array([positive[row], *negatives[row]]))
+        np.testing.assert_allclose(found[row], log_loss(labels, predicted, normalize=False), rtol=1e-4)
+
+
+def test_bce_ratio_weighs_the_mean_of_the_negatives(scores):
+    positive, negatives = scores
+    expected = -np.log(probability(positive)) - 2.5 * np.log(1 - probability(negatives)).mean(1)
+    np.testing.assert_allclose(bce(jnp.asarray(positive), jnp.asarray(negatives), 2.5), expected, rtol=1e-5)
+
+
+def test_bpr_is_the_mean_log_probability_of_the_right_order(scores):
+    positive, negatives = scores
+    expected = [-np.mean([np.log(probability(p - n)) for n in row]) for p, row in zip(*scores, strict=True)]
+    np.testing.assert_allclose(bpr(jnp.asarray(positive), jnp.asarray(negatives)), expected, rtol=1e-5)
+
+
+def test_sampled_softmax_weighs_n_negatives_as_all_the_others(scores):
+    positive, negatives = scores
+    rest = (ITEMS - 1) / N * np.exp(negatives).sum(1)
+    expected = -np.log(np.exp(positive) / (np.exp(positive) + rest))
+    found = sampled_softmax(jnp.asarray(positive), jnp.asarray(negatives), ITEMS)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_full_softmax_is_sklearns_log_loss():
+    rng = np.random.default_rng(1)
+    scores, labels = rng.normal(0, 3, (P, ITEMS)), rng.integers(0, ITEMS, P)
+    found = full_softmax(jnp.asarray(scores[np.arange(P), labels]), jnp.asarray(scores))
+    predicted = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    for row in range(P):
+        np.testing.assert_allclose(
+            found[row], log_loss([labels[row]], predicted[[row]], labels=range(ITEMS)), rtol=1e-5
+        )
+
+
+def test_sampled_softmax_of_all_the_others_is_the_full_softmax():
+    scores = np.random.default_rng(2).normal(0, 3, (P, ITEMS))
+    positive, others = jnp.asarray(scores[:, 0]), jnp.asarray(scores[:, 1:])
+    full = full_softmax(positive, jnp.asarray(scores))
+    np.testing.assert_allclose(sampled_softmax(positive, others, ITEMS), full, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_pair_loss_is_the_loss_of_that_name(scores, name):
+    positive, negatives = map(jnp.asarray, scores)
+    expected = {
+        "bce": bce(positive, negatives, 3.0),
+        "bpr": bpr(positive, negatives),
+        "sampled_softmax": sampled_softmax(positive, negatives, ITEMS),
+        "full_softmax": full_softmax(positive, negatives),
+    }
+    found = pair_loss(name, positive, negatives, num_items=ITEMS, ratio=3.0)
+    np.testing.assert_array_equal(found, expected[name])
+
+
+@pytest.mark.parametrize("name", PAIR_LOSSES)
+def test_a_negative_of_minus_infinity_is_absent(scores, name):
+    """It adds nothing to the sum over negatives, whose weight per drawn negative stays."""
+    positive, negatives = scores
+    absent = np.zeros((P, N), bool)
+    absent[:, 2], absent[1] = True, True  # one everywhere, and all of row 1
+    found = pair_loss(
+        name, jnp.asarray(positive), jnp.where(absent, -jnp.inf, negatives), num_items=ITEMS, ratio=float(N)
+    )
+    for row in range(P):
+        p, present = positive[row], negatives[row][~absent[row]]
+        expected = {
+            "bce": -np.log(probability(p)) - np.log(1 - probability(present)).sum(),
+            "bpr": -np.log(probability(p - present)).sum() / N,
+            "sampled_softmax": np.log(np.exp(p) + (ITEMS - 1) / N * np.exp(present).sum()) - p,
+            "full_softmax": (np.log(np.exp(present).sum()) if len(present) else -np.inf) - p,
+        }
+        np.testing.assert_allclose(found[row], expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bce", "bpr", "sampled_softmax"])
+def test_gradients_are_finite_with_absent_negatives_and_large_scores(name):
+    positive = jnp.array([0.0, 200.0, -200.0, 1.0])
+    negatives = jnp.array([[0.0, 1.0], [-200.0, 200.0], [200.0, -200.0], [3.0, 4.0]])
+    absent = jnp.array([[True, False], [False, False], [False, True], [True, True]])
+
+    def total(positive, negatives):
+        hidden = jnp.where(absent, -jnp.inf, negatives)
+        return pair_loss(name, positive, hidden, num_items=ITEMS, ratio=4.0).sum()
+
+    value, gradients = jax.value_and_grad(total, argnums=(0, 1))(positive, negatives)
+    assert np.isfinite(value)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    np.testing.assert_array_equal(np.asarray(gradients[1])[np.asarray(absent)], 0)
+    assert (np.asarray(gradients[1])[~np.asarray(absent)] >= 0).all() and (gradients[0] <= 0).all()
+
+
+def test_masked_mean_counts_what_is_there():
+    values, mask = jnp.array([[1.0, 2.0], [jnp.nan, 6.0]]), jnp.array([[True, True], [False, True]])
+    mean, sums = masked_mean(values, mask)
+    assert mean == 3 and sums["loss"] == 9 and sums["count"] == 3
+    mean, sums = masked_mean(values, jnp.zeros((2, 2), bool))
+    assert mean == 0 and sums["loss"] == 0 and sums["count"] == 0
