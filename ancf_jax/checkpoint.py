@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -54,15 +55,22 @@ def load_latest(opened: ocp.training.Checkpointer, state: TrainState) -> TrainSt
     )
 
 
+@contextmanager
+def best_of(workdir: Path, flag: str) -> Iterator[tuple[ocp.training.Checkpointer, int]]:
+    """The checkpoints of a trained workdir, for reading, and the step of the best. Raises InputError naming `flag`."""
+    folder = (workdir / "checkpoints").resolve()
+    if not folder.is_dir():
+        raise InputError(f"--{flag}: {workdir} holds no checkpoints; train a model there first")
+    with ocp.training.Checkpointer(folder) as opened:  # no clean-up: a run may be writing there
+        if opened.latest is None:
+            raise InputError(f"--{flag}: {workdir} holds no finished checkpoint; train a model there first")
+        yield opened, max(opened.checkpoints, key=lambda kept: (kept.metrics["value"], -kept.step)).step
+
+
 def load_best(workdir: Path, params: Params) -> tuple[int, Params]:
     """The best epoch of a workdir and its parameters, with the structure of `params` (arrays or their shapes)."""
-    if not (workdir / "checkpoints").is_dir():
-        raise InputError(f"--workdir: {workdir} holds no checkpoints; train a model there first")
-    with checkpoints(workdir) as opened:
-        if opened.latest is None:
-            raise InputError(f"--workdir: {workdir} holds no finished checkpoint; train a model there first")
-        best = max(opened.checkpoints, key=lambda kept: (kept.metrics["value"], -kept.step))
-        return best.step, _load(opened, best.step, {"params": jax.tree.map(abstract_array, params)})["params"]
+    with best_of(workdir, "workdir") as (opened, step):
+        return step, _load(opened, step, {"params": jax.tree.map(abstract_array, params)})["params"]
 
 
 def warm_start(params: Params, workdirs: list[Path]) -> Params:
@@ -70,30 +78,19 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
 
     What several workdirs hold is averaged. Raises InputError where a workdir has nothing that fits.
     """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    leaves, structure = jax.tree.flatten(params)
+    shapes = _shapes(params)
     found: dict[str, list[np.ndarray]] = {}
     for workdir in workdirs:
-        with checkpoints(workdir) as opened:
-            if opened.latest is None:
-                raise InputError(f"--warm_start: {workdir} holds no finished checkpoint")
-            best = max(opened.checkpoints, key=lambda kept: (kept.metrics["value"], -kept.step))
-            stored = opened.load_checkpointables(best.step, {"params": None})["params"]
-        matching = {
-            jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(stored)
-        }
-        fitting = {
-            name: matching[name]
-            for path, leaf in leaves
-            if (name := jax.tree_util.keystr(path)) in matching and matching[name].shape == leaf.shape
-        }
+        with best_of(workdir, "warm_start") as (opened, step):
+            stored = opened.load_checkpointables(step, {"params": None})["params"]
+        fitting = {name: leaf for name, leaf in _leaves(stored).items() if shapes.get(name) == tuple(leaf.shape)}
         if not fitting:
             raise InputError(f"--warm_start: no parameter of {workdir} has the name and shape of one of this model's")
-        for name, value in fitting.items():
-            found.setdefault(name, []).append(value)
-    started = [
-        np.mean(found[name], axis=0) if (name := jax.tree_util.keystr(path)) in found else leaf for path, leaf in leaves
-    ]
-    return jax.tree.unflatten(structure, [jax.numpy.asarray(leaf) for leaf in started])
+        for name, leaf in fitting.items():
+            found.setdefault(name, []).append(np.asarray(leaf))
+    start = [np.mean(found[name], axis=0) if name in found else leaf for name, leaf in zip(shapes, leaves, strict=True)]
+    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in start])
 
 
 def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -105,10 +102,7 @@ def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]
     """Load, after comparing the stored tree with `abstract`: Orbax's own error for a mismatch is hard to read."""
     stored = opened.checkpointables_metadata(step).metadata
     for part, tree in abstract.items():
-        have, want = (
-            _shapes(stored[part].metadata if hasattr(stored[part], "metadata") else stored[part]),
-            _shapes(tree),
-        )
+        have, want = _shapes(getattr(stored[part], "metadata", stored[part])), _shapes(tree)
         if have != want:
             odd = sorted(set(have.items()) ^ set(want.items()))[0][0]
             raise InputError(
@@ -118,10 +112,14 @@ def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]
     return opened.load_checkpointables(step, abstract)
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes by names like tables.item, which do not tell a NamedTuple from the dict that Orbax stores for it."""
+def _leaves(tree: Any) -> dict[str, Any]:
+    """Leaves by names like tables.item, which do not tell a NamedTuple from the dict that Orbax stores for it."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(leaf.shape) for name, leaf in _leaves(tree).items()}
 
 
 def write_json(path: Path, content: Any) -> None:

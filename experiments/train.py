@@ -25,7 +25,7 @@ from experiments import console
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """The flags that say what is trained: data, training, and every model's own."""
-    start = "workdirs whose parameters of the same name and shape start this model"
+    start = "workdirs whose parameters of the same name and shape start this model; {seed} stands for --seed"
     flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", flag_values=values, allow_override=True)
     flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
     classes = dict.fromkeys(entry.config for entry in MODELS.values())
@@ -40,7 +40,8 @@ def run_from_flags(values: flags.FlagValues = flags.FLAGS) -> workdir.Run:
     config = MODELS[name].config
     reject_foreign(name, config, [entry.config for entry in MODELS.values()], values)
     data, train = from_flags(DataConfig, values), from_flags(TrainConfig, values)
-    return workdir.Run(name, data, from_flags(config, values), train, tuple(values.warm_start))
+    start = tuple(path.replace("{seed}", str(train.seed)) for path in values.warm_start)
+    return workdir.Run(name, data, from_flags(config, values), train, start)
 
 
 def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[str, Any]:

@@ -124,8 +124,9 @@ def test_warm_start_refuses_a_run_with_nothing_that_fits(run):
 
 
 def test_warm_start_refuses_a_folder_without_a_checkpoint(tmp_path):
-    with pytest.raises(InputError, match=r"--warm_start: .*nowhere holds no finished checkpoint"):
+    with pytest.raises(InputError, match=r"--warm_start: .*nowhere holds no checkpoints"):
         warm_start(state_of(0).params, [tmp_path / "nowhere"])
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_json_round_trip(tmp_path):

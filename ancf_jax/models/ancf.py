@@ -35,7 +35,7 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import knows, take_window, windows
 from ancf_jax.layers import Dropout, SelfAttention, Tower, over_items, table
 from ancf_jax.losses import PAIR_LOSSES, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
 ITEM_BLOCK = 512
 
@@ -63,6 +63,12 @@ class Config:
     targets: int = field(16, "positives drawn from a window, order-free", low=1)
     l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+
+    def __post_init__(self) -> None:
+        if self.ordered and not self.history:
+            raise InputError("flag --ordered: needs a history; --history is 0")
+        if self.history and self.factors % self.heads:
+            raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
 class Batch(NamedTuple):

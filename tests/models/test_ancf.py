@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.config import from_json
 from ancf_jax.losses import PAIR_LOSSES
 from ancf_jax.models import ancf, ncf
 from ancf_jax.models.ancf import Config, Net, hold_out
+from ancf_jax.types import InputError
 
 SMALL = Config(factors=4, history=5, tower=(6, 3), tower_factors=3, negatives=6, targets=2, stddev=0.1)
 NAIS = dataclasses.replace(SMALL, user=False, tower=(), layers=0, project=False, heads=1)
@@ -205,7 +207,8 @@ def sampled(data):
 
     def sampled(**changes):
         model = make(data, **changes)
-        return model, jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        return model, jax.device_get(batch)
 
     return sampled
 
@@ -279,6 +282,22 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     first, other_user, other_past = np.asarray(jax.jit(model.score)(params, ask([0, 3, 0], past, history)))
     assert (first == other_user).all() == (not user)
     assert (first == other_past).all() == (history == 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
+        ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(flags, message):
+    with pytest.raises(InputError, match=message):
+        from_json(Config, flags)
+
+
+def test_heads_do_not_matter_without_attention():
+    assert from_json(Config, {"factors": 9, "heads": 2, "history": 0}).factors == 9
 
 
 def test_recency_starts_as_power_laws():
