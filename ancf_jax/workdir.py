@@ -106,7 +106,7 @@ def known_interactions(dataset: Dataset) -> Interactions:
     return merge(dataset.train, dataset.valid, len(dataset.user_ids))
 
 
-def test_evaluator(model: Recommender, data: Data, dataset: Dataset, *, full: bool):
+def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full: bool):
     """The evaluator of the test part: by full ranking, or by the data set's published candidates."""
     candidates = None if full else dataset.test_candidates
     seen = known_interactions(dataset)

@@ -33,7 +33,7 @@ def define() -> None:
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
 
 
-def recipe(name: str, dataset: str, seed: int) -> workdir.Run:
+def recipe(name: str, dataset: str, seed: int, root: Path) -> workdir.Run:
     """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
     path = RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
     if not path.exists() and name not in MODELS:
@@ -46,7 +46,7 @@ def recipe(name: str, dataset: str, seed: int) -> workdir.Run:
     given = [flags.FLAGS[flag].serialize() for flag in sorted(shared & given_flags())]
     written = [f"--flagfile={path}"] if path.exists() else [f"--model={name}"]
     values(["recipe", *written, *given, f"--seed={seed}"])
-    return train.run_from_flags(values)
+    return train.run_from_flags(root, values)
 
 
 def collect(folder: Path, run: workdir.Run, dataset: Dataset, label: str) -> dict[str, Any]:
@@ -73,16 +73,14 @@ def curve(folder: Path, metric: str) -> list[tuple[float, float]]:
 
 def main() -> dict[str, Any]:
     """Train what is not trained yet, and report."""
-    names = list(MODELS) if flags.FLAGS.models == ["all"] else flags.FLAGS.models
-    seeds = range(flags.FLAGS.seeds)
-    runs = {
-        (name, seed): recipe(name, flags.FLAGS.dataset or DataConfig().dataset, seed)
-        for name in names
-        for seed in seeds
-    }
+    options = flags.FLAGS
+    names = list(MODELS) if options.models == ["all"] else options.models
+    seeds = range(options.seeds)
+    dataset = options.dataset or DataConfig().dataset
+    root = Path(options.workdir or f"checkpoints/compare-{Path(dataset).name}")
+    runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    root = Path(flags.FLAGS.workdir or f"checkpoints/compare-{flags.FLAGS.dataset or DataConfig().dataset}")
     for (name, seed), run in runs.items():
         key = (run.data, run.train.validation)
         if key not in datasets:

@@ -12,7 +12,7 @@ from absl import flags
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError
-from ancf_jax.workdir import open_trained, test_evaluator
+from ancf_jax.workdir import open_trained, evaluator_on_test
 from experiments import console
 
 MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc")  # those with an interval
@@ -49,7 +49,7 @@ def main() -> dict[str, Any]:
     if options.protocol == "full":
         candidates = None
     if options.part == "test":
-        evaluator = test_evaluator(model, data, dataset, full=candidates is None)
+        evaluator = evaluator_on_test(model, data, dataset, full=candidates is None)
     else:
         evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates)
     evaluation = evaluator(params)

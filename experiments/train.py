@@ -25,22 +25,25 @@ from experiments import console
 
 def define(values: flags.FlagValues = flags.FLAGS) -> None:
     """The flags that say what is trained: data, training, and every model's own."""
-    start = "workdirs whose parameters of the same name and shape start this model; {seed} stands for --seed"
+    start = (
+        "workdirs whose parameters of the same name and shape start this model; {seed} is --seed, {runs} the folder "
+    )
+    start += "two above --workdir, where a comparison keeps its runs as MODEL/SEED"
     flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", flag_values=values, allow_override=True)
     flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
     classes = dict.fromkeys(entry.config for entry in MODELS.values())
     define_flags(DataConfig, TrainConfig, *classes, values=values)
 
 
-def run_from_flags(values: flags.FlagValues = flags.FLAGS) -> workdir.Run:
-    """The run that the flags describe."""
+def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> workdir.Run:
+    """The run that the flags describe, beside those in the folder `runs`."""
     name = values.model
     if name not in MODELS:
         raise InputError(f"--model={name} is unknown; legal are {', '.join(MODELS)}")
     config = MODELS[name].config
     reject_foreign(name, config, [entry.config for entry in MODELS.values()], values)
     data, train = from_flags(DataConfig, values), from_flags(TrainConfig, values)
-    start = tuple(path.replace("{seed}", str(train.seed)) for path in values.warm_start)
+    start = tuple(path.format(seed=train.seed, runs=runs) for path in values.warm_start)
     return workdir.Run(name, data, from_flags(config, values), train, start)
 
 
@@ -89,7 +92,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
             records=records,
         )
     best, params = checkpoint.load_best(folder, state.params)
-    evaluation = workdir.test_evaluator(model, data, dataset, full=False)(params)
+    evaluation = workdir.evaluator_on_test(model, data, dataset, full=False)(params)
     workdir.save_users(folder / "users.npz", dataset, evaluation)
     result = {
         "model": run.model,
@@ -125,10 +128,10 @@ def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:
 
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
-    run = run_from_flags()
+    folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")
+    run = run_from_flags(folder.parent.parent)
     dataset = workdir.open_data(run)
     describe(dataset)
-    folder = Path(flags.FLAGS.workdir or f"checkpoints/{dataset.name}-{run.model}-{run.train.seed}")
     result = train(run, folder, dataset, run.model)
     names = [name for name in result if "@" in name or name in ("mrr", "auc")]
     rows = [(name, result["valid"].get(name), result[name]) for name in names]
@@ -150,5 +153,5 @@ def describe(dataset: Dataset) -> None:
 
 if __name__ == "__main__":
     define()
-    flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/DATASET-MODEL-SEED if empty")
+    flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/MODEL if empty")
     console.run(main)

@@ -78,7 +78,7 @@ class Batch(NamedTuple):
     history: Array  # [B, H]
     targets: Array  # [B, P], padded with I
     negatives: Array  # [B, N]
-    absent: Array  # [B, N] bool: a negative that the window holds, not to be counted
+    absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
 
 
 class Net(nn.Module):

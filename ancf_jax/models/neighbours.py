@@ -61,5 +61,5 @@ def make(config: Config, data: Data) -> Recommender:
         scores = multi_hot(query.history, num_items) @ params["tables"]["similar"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    # A test query also knows the validation item, and a served one the test item.
-    return Recommender(ClosedForm(1, init, sweep), longest + 2, lambda params: params, score)
+    # A query may know more of a user than training did: the validation part, and the test part when serving.
+    return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)
