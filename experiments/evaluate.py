@@ -12,7 +12,7 @@ from absl import flags
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError
-from ancf_jax.workdir import open_trained, evaluator_on_test
+from ancf_jax.workdir import evaluator_on_test, open_trained
 from experiments import console
 
 MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc")  # those with an interval
