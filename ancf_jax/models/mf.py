@@ -1,4 +1,6 @@
-"""Matrix factorisation with biases: score(u, i) = b + b_u + b_i + <p_u, q_i>.
+"""Matrix factorisation with biases: score(u, i) = b_u + b_i + <p_u, q_i>.
+
+The user biases carry the global one, which SGD on batches would make oscillate: every pair of a batch moves it.
 
 Trained on each interaction against uniform items, by logistic loss as in Rendle, Krichene, Zhang & Anderson, Neural
 Collaborative Filtering vs. Matrix Factorization Revisited (2020):
@@ -58,7 +60,7 @@ def make(config: Config, data: Data) -> Recommender:
             "user_bias": jnp.zeros((num_users + 1, 1)),
             "item_bias": jnp.zeros((num_items + 1, 1)),
         }
-        return {"tables": tables, "net": {"bias": jnp.zeros(())}}
+        return {"tables": tables, "net": {}}
 
     def sample(key: Array, train: Interactions, rows: Array) -> Batch:
         users = window_users[rows]
@@ -68,13 +70,12 @@ def make(config: Config, data: Data) -> Recommender:
         return Batch(users, targets, negatives(key, train, users, config.pool, num_items))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        tables, bias = params["tables"], params["net"]["bias"]
+        tables = params["tables"]
         user, user_bias = tables["user"][batch.users], tables["user_bias"][batch.users]
         target, others = tables["item"][batch.targets], tables["item"][batch.negatives]
-        base = user_bias + bias  # [B, 1]
-        positive = jnp.einsum("bd,bpd->bp", user, target) + tables["item_bias"][batch.targets][..., 0] + base
+        positive = jnp.einsum("bd,bpd->bp", user, target) + tables["item_bias"][batch.targets][..., 0] + user_bias
         negative = user @ others[0].T if config.pool == 0 else jnp.einsum("bd,bnd->bn", user, others)
-        negative = negative + tables["item_bias"][batch.negatives][..., 0] + base  # [B, N]
+        negative = negative + tables["item_bias"][batch.negatives][..., 0] + user_bias  # [B, N]
         losses = pair_loss(config.loss, positive, negative[:, None], num_items=num_items, ratio=float(config.negatives))
         squares = (1 + config.negatives) * jnp.sum(user**2, -1, keepdims=True) + jnp.sum(target**2, -1)
         squares = squares + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
@@ -82,7 +83,7 @@ def make(config: Config, data: Data) -> Recommender:
 
     def embed(params: Params, query: Query) -> tuple[Array, Array]:
         tables = params["tables"]
-        base = tables["user_bias"][query.users] + params["net"]["bias"]
+        base = tables["user_bias"][query.users]
         user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(base), base], axis=1)
         item = jnp.concatenate([tables["item"], tables["item_bias"], jnp.ones_like(tables["item_bias"])], axis=1)
         return user, item[:num_items]

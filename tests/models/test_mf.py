@@ -14,7 +14,7 @@ def predicted(params, user, item):
     """b + b_u + b_i + <p_u, q_i> for one pair."""
     tables = {name: np.asarray(rows, np.float64) for name, rows in params["tables"].items()}
     product = tables["user"][user] @ tables["item"][item]
-    return product + tables["user_bias"][user, 0] + tables["item_bias"][item, 0] + float(params["net"]["bias"])
+    return product + tables["user_bias"][user, 0] + tables["item_bias"][item, 0]
 
 
 def softplus(x):

@@ -1,0 +1,71 @@
+"""Comparison by command line: one table over models and seeds, recipes, reuse of finished runs."""
+
+import json
+
+import pytest
+
+from ancf_jax.models import MODELS
+from experiments import compare
+
+
+@pytest.fixture(scope="module")
+def compared(script, shop, tmp_path_factory):
+    """Two models and two seeds on the shop's log: the workdir, the flags, and what was printed."""
+    folder = tmp_path_factory.mktemp("compared")
+    options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", f"--workdir={folder}"]
+    options += ["--models=popularity,mf", "--seeds=2", "--epochs=1"]
+    status, out, err = script(compare, *options)
+    assert status == 0, err
+    return folder, options, out
+
+
+def test_table_and_files(compared):
+    folder, _, out = compared
+    last = json.loads(out.splitlines()[-1])
+    rows = json.loads((folder / "results.json").read_text())["rows"]
+    assert [row["model"] for row in rows] == sorted(last["models"], key=lambda name: -last["models"][name]["ndcg@10"])
+    assert last["best"] == rows[0]["model"] and last["ndcg@10"] == rows[0]["ndcg@10"]
+    for row in rows:
+        runs = [json.loads((folder / row["model"] / seed / "result.json").read_text()) for seed in "01"]
+        assert [run["seed"] for run in runs] == [0, 1]
+        assert row["hr@10"] == pytest.approx(sum(run["hr@10"] for run in runs) / 2)
+        assert f"{row['hr@10']:.4f}" in (folder / "report.md").read_text()
+    assert "ties count half" in out and "data:image/svg+xml;base64," in (folder / "report.html").read_text()
+
+
+def test_finished_runs_are_reused(compared, script):
+    folder, options, _ = compared
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
+    assert len(before) == 4
+    assert script(compare, *options)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_workdir_of_other_settings_is_refused(compared, script):
+    _, options, _ = compared
+    status, _, err = script(compare, *options, "--learning_rate=0.5")
+    assert status == 2 and "learning_rate" in err and err.count("\n") == 1
+
+
+def test_an_unknown_name_is_refused(script):
+    status, _, err = script(compare, "--dataset=ml-100k", "--models=mf,nemf")
+    assert status == 2 and "'nemf'" in err and "neumf" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", sorted(compare.RECIPES.glob("*.flags")), ids=lambda path: path.stem)
+def test_recipes_are_legal_and_named_after_their_data(path, tmp_path, script):
+    dataset = next(name for name in ("ncf-ml-1m", "ml-100k", "ml-1m") if path.stem.startswith(f"{name}-"))
+    runs = []
+
+    class Parsed:
+        define = staticmethod(compare.define)
+
+        @staticmethod
+        def main():
+            runs.append(compare.recipe(path.stem.removeprefix(f"{dataset}-"), dataset, 3, tmp_path))
+            return {}
+
+    assert script(Parsed)[0] == 0
+    (run,) = runs
+    assert run.data.dataset == dataset and run.train.seed == 3 and run.model in MODELS
+    assert all(start.startswith(str(tmp_path)) and start.endswith("/3") for start in run.warm_start)
