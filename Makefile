@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --no-compile --prefer-binary -c constraints.txt
 
-DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf
+DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf,ancf-ordered
 
 .PHONY: help demo test check format clean
 help:  ## Print the targets (what make alone does)
@@ -14,7 +14,7 @@ demo: .venv/installed-report  ## Train and compare DEMO_MODELS on ml-100k; resul
 	$(BIN)/python -m experiments.compare --dataset=ml-100k --models=$(DEMO_MODELS) --workdir=checkpoints/demo
 
 test: .venv/installed-test  ## Run the tests on the CPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: .venv/installed-test  ## Check format, style and types
 	$(BIN)/ruff format --check .

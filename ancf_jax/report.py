@@ -122,33 +122,42 @@ li {{ overflow-wrap: anywhere; }}
 def plot(
     rows: list[dict[str, Any]], metrics: Sequence[str], curves: dict[str, list[tuple[float, float]]], picked_by: str
 ) -> bytes:
-    """An SVG picture: a bar a model with its interval for each metric, and the validation curves over training time.
+    """An SVG picture: a bar a model with its interval for each metric, and any validation curves over training time.
 
     curves: model -> [(seconds of training, validation metric)]. Raises ImportError without matplotlib ([report]).
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 0.42 * len(rows) + 2.6), layout="constrained")
-    axes = figure.subplots(1, len(metrics) + 1)
+    axes = figure.subplots(1, len(metrics) + bool(curves))
     names = [row["model"] for row in rows][::-1]
     colours = {name: f"C{n % 10}" for n, name in enumerate(reversed(names))}
-    for axis, metric in zip(axes[:-1], metrics, strict=True):
+    for axis, metric in zip(axes[: len(metrics)], metrics, strict=True):
         means, halves = ([row[key] for row in rows][::-1] for key in (metric, f"{metric} ±"))
         bars = axis.barh(names, means, xerr=halves, color=[colours[name] for name in names], alpha=0.85)
         axis.bar_label(bars, [f"{mean:.3f}" for mean in means], padding=6, fontsize=8)
         axis.set_title(f"test {metric}", fontsize=10)
-        axis.set_xlim(0, max(means) * 1.22)
+        axis.set_xlim(0, 1.2 * max(mean + half for mean, half in zip(means, halves, strict=True)))
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelleft=axis is axes[0])
-    curve = axes[-1]
-    for name, points in curves.items():
-        seconds, values = zip(*points, strict=True)
-        curve.plot(seconds, values, "o-" if len(points) < 3 else "-", color=colours[name], label=name, markersize=3)
-    curve.set_xscale("log")
-    curve.set_xlabel("seconds of training", fontsize=9)
-    curve.set_title(f"validation {picked_by}", fontsize=10)
-    curve.legend(fontsize=7, frameon=False)
-    curve.grid(alpha=0.3)
+    if curves:
+        _plot_curves(axes[-1], curves, colours, picked_by)
     out = io.BytesIO()
     figure.savefig(out, format="svg")
     return out.getvalue()
+
+
+def _plot_curves(axis: Any, curves: dict[str, list[tuple[float, float]]], colours: dict[str, str], title: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for name, points in curves.items():
+        seconds, values = zip(*points, strict=True)
+        axis.plot(seconds, values, "o-" if len(points) < 3 else "-", color=colours[name], label=name, markersize=3)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("seconds of training", fontsize=9)
+    axis.set_title(f"validation {title}", fontsize=10)
+    axis.legend(fontsize=7, frameon=False)
+    axis.grid(alpha=0.3)

@@ -51,10 +51,11 @@ def recipe(name: str, dataset: str, seed: int, root: Path) -> workdir.Run:
 
 def collect(folder: Path, run: workdir.Run, dataset: Dataset, label: str) -> dict[str, Any]:
     """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
-    if (folder / "result.json").exists():
+    path = folder / "result.json"
+    result = checkpoint.read_json(path) if path.exists() else None
+    if result is not None and result["config"]["train"] == workdir.as_json(run)["train"]:
         workdir.claim(folder, run, dataset.fingerprint)
-        result = checkpoint.read_json(folder / "result.json")
-    else:
+    else:  # nothing there yet, or a run of fewer epochs, which goes on
         result = train.train(run, folder, dataset, label)
     with np.load(folder / "users.npz") as users:
         return result | {"users": dict(users)}
@@ -112,7 +113,7 @@ def main() -> dict[str, Any]:
 def write(
     root: Path, rows: list[dict[str, Any]], head: dict[str, Any], entries: dict[str, list[dict[str, Any]]]
 ) -> None:
-    """results.json, report.md and report.html."""
+    """results.json, report.md, plot.svg and report.html, which holds the plot too."""
     title = f"{head['dataset']}: {len(rows)} models compared"
     remarks = report.notes(head, len(next(iter(entries.values()))))
     runs = {
@@ -128,6 +129,7 @@ def write(
     curves = {name: points for name, points in curves.items() if points}
     try:
         plots = [report.plot(rows, METRICS, curves, picked_by)]
+        checkpoint.write_text(root / "plot.svg", plots[0].decode())
     except ImportError:
         remarks = [*remarks, "No plots: install the package with its [report] extra (matplotlib)."]
         plots = []

@@ -44,6 +44,8 @@ def run(main: Callable[[], Mapping[str, Any]]) -> NoReturn:
         print(dumps(main()), flush=True)
     except InputError as error:
         _fail(str(error), 2)
+    except FloatingPointError as error:
+        _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted; rerunning the same command resumes", 130)
     except Exception as error:
