@@ -70,7 +70,8 @@ def notes(head: dict[str, Any], seeds: int) -> list[str]:
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     return [
         f"Data: {head['dataset']}, split {head['split']}, {head['users_tested']:,} users tested.",
-        f"Protocol: {head['protocol']}. Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
+        f"Protocol: {head['protocol']}.",
+        "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
         f"Seeds: {seeds}. ±: half width of the 95% interval ({interval}).",
         "Ahead of: paired bootstrap over users, two-sided, Holm-corrected over all pairs, p < .05.",
         f"Measured on {head['hardware']}; Python {head['python']}, {versions}; commit {head['commit']}.",

@@ -98,7 +98,7 @@ def main() -> dict[str, Any]:
     headings, table = report.cells(rows, METRICS)
     remarks = report.notes(head, len(seeds))
     console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {METRICS[0]}")
-    print("\n".join(remarks[:4]))
+    print("\n".join(remarks[:5]))
     print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     best = {key: value for key, value in rows[0].items() if key in ("model", *METRICS)}
     models = {row["model"]: {metric: row[metric] for metric in METRICS} for row in rows}
