@@ -76,7 +76,7 @@ class TrainConfig:
 
     seed: int = field(0, "seed of initialisation, order and sampling", low=0, high=MAX_SEED)
     epochs: int = field(20, "epochs (sweeps for closed forms stop earlier by themselves)", low=1)
-    batch_size: int = field(1024, "training rows in a step", low=1)
+    batch_size: int = field(0, "training rows in a step (0: the model's own)", low=0)
     optimizer: str = field("adam", "optimizer", ("adam", "adagrad", "sgd"))
     learning_rate: float = field(0.001, "peak learning rate", above=0)
     schedule: str = field(

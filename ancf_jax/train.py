@@ -31,8 +31,8 @@ Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, train, orde
 
 
 def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
-    """Batches that cover all training rows; 1 for a sweep."""
-    return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / batch_size), 1)
+    """Batches of `batch_size` (0: the model's own) that cover all training rows; 1 for a sweep."""
+    return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / (batch_size or learn.batch)), 1)
 
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
@@ -113,7 +113,7 @@ def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: in
         return np.zeros((1, 1), np.int32)
     rows = np.random.default_rng((seed, epoch)).permutation(learn.rows).astype(np.int32)
     steps = steps_per_epoch(learn, batch_size)
-    return np.resize(rows, (steps, min(batch_size, max(learn.rows, 1))))
+    return np.resize(rows, (steps, min(batch_size or learn.batch, max(learn.rows, 1))))
 
 
 class Fit(NamedTuple):

@@ -54,12 +54,13 @@ class Query(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """A model that learns by gradient steps. `rows` is the number of training examples in an epoch."""
+    """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step."""
 
     rows: int
     init: Callable[[Array], Params]  # key -> params
     sample: Callable[[Array, Interactions, Array], Any]  # key, train, rows [B] -> batch, drawn on the device
     loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # params, batch, key -> mean loss [], sums
+    batch: int = 1024
 
 
 class ClosedForm(NamedTuple):

@@ -274,7 +274,7 @@ def make(config: Config, data: Data) -> Recommender:
             {"params": params["net"]}, history, mask, rows(params["tables"], "item", items), method="attend"
         )
 
-    learn = Gradient(len(window_users), init, sample, loss)
+    learn = Gradient(len(window_users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
     return Recommender(learn, length, lambda params: params, score, None, attend if length else None)
 
 

@@ -92,5 +92,5 @@ def make(config: Config, data: Data) -> Recommender:
         user, item = embed(params, query)
         return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
 
-    learn = Gradient(len(window_users), init, sample, loss)
+    learn = Gradient(len(window_users), init, sample, loss, batch=max(1024 // config.window, 1))
     return Recommender(learn, 0, lambda params: params, score, embed)
