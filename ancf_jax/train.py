@@ -35,6 +35,11 @@ def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
     return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / (batch_size or learn.batch)), 1)
 
 
+def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
+    """How many epochs there are: a closed form has its own number of sweeps."""
+    return learn.sweeps if isinstance(learn, ClosedForm) else epochs
+
+
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
     """The learning rate over `steps`: constant, cosine after a linear warm-up, or cosine cycles that restart."""
     rate = config.learning_rate
@@ -142,7 +147,7 @@ def fit(
     `state` has behind it. Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved.
     """
     records = list(records or [])
-    epochs = model.learn.sweeps if isinstance(model.learn, ClosedForm) else config.epochs
+    epochs = epochs_of(model.learn, config.epochs)
     run_epoch = make_epoch(model.learn, tx)
     train = jax.tree.map(jnp.asarray, train)
     for epoch in range(int(state.epoch) + 1, epochs + 1):

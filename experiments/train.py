@@ -19,8 +19,8 @@ from ancf_jax.config import DataConfig, TrainConfig, define_flags, from_flags, r
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.models import MODELS
-from ancf_jax.train import fit, init_state, make_optimizer, steps_per_epoch
-from ancf_jax.types import ClosedForm, InputError
+from ancf_jax.train import epochs_of, fit, init_state, make_optimizer, steps_per_epoch
+from ancf_jax.types import InputError
 from experiments import console
 
 
@@ -63,10 +63,9 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
                 raise InputError(f"--metric={run.train.metric} is unknown; legal are {', '.join(metrics)}")
             return metrics
 
-    steps = 1 if isinstance(model.learn, ClosedForm) else steps_per_epoch(model.learn, run.train.batch_size)
-    tx = make_optimizer(run.train, steps * run.train.epochs)
+    tx = make_optimizer(run.train, steps_per_epoch(model.learn, run.train.batch_size) * run.train.epochs)
     state = init_state(model.learn, tx, run.train.seed)
-    epochs = model.learn.sweeps if isinstance(model.learn, ClosedForm) else run.train.epochs
+    epochs = epochs_of(model.learn, run.train.epochs)
     with checkpoint.checkpoints(folder) as opened, console.progress(label, epochs) as bar:
         resumed = checkpoint.load_latest(opened, state)
         if resumed is None and run.warm_start:
@@ -108,7 +107,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
         **evaluation.metrics,
         "training_seconds": sum(record["seconds"] for record in done.records),
         "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
-        "rows_per_epoch": 0 if isinstance(model.learn, ClosedForm) else model.learn.rows,
+        "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
         "this_process_seconds": time.perf_counter() - started,
         "command": shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]]),
         "config": workdir.as_json(run),

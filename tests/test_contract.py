@@ -15,7 +15,8 @@ import pytest
 
 from ancf_jax.checkpoint import checkpoints, load_best, load_latest, save
 from ancf_jax.config import TrainConfig
-from ancf_jax.data.interactions import build, histories
+from ancf_jax.data.interactions import build
+from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
 from ancf_jax.train import TrainState, fit, init_state, make_optimizer, steps_per_epoch
 from ancf_jax.types import ClosedForm, Data, Gradient, Query, Recommender
@@ -98,7 +99,8 @@ def trained(name: str) -> Trained:
 
 def query_of(name: str, users=range(SIZE)) -> Query:
     """Users with their histories; SIZE is the unknown user, with nothing known."""
-    items, values = histories(checkerboard().train, SIZE, model_of(name).history)
+    train = checkerboard().train
+    items, values = take_window(train, np.arange(SIZE), train.offsets[1:], model_of(name).history, SIZE)
     items = np.concatenate([items, np.full_like(items[:1], SIZE)])
     values = np.concatenate([values, np.zeros_like(values[:1])])
     users = np.array(users, np.int32)

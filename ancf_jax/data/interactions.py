@@ -45,21 +45,6 @@ def from_latest(part: Interactions) -> np.ndarray:
     return np.asarray(part.offsets)[users + 1] - 1 - np.arange(len(users))
 
 
-def histories(part: Interactions, num_items: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The latest `length` H interactions of every user, oldest first, padded on the left.
-
-    Returns items [U, H] int32, `num_items` at padding, and values [U, H] float32, 0 at padding.
-    """
-    shape = len(part.offsets) - 1, length
-    items, values = np.full(shape, num_items, np.int32), np.zeros(shape, np.float32)
-    place = length - 1 - from_latest(part)
-    rows = place >= 0
-    users = np.asarray(part.users)[rows]
-    items[users, place[rows]] = np.asarray(part.items)[rows]
-    values[users, place[rows]] = np.asarray(part.values)[rows]
-    return items, values
-
-
 def _pack(columns: list[np.ndarray], num_users: int) -> Interactions:
     """Interactions from users, items, values and order that are sorted already."""
     users, items, values, order = columns

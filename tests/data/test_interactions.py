@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ancf_jax.data.interactions import build, encode, from_latest, histories, merge, select, vocabulary
+from ancf_jax.data.interactions import build, encode, from_latest, merge, select, vocabulary
 from ancf_jax.types import InputError
 
 USERS, ITEMS = 5, 7
@@ -39,24 +39,6 @@ def test_build_sorts_by_user_and_order(log, seed):
     for user in range(USERS):
         rows = slice(part.offsets[user], part.offsets[user + 1])
         assert part.known[rows].tolist() == sorted(items[users == user])
-
-
-@settings(max_examples=25, deadline=None)
-@given(logs, st.integers(0, 9), st.integers(1, 4))
-def test_histories_are_the_latest_items_on_the_right(log, seed, length):
-    part = build(*columns(log, seed), USERS)
-    items, values = histories(part, ITEMS, length)
-    assert items.dtype == np.int32 and values.dtype == np.float32
-    for user in range(USERS):
-        own = [row for row in rows_of(part) if row[0] == user][-length:]
-        padding = length - len(own)
-        assert items[user].tolist() == [ITEMS] * padding + [row[1] for row in own]
-        assert values[user].tolist() == [0] * padding + [row[2] for row in own]
-
-
-def test_histories_of_length_zero():
-    items, values = histories(build([0, 0], [1, 2], [1, 1], [0, 1], 2), ITEMS, 0)
-    assert items.shape == values.shape == (2, 0)
 
 
 @settings(max_examples=25, deadline=None)
