@@ -24,6 +24,15 @@ def windows(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
     return users.astype(np.int32), ends.astype(np.int32)
 
 
+def shift_ends(key: Array, train: Interactions, users: Array, ends: Array, length: int) -> Array:
+    """Move window ends [B] later by 0 to length - 1 interactions, at most to the end of the user's row.
+
+    So an interaction is not always seen after the same context, and a user's latest ones are seen most.
+    """
+    shift = jax.random.randint(key, ends.shape, 0, length)
+    return jnp.minimum(ends + shift, jnp.asarray(train.offsets)[users + 1])
+
+
 def take_window(train: Interactions, users: Array, ends: Array, length: int, padding: int) -> tuple[Array, Array]:
     """The `length` interactions before row `ends` [B] of each user: items, values [B, length], padded on the left."""
     index = ends[:, None] - length + jnp.arange(length)  # [B, length]

@@ -19,7 +19,7 @@ alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 20
 
 A training row is a window of one user's consecutive interactions. Order-free: a random part of the window are the
 targets and the rest is the history, so a target never sees itself. Order-aware: every interaction is the target of
-those before it, all in one pass (see attention.py).
+those before it, all in one pass (see attention.py), and the window ends at a random place.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ import numpy as np
 
 from ancf_jax.attention import candidate_weights, causal_contributions, causal_mixtures
 from ancf_jax.config import field
-from ancf_jax.data.samplers import knows, take_window, windows
+from ancf_jax.data.samplers import knows, shift_ends, take_window, windows
 from ancf_jax.layers import Dropout, SelfAttention, Tower, over_items, table
 from ancf_jax.losses import PAIR_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
@@ -219,8 +219,10 @@ def make(config: Config, data: Data) -> Recommender:
 
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
-        users = window_users[index]
-        window, _ = take_window(train, users, window_ends[index], span, num_items)
+        users, ends = window_users[index], window_ends[index]
+        if config.ordered:
+            ends = shift_ends(pick, train, users, ends, length)
+        window, _ = take_window(train, users, ends, span, num_items)
         if config.ordered:
             history, targets = window[:, :-1], window[:, 1:]
             targets = jnp.where(history < num_items, targets, num_items)  # a first interaction has no history

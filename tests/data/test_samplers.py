@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ancf_jax.data.interactions import build
-from ancf_jax.data.samplers import knows, negatives, take_window, windows
+from ancf_jax.data.samplers import knows, negatives, shift_ends, take_window, windows
 
 ITEMS = 40
 known = jax.jit(knows)
@@ -54,6 +54,17 @@ def test_take_window_is_what_came_before_the_end(rows):
         numbers = [float(train.offsets[u] + k + 1) for k in range(max(n - length, 0), n)]
         assert items[place].tolist() == [ITEMS] * padding + taken
         assert values[place].tolist() == [0.0] * padding + numbers
+
+
+def test_shifted_windows_stay_in_the_users_row_and_reach_its_end(rows):
+    train, length = log_of(rows), 4
+    users, ends = map(jnp.asarray, windows(train.offsets, length))
+    shift = jax.jit(lambda key: shift_ends(key, train, users, ends, length))
+    moved = np.stack([shift(jax.random.key(seed)) for seed in range(40)])
+    last = np.asarray(train.offsets)[users + 1]
+    assert (moved >= ends).all() and (moved <= last).all()
+    np.testing.assert_array_equal(moved.max(0), np.minimum(ends + length - 1, last))  # every shift is drawn
+    np.testing.assert_array_equal(moved.min(0), ends)
 
 
 def test_knows_is_membership_in_the_users_set(rows):
