@@ -59,12 +59,15 @@ class Config:
     dropout: float = field(0.0, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("bce", "loss of a positive against its negatives", PAIR_LOSSES)
     negatives: int = field(64, "sampled items that a window's positives share as negatives", low=1)
+    popular: float = field(0.0, "share of negatives drawn by popularity, for sampled_softmax", low=0, high=1)
     ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
     targets: int = field(16, "positives drawn from a window, order-free", low=1)
     l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
 
     def __post_init__(self) -> None:
+        if self.popular and self.loss != "sampled_softmax":
+            raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
         if self.ordered and not self.history:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.history and self.factors % self.heads:
@@ -187,6 +190,11 @@ def make(config: Config, data: Data) -> Recommender:
     window_users, window_ends = map(jnp.asarray, windows(offsets, max(length, 1)))
     history_table = "item" if config.tied else "item_history"
 
+    # How often an item is drawn against uniform negatives, as a logarithm: the log-q correction.
+    popular = round(config.popular * config.negatives)
+    share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
+    odds = jnp.log(1 + popular / config.negatives * (share * num_items - 1))  # [I + 1]
+
     def rows(tables: dict, side: str, ids: Array) -> dict:
         return {name: rows[ids] for name, rows in tables.items() if name.startswith(side)}
 
@@ -232,6 +240,9 @@ def make(config: Config, data: Data) -> Recommender:
             others = jnp.broadcast_to(jnp.arange(num_items), (users.shape[0], num_items))
             return Batch(users, history, targets, others, jnp.zeros_like(others, bool))
         others = jax.random.randint(draw, (users.shape[0], config.negatives), 0, num_items)
+        if popular:
+            drawn = jax.random.randint(jax.random.fold_in(draw, 1), (users.shape[0], popular), 0, train.items.shape[0])
+            others = others.at[:, :popular].set(jnp.asarray(train.items)[drawn])
         return Batch(users, history, targets, others, knows(train, users, others))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
@@ -249,6 +260,8 @@ def make(config: Config, data: Data) -> Recommender:
             both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), target, other)
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
+        if popular:
+            negative = negative - odds[batch.negatives][:, None]
         negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
         losses = pair_loss(config.loss, positive, negative, num_items=num_items, ratio=config.ratio)
         if config.l2:

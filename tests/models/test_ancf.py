@@ -221,6 +221,21 @@ def test_negatives_that_the_user_knows_are_absent(sampled, rows, changes):
     assert 0 < np.mean(batch.absent) < 1
 
 
+def test_negatives_by_popularity_estimate_the_same_softmax(data, randomise):
+    """Popular negatives are drawn as often as they occur in the log, and the loss is what uniform ones give."""
+    losses = []
+    for popular in (0.0, 0.75):
+        changes = {"ordered": True, "tower": (), "history": 3, "loss": "sampled_softmax", "negatives": 4000}
+        model = make(data, popular=popular, **changes)
+        params = randomise(model)
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        losses.append(jax.jit(model.learn.loss)(params, batch, jax.random.key(0))[0])
+        share = np.bincount(np.ravel(batch.negatives), minlength=9) / batch.negatives.size
+        expected = popular * np.bincount(data.train.items, minlength=9) / len(data.train.items) + (1 - popular) / 9
+        np.testing.assert_allclose(share, expected, atol=0.01)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
+
+
 def test_a_target_is_never_in_its_own_history(sampled, rows):
     _, batch = sampled()
     for user, history, targets in zip(batch.users, batch.history, batch.targets, strict=True):
@@ -289,6 +304,7 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
         ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
+        ({"popular": 0.5}, "flag --popular: needs --loss=sampled_softmax, which corrects for it; not bce"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(flags, message):
