@@ -7,6 +7,7 @@ does. With w_nh = exp(f_nh) and E_th = exp(recency_(t-h)) for h <= t, else 0,
     sum over h of a_tnh x_nh = (sum over h of E_th w_nh x_nh) / (sum over h of E_th w_nh)^smoothing
 
 so one exponential per (candidate, interaction) and two products with E give the scores after every column.
+Exponentials and denominators are taken in float32, products in the type of the logits.
 """
 
 import jax
@@ -19,15 +20,15 @@ TINY = 1e-18  # its square is still a normal float32, which the gradient of a qu
 
 def candidate_weights(logits: Array, mask: Array, smoothing: float) -> Array:
     """exp(f) / (sum exp f)^smoothing over the last axis where mask; 0 elsewhere, and everywhere if all is masked."""
-    logits = jnp.where(mask, logits, -jnp.inf)
-    top = jnp.maximum(jax.lax.stop_gradient(logits.max(-1, keepdims=True)), -1e9)
-    weights = jnp.exp(logits - top)
-    return weights / normaliser(weights.sum(-1, keepdims=True), top, smoothing)
+    masked = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)
+    top = jnp.maximum(jax.lax.stop_gradient(masked.max(-1, keepdims=True)), -1e9)
+    weights = jnp.exp(masked - top)
+    return (weights / normaliser(weights.sum(-1, keepdims=True), top, smoothing)).astype(logits.dtype)
 
 
 def normaliser(total: Array, top: Array, smoothing: float) -> Array:
     """(total e^top)^smoothing / e^top: the denominator when both sides of the fraction were scaled by e^-top."""
-    total = jnp.where(total > TINY, total, 1.0)  # nothing to attend to: the numerator is 0 too
+    total = jnp.where(total > TINY, total, 1.0).astype(jnp.float32)  # nothing to attend to: the numerator is 0 too
     return total if smoothing == 1.0 else total**smoothing * jnp.exp((smoothing - 1.0) * jnp.maximum(top, -80.0))
 
 
@@ -35,14 +36,15 @@ def recency_matrix(recency: Array) -> Array:
     """E [heads, T, H] from recency [heads, H], whose entry d belongs to the interaction d steps before the latest."""
     length = recency.shape[1]
     steps = jnp.arange(length)[:, None] - jnp.arange(length)[None]  # t - h
-    return jnp.where(steps >= 0, jnp.exp(recency)[:, jnp.maximum(steps, 0)], 0.0)
+    powers = jnp.exp(recency.astype(jnp.float32)).astype(recency.dtype)
+    return jnp.where(steps >= 0, powers[:, jnp.maximum(steps, 0)], 0.0)
 
 
 def scaled(logits: Array, mask: Array) -> tuple[Array, Array]:
     """exp(f - top) [B, heads, K, H], 0 at padding, and top [B, heads, K]."""
-    logits = jnp.where(mask[:, None, None], logits, -jnp.inf)
-    top = jnp.maximum(jax.lax.stop_gradient(logits.max(-1)), -1e9)
-    return jnp.exp(logits - top[..., None]), top
+    masked = jnp.where(mask[:, None, None], logits.astype(jnp.float32), -jnp.inf)
+    top = jnp.maximum(jax.lax.stop_gradient(masked.max(-1)), -1e9)
+    return jnp.exp(masked - top[..., None]).astype(logits.dtype), top
 
 
 def causal_contributions(logits: Array, along: Array, recency: Array, mask: Array, smoothing: float) -> Array:
@@ -71,7 +73,8 @@ def causal_mixtures(
         weights = weights * matrix  # [B, heads, T, H]
         mixed = jnp.einsum("bnth,bhnd->btnd", weights, values)
         lower = normaliser(weights.sum(-1), top, smoothing)
-        return (mixed / jnp.moveaxis(lower, 1, 2)[..., None]).reshape(*mixed.shape[:2], -1)
+        mixed = (mixed / jnp.moveaxis(lower, 1, 2)[..., None]).astype(values.dtype)
+        return mixed.reshape(*mixed.shape[:2], -1)
     mixed = jnp.einsum("nth,bnkh,bhnd->btknd", matrix, weights, values)
     lower = normaliser(jnp.einsum("nth,bnkh->btkn", matrix, weights), jnp.moveaxis(top, 1, 2)[:, None], smoothing)
-    return (mixed / lower[..., None]).reshape(*mixed.shape[:3], -1)
+    return (mixed / lower[..., None]).astype(values.dtype).reshape(*mixed.shape[:3], -1)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
+from ancf_jax.sharding import is_first
 from ancf_jax.train import TrainState
-from ancf_jax.types import InputError, Params
+from ancf_jax.types import Array, InputError, Params
 
 
 @contextmanager
@@ -77,48 +77,86 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
 
     What several workdirs hold is averaged. Raises InputError where a workdir has nothing that fits.
     """
-    leaves, structure = jax.tree.flatten(params)
-    shapes = _shapes(params)
-    found: dict[str, list[np.ndarray]] = {}
+    own, structure = _leaves(params), jax.tree.structure(params)
+    found: dict[str, list[Array]] = {}
     for workdir in workdirs:
         with best_of(workdir, "warm_start") as (opened, step):
-            stored = opened.load_checkpointables(step, {"params": None})["params"]
-        fitting = {name: leaf for name, leaf in _leaves(stored).items() if shapes.get(name) == tuple(leaf.shape)}
+            fitting = _load_fitting(opened, step, own)
         if not fitting:
             raise InputError(f"--warm_start: no parameter of {workdir} has the name and shape of one of this model's")
         for name, leaf in fitting.items():
-            found.setdefault(name, []).append(np.asarray(leaf))
-    start = [np.mean(found[name], axis=0) if name in found else leaf for name, leaf in zip(shapes, leaves, strict=True)]
-    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in start])
+            found.setdefault(name, []).append(leaf)
+    start = {name: sum(found[name]) / len(found[name]) if name in found else leaf for name, leaf in own.items()}
+    return jax.tree.unflatten(structure, start.values())
 
 
 def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:
-    """Shape, type and sharding of a leaf."""
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
+    """Shape, type and sharding of a leaf; without a sharding, on the first device of this process."""
+    sharding = getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
     """Load, after comparing the stored tree with `abstract`: Orbax's own error for a mismatch is hard to read."""
-    stored = opened.checkpointables_metadata(step).metadata
     for part, tree in abstract.items():
-        have, want = _shapes(getattr(stored[part], "metadata", stored[part])), _shapes(tree)
-        if have != want:
-            odd = sorted(set(have.items()) ^ set(want.items()))[0][0]
-            raise InputError(
-                f"the checkpoint in {opened.directory} is of another model: {part}.{odd} is "
-                f"{have.get(odd, 'absent')} there and {want.get(odd, 'absent')} here"
-            )
-    return opened.load_checkpointables(step, abstract)
+        have, want = _leaves(_stored(opened, step, part)), _leaves(tree)
+        for name in sorted(have.keys() | want.keys()):
+            if not (name in have and name in want and _alike(have[name], want[name])):
+                there, here = (tuple(leaves[name].shape) if name in leaves else "absent" for leaves in (have, want))
+                raise InputError(
+                    f"the checkpoint in {opened.directory} is of another model: {part}.{name} is {there} there and "
+                    f"{here} here"
+                )
+    return _restore(opened, step, abstract)
+
+
+def _load_fitting(opened: ocp.training.Checkpointer, step: int, own: dict[str, Array]) -> dict[str, Array]:
+    """The parameters that the checkpoint holds under a name and in the shape of one in `own`, laid out like that."""
+    stored = _stored(opened, step, "params")
+    fitting = {name for name, leaf in _leaves(stored).items() if name in own and _alike(leaf, own[name])}
+
+    def wanted(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
+        return abstract_array(own[_name(path)] if _name(path) in fitting else leaf)
+
+    loaded = _restore(opened, step, {"params": jax.tree_util.tree_map_with_path(wanted, stored)})["params"]
+    return {name: leaf for name, leaf in _leaves(loaded).items() if name in fitting}
+
+
+def _stored(opened: ocp.training.Checkpointer, step: int, part: str) -> Any:
+    """A part's tree of shapes, types and shardings."""
+    stored = opened.checkpointables_metadata(step).metadata[part]
+    return getattr(stored, "metadata", stored)
+
+
+def _restore(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+    """Load onto the devices of `abstract`, and tables with as many rows of zeros at their end as there."""
+    context = ocp.Context()
+    context.array.loading.enable_padding_and_truncation = True
+    with context:
+        return opened.load_checkpointables(step, abstract)
+
+
+def _alike(stored: Any, here: Any) -> bool:
+    """Whether two leaves have one shape, up to the rows added so that the model axis of a mesh divides a table.
+
+    Of n rows in p parts, more than n - p are the table's own: the same number may be its own in both.
+    """
+    if stored.shape == here.shape or not stored.shape or stored.shape[1:] != here.shape[1:]:
+        return stored.shape == here.shape
+    mesh = stored.sharding_metadata
+    split = tuple(getattr(mesh, "partition_spec", ()))[:1] == ("model",)
+    there = int(mesh.shape[mesh.axis_names.index("model")]) if split else 1  # parts
+    parts = here.shape[0] // here.sharding.shard_shape(here.shape)[0]
+    return max(stored.shape[0] - there, here.shape[0] - parts) < min(stored.shape[0], here.shape[0])
 
 
 def _leaves(tree: Any) -> dict[str, Any]:
     """Leaves by names like tables.item, which do not tell a NamedTuple from the dict that Orbax stores for it."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(leaf.shape) for name, leaf in _leaves(tree).items()}
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -127,7 +165,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically and durably."""
+    """Write a text file atomically and durably; of several processes, which hold the same text, the first does."""
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

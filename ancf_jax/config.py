@@ -5,6 +5,7 @@ A flag that is not given holds None, so that a default is written once, in its d
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -64,10 +65,16 @@ class DataConfig:
         (0.6, 0.2, 0.2), "train, validation, test fractions of --split=random and time", low=0, high=1
     )
     split_seed: int = field(0, "seed of the random split and of sampled validation candidates", low=0, high=MAX_SEED)
+    stream: bool = field(False, "train from a .parquet file, or a folder of them, that is larger than memory")
+    stream_rows: int = field(1_000_000, "training rows that --stream reads, shuffles, learns and saves at once", low=1)
 
     def __post_init__(self) -> None:
         if len(self.fractions) != 3 or self.fractions[0] == 0 or not math.isclose(sum(self.fractions), 1):
             raise InputError("flag --fractions: legal are three numbers in [0, 1] that sum to 1, the first above 0")
+        if self.stream and self.split not in ("", "time"):
+            raise InputError(f"flag --split: {self.split!r} needs the whole log in memory; legal with --stream is time")
+        if self.stream and (self.user_core or self.item_core):
+            raise InputError("flags --user_core, --item_core: they need the whole log in memory, so not with --stream")
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,44 @@ class TrainConfig:
     cycles: int = field(4, "number of cycles, for cyclical", low=1)
     weight_decay: float = field(0.0, "decoupled weight decay, on the net's matrices alone", low=0)
     clip: float = field(0.0, "global gradient norm limit (0: none)", low=0)
+    lazy_rows: bool = field(False, "optimizer steps on the table rows that a batch touched alone")
+    precision: str = field(
+        "float32", "arithmetic of the nets; tables, optimizer and sums stay float32", ("float32", "bfloat16")
+    )
     validation: bool = field(
         True, "pick the best epoch on the validation part; --novalidation trains on it too, all epochs"
     )
     metric: str = field("ndcg@10", "validation metric that picks the best epoch")
     patience: int = field(5, "evaluations without improvement before training stops (0: never)", low=0)
     eval_every: int = field(1, "epochs between evaluations", low=1)
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Which devices and processes share the work. It does not change what is computed: a run may resume on another."""
+
+    mesh: str = field(
+        "", "devices as data=A,model=B: batches split in A, tables in B (empty: one; data=all of several processes)"
+    )
+    coordinator: str = field("", "HOST:PORT of process 0, where several processes meet")
+    num_processes: int = field(1, "processes that train together", low=1)
+    process_id: int = field(0, "the number of this process; process 0 prints and writes", low=0)
+
+    def __post_init__(self) -> None:
+        if bool(self.coordinator) != (self.num_processes > 1) or self.process_id >= self.num_processes:
+            raise InputError(
+                "flags --coordinator, --num_processes, --process_id: legal are all three or none, with at least 2 "
+                "processes, numbered from 0"
+            )
+        if self.coordinator and not re.fullmatch(r".+:\d+", self.coordinator):
+            raise InputError(f"flag --coordinator: {self.coordinator!r} is not HOST:PORT")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How a model is evaluated. It changes no result, but for rounding."""
+
+    memory_budget: float = field(1.0, "GiB that ranking may hold at once, besides the model and the data", above=0)
 
 
 def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:

@@ -2,7 +2,7 @@
 
 Ranks come from comparison counts, never from a sort, so they do not depend on the order of the items. Users go through
 one jitted function in blocks of one size, so they do not depend on the number of users either, and memory holds one
-block of scores.
+block of scores, as large as a budget allows.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from ancf_jax import metrics
+from ancf_jax.config import EvalConfig
 from ancf_jax.data.interactions import select
 from ancf_jax.data.samplers import take_window
+from ancf_jax.layers import items_at_once
+from ancf_jax.sharding import axis_size, everywhere, replicate, split
+from ancf_jax.topk import top_k
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
 LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
@@ -38,8 +43,8 @@ def protocol(candidates: np.ndarray | None) -> str:
     return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
 
 
-def full_ranks(scores: Array, hidden: Array, held: Array) -> Array:
-    """Ranks [B, P] of the `held` items [B, P] by `scores` [B, I] among the items that are not `hidden` [B, I].
+def full_ranks(scores: Array, hidden: Array, held: Array) -> tuple[Array, Array]:
+    """Ranks [B, P] of the `held` items [B, P] by `scores` [B, I] among the [B] items that are not `hidden` [B, I].
 
     rank_p = #{i : s_i > s_p} + j (n + 1) / (g + 1) - 1, where p is the j-th of the g held-out items among the n items
     that score s_p, counted from 1. This is the expected place of the j-th of g in a random order of the n; for a single
@@ -47,25 +52,39 @@ def full_ranks(scores: Array, hidden: Array, held: Array) -> Array:
     `held` names an item once and no hidden one; it is padded with I, and its padding ranks +inf. An item whose score is
     NaN stands behind every item whose score is not; held-out items without a score take the last places of all.
     """
-    rows, width = jnp.arange(len(held))[:, None], held.shape[1]
-    present = held < scores.shape[1]  # [B, P]
-    # NaN compares false with everything, so it takes hidden items out of both counts; -inf may be a model's own score.
-    visible = jnp.where(hidden, jnp.nan, scores.astype(jnp.float32))  # [B, I]
-    own = visible.at[rows, held].get(mode="fill", fill_value=jnp.nan)  # [B, P]
-
-    def rank_column(p: Array, ranks: Array) -> Array:
-        score = jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, 1]
-        better, equal = (visible > score).sum(axis=1), (visible == score).sum(axis=1)  # [B]
-        tied = own == score  # [B, P]
-        place = (tied & (jnp.arange(width) <= p)).sum(axis=1)  # [B]
-        return ranks.at[:, p].set(better + place * ((equal + 1) / (tied.sum(axis=1) + 1)) - 1)
-
+    rows, (users, width), num_items = jnp.arange(len(held))[:, None], held.shape, scores.shape[1]
+    present = held < num_items  # [B, P]
+    own = scores.at[rows, held].get(mode="fill", fill_value=jnp.nan).astype(jnp.float32)  # [B, P]
     # A block costs as many passes over its scores as its own largest number of held-out items asks for.
     first = jnp.argmax(present.any(axis=0))
+    block = min(items_at_once(users), num_items)
+
+    def count(n: Array, counts: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Add the next block of items to the numbers of better and of equal visible items [2, B, P], and of all [B]."""
+        start = jnp.minimum(n * block, num_items - block)  # the last block overlaps the one before
+        away = jax.lax.dynamic_slice_in_dim(hidden, start, block, axis=1) | (start + jnp.arange(block) < n * block)
+        # NaN compares false with everything, so it takes items out of both counts; -inf may be a model's own score.
+        part = jax.lax.dynamic_slice_in_dim(scores, start, block, axis=1).astype(jnp.float32)
+        part = jnp.where(away, jnp.nan, part)  # [B, block]
+
+        def count_column(p: Array, numbers: Array) -> Array:
+            score = jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, 1]
+            return numbers.at[:, :, p].add(jnp.stack([(part > score).sum(axis=1), (part == score).sum(axis=1)]))
+
+        return jax.lax.fori_loop(first, width, count_column, counts[0]), counts[1] + (~away).sum(axis=1)
+
+    nothing = (jnp.zeros((2, users, width), jnp.int32), jnp.zeros(users, jnp.int32))
+    (better, equal), visible = jax.lax.fori_loop(0, -(-num_items // block), count, nothing)
+
+    def rank_column(p: Array, ranks: Array) -> Array:
+        tied = own == jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, P]
+        place = (tied & (jnp.arange(width) <= p)).sum(axis=1)  # [B]
+        return ranks.at[:, p].set(better[:, p] + place * ((equal[:, p] + 1) / (tied.sum(axis=1) + 1)) - 1)
+
     ranks = jax.lax.fori_loop(first, width, rank_column, jnp.full(held.shape, jnp.inf))
     worst = present & jnp.isnan(own)  # [B, P]
-    last = (~hidden).sum(axis=1, keepdims=True) - jnp.cumsum(worst, axis=1)
-    return jnp.where(present, jnp.where(worst, last, ranks), jnp.inf)
+    last = visible[:, None] - jnp.cumsum(worst, axis=1)
+    return jnp.where(present, jnp.where(worst, last, ranks), jnp.inf), visible
 
 
 def candidate_ranks(scores: Array, others: Array) -> Array:
@@ -88,6 +107,8 @@ def make_evaluator(
     ks: tuple[int, ...] = (5, 10, 20),
     beyond: bool = False,
     block: int = 256,
+    memory_budget: float = EvalConfig.memory_budget,
+    mesh: Mesh | None = None,
 ) -> Callable[[Params], Evaluation]:
     """Make the function that evaluates the parameters of `model` on `held_out`; compiled on its first call.
 
@@ -101,8 +122,9 @@ def make_evaluator(
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
     X. He et al., 2017, "Neural collaborative filtering".
 
-    `block` users are scored at once: memory is O(block I). Raises InputError if nothing is held out, if candidates do
-    not fit held_out, or for `beyond` with candidates.
+    At most `block` users are scored at once, split over the data axis of `mesh`, and fewer where the working memory of
+    a device, O(block I), would exceed `memory_budget` GiB. Raises InputError if nothing is held out, if candidates do
+    not fit held_out, for `beyond` with candidates, or if not even one user fits the budget.
     """
     if not len(held_out.users):
         raise InputError("nothing is held out, so there is nothing to evaluate; held-out parts need at least one row")
@@ -113,23 +135,39 @@ def make_evaluator(
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
         step = _full_step(model, data, seen, held_out, ks, beyond)
+        bytes_per_user = (10 if beyond else 6) * data.num_items  # scores, what is hidden, the scores of what is not
     else:
         if beyond:
             raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
         users = np.asarray(held_out.users)
         rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
         step = _given_step(model, data, ks)
+        bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
-    parts = jax.tree.map(jnp.asarray, (np.diff(data.train.offsets) > 0, seen, held_out))
-    # Every block is full: the last row is repeated, and what comes back for the repeats is left out by `order`.
-    places = np.minimum(np.arange(-(-len(users) // block) * block), len(users) - 1).reshape(-1, block)
-    blocks = [tuple(jnp.asarray(column[place]) for column in rows) for place in places]
-    prepare, step = jax.jit(model.prepare), jax.jit(step)
+    parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out), mesh)
+    prepare, step = jax.jit(model.prepare), jax.jit(step, out_shardings=everywhere(mesh))
     order = np.argsort(users, kind="stable")
+    blocks: list[tuple[Array, ...]] = []
+
+    def cut(size: int) -> list[tuple[Array, ...]]:
+        """The rows in blocks of one size: the last row is repeated, and `order` leaves out what comes of it."""
+        places = np.minimum(np.arange(-(-len(users) // size) * size), len(users) - 1).reshape(-1, size)
+        return [tuple(split(column[place], mesh) for column in rows) for place in places]
 
     def evaluate(params: Params) -> Evaluation:
         ready = prepare(params)
-        outputs = jax.device_get([step(ready, *parts, *rows) for rows in blocks])
+        if not blocks:
+            devices = axis_size(mesh, "data")
+            most = min(block, int(memory_budget * 2**30 / bytes_per_user) * devices)
+            size = _users_that_fit(
+                lambda size: step.lower(ready, *parts, *cut(size)[0]).compile(),
+                max(most + -most % devices, devices),
+                devices,
+                memory_budget,
+            )
+            blocks.extend(cut(size))
+        # One after another: a CPU would start the next while one still holds its memory.
+        outputs = [jax.device_get(step(ready, *parts, *rows)) for rows in blocks]
         per_user = {name: np.concatenate([output[name] for output in outputs])[order] for name in outputs[0]}
         lists = per_user.pop("lists", None)
         means = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
@@ -139,6 +177,21 @@ def make_evaluator(
         return Evaluation(means, users[order], per_user)
 
     return evaluate
+
+
+def _users_that_fit(compiled: Callable[[int], Any], most: int, least: int, budget: float) -> int:
+    """How many users, `most` halved until they fit, the step compiled for so many ranks within `budget` GiB."""
+    while True:
+        memory = compiled(most).memory_analysis()  # None where a platform does not say
+        need = 0 if memory is None else memory.temp_size_in_bytes + memory.output_size_in_bytes
+        if need <= budget * 2**30:
+            return most
+        if most == least:
+            raise InputError(
+                f"flag --memory_budget: {budget:g} GiB are too few; to rank the items of one user at a time takes "
+                f"{need / 2**30:.2g}"
+            )
+        most = max(most // 2 // least, 1) * least
 
 
 def _full_step(
@@ -156,11 +209,13 @@ def _full_step(
         hidden = jnp.zeros(scores.shape, bool).at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         present = held < data.num_items
-        values = metrics.ranking(full_ranks(scores, hidden, held), present.sum(axis=1), (~hidden).sum(axis=1), ks)
+        ranks, visible = full_ranks(scores, hidden, held)
+        values = metrics.ranking(ranks, present.sum(axis=1), visible, ks)
         if beyond:
-            unfit = hidden | jnp.isnan(scores)  # [B, I]
-            lists = jax.lax.top_k(jnp.where(unfit, -jnp.inf, scores), min(LIST, data.num_items))[1]  # [B, LIST]
-            lists = jnp.where(unfit[rows, lists], data.num_items, lists)
+            fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
+            lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]
+            unfit = hidden[rows, lists] | jnp.isnan(scores[rows, lists])
+            lists = jnp.where(unfit, data.num_items, lists)
             values["lists"] = lists
             values[f"novelty@{LIST}"] = metrics.novelty(lists, counts, data.num_users)
             values[f"popularity@{LIST}"] = metrics.popularity(lists, counts)

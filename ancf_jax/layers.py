@@ -1,12 +1,16 @@
 """Blocks that two or more models use: tables, the NCF tower, self-attention over a history, scoring in item blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ancf_jax.types import Array
+
+CACHE = 1 << 20  # floats that one core's cache holds: wider blocks of pairs took three times as long on a CPU
+DEVICE = 1 << 24  # floats that keep an accelerator busy
 
 
 def table(key: Array, rows: int, width: int, stddev: float) -> Array:
@@ -35,21 +39,37 @@ class Dropout(nn.Module):
         return jnp.where(keep.reshape(x.shape), x / (1.0 - self.rate), 0.0)
 
 
+class Product(NamedTuple):
+    """A part of a tower's input after its product with the first layer."""
+
+    values: Array  # [..., W_1]
+
+
+def tower_input(weights: Mapping[str, Any], k: int, part: Array) -> Product:
+    """W_1k x_k of part k [..., d_k] of the input of the tower with these weights, plus b_1 if it is the first part."""
+    layer = weights[f"input_{k}"]
+    return Product(part @ layer["kernel"] + layer.get("bias", 0.0))
+
+
 class Tower(nn.Module):
     """Fully connected layers with ReLU over the concatenation of parts: relu(W_n ... relu(sum_k W_1k x_k + b_1)).
 
     The parts [..., d_k] need only broadcast: a user part [B, 1, d] and an item part [1, I, d] meet after the first
-    matrix product, which is therefore computed once per user and once per item, not once per pair.
+    matrix product, which is therefore computed once per user and once per item, not once per pair; and once and for
+    all where a part comes as what `tower_input` has made of it.
     """
 
     widths: Sequence[int]
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, parts: Sequence[Array], deterministic: bool = True) -> Array:
-        fan_in = sum(part.shape[-1] for part in parts)
+    def __call__(self, parts: Sequence[Array | Product], deterministic: bool = True) -> Array:
+        fan_in = sum(part.shape[-1] for part in parts if not isinstance(part, Product))
         inputs = []
         for k, part in enumerate(parts):
+            if isinstance(part, Product):
+                inputs.append(part.values)
+                continue
             scale = part.shape[-1] / fan_in  # variance of one dense layer over the concatenation
             init = nn.initializers.variance_scaling(2.0 * scale, "fan_in", "truncated_normal")
             inputs.append(nn.Dense(self.widths[0], use_bias=k == 0, kernel_init=init, name=f"input_{k}")(part))
@@ -63,18 +83,22 @@ class Tower(nn.Module):
 class SelfAttention(nn.Module):
     """Pre-norm Transformer blocks over a history [B, H, D] (Vaswani et al., Attention Is All You Need, 2017).
 
-    x <- x + MultiHead(norm(x));  x <- x + W_2 gelu(W_1 norm(x)), then one last norm. `mask` [B, H] is False at
-    padding, which nothing attends to; `causal` hides what comes later. The output at padding carries no meaning.
+    x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
+    wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
+    output at padding carries no meaning.
     """
 
     layers: int
     heads: int
     dropout: float
     causal: bool
+    feed: int = 0
+    activation: Callable[[Array], Array] = nn.gelu
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
         batch, length, width = x.shape
+        feed = self.feed or 2 * width
         allowed = mask[:, None, None, :]  # [B, 1, 1, H]
         if self.causal:
             allowed = allowed & jnp.tril(jnp.ones((length, length), bool))
@@ -83,25 +107,37 @@ class SelfAttention(nn.Module):
             qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
             q, k, v = (part.reshape(batch, length, self.heads, -1) for part in jnp.split(qkv, 3, axis=-1))
             logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
-            weights = jax.nn.softmax(jnp.where(allowed, logits, -1e9), axis=-1)
+            logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
+            weights = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
             weights = Dropout(self.dropout)(weights, deterministic=deterministic)
             mixed = jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(batch, length, width)
             mixed = nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed)
             x = x + Dropout(self.dropout)(mixed, deterministic=deterministic)
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
-            fed = nn.Dense(width, name=f"feed_out_{n}")(nn.gelu(nn.Dense(2 * width, name=f"feed_in_{n}")(normed)))
+            inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
+            fed = nn.Dense(width, name=f"feed_out_{n}")(inner)
             x = x + Dropout(self.dropout)(fed, deterministic=deterministic)
         return nn.LayerNorm(name="norm")(x)
 
 
-def over_items(score: Callable[[Array], Array], num_items: int, block: int) -> Array:
-    """Scores [B, I] from `score`: items [K] -> [B, K], called on one block of items after another to bound memory."""
-    if num_items <= block:
-        return score(jnp.arange(num_items))
-    blocks = -(-num_items // block)
-    ids = jnp.minimum(jnp.arange(blocks * block), num_items - 1).reshape(blocks, block)
-    scores = jax.lax.map(score, ids)  # [blocks, B, block]
-    return jnp.moveaxis(scores, 0, 1).reshape(scores.shape[1], -1)[:, :num_items]
+def items_at_once(floats: int) -> int:
+    """How many items make a block of which each needs `floats` numbers: as many as compute fastest, at least 1."""
+    return max((CACHE if jax.default_backend() == "cpu" else DEVICE) // floats, 1)
+
+
+def over_items(score: Callable[[Array], Array], items: Array, block: int) -> Array:
+    """Scores [B, K] of `items` [..., K] from score: items [..., k] -> [B, k], called on one block after another."""
+    count = items.shape[-1]
+    if count <= block:
+        return score(items)
+
+    def fill(n: Array, scores: Array) -> Array:
+        start = jnp.minimum(n * block, count - block)  # the last block overlaps the one before
+        part = score(jax.lax.dynamic_slice_in_dim(items, start, block, axis=-1))
+        return jax.lax.dynamic_update_slice_in_dim(scores, part, start, axis=1)
+
+    part = jax.eval_shape(score, items[..., :block])
+    return jax.lax.fori_loop(0, -(-count // block), fill, jnp.zeros((part.shape[0], count), part.dtype))
 
 
 def multi_hot(history: Array, num_items: int) -> Array:

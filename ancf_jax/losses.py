@@ -45,7 +45,8 @@ def full_softmax(positive: Array, scores: Array) -> Array:
 
 
 def pair_loss(name: str, positive: Array, negatives: Array, *, num_items: int, ratio: float) -> Array:
-    """The loss called `name`, one of PAIR_LOSSES; a negative of -inf counts as absent."""
+    """The loss called `name`, one of PAIR_LOSSES, in float32; a negative of -inf counts as absent."""
+    positive, negatives = positive.astype(jnp.float32), negatives.astype(jnp.float32)
     if name == "bce":
         return bce(positive, negatives, ratio)
     if name == "bpr":
@@ -56,7 +57,7 @@ def pair_loss(name: str, positive: Array, negatives: Array, *, num_items: int, r
 
 
 def masked_mean(values: Array, mask: Array) -> tuple[Array, dict[str, Array]]:
-    """The mean of values where mask, and the sums to log: {'loss': sum, 'count': number}."""
-    total = jnp.sum(jnp.where(mask, values, 0.0))
+    """The mean of values where mask, and the sums to log: {'loss': sum, 'count': number}; in float32."""
+    total = jnp.sum(jnp.where(mask, values.astype(jnp.float32), 0.0))
     count = jnp.sum(mask)
     return total / jnp.maximum(count, 1), {"loss": total, "count": count}

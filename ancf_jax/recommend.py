@@ -12,24 +12,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ancf_jax import topk
 from ancf_jax.data.dataset import Dataset, find_item, find_user
 from ancf_jax.data.interactions import merge
 from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recommender
 from ancf_jax.workdir import known_interactions
 
+SCORES = 1 << 25  # held at once for a model that has no vectors
 
-def recommend(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> tuple[Array, Array]:
+
+def recommend(
+    model: Recommender, ready: Any, query: Query, seen: Array, top_k: int, approximate: bool = False
+) -> tuple[Array, Array]:
     """The best items [B, k] of each query and their scores [B, k], best first; k = min(top_k, I).
 
     Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite. Where fewer than k are
     left, the list ends in padding: item I with score -inf. Items with equal scores come in the order of their ids.
+    Scores are never held for more than a block of items; `approximate` as in topk.py.
     """
-    scores = model.score(ready, query)  # [B, I]
-    num_items = scores.shape[1]
-    rows = jnp.arange(len(seen))[:, None]
-    fit = jnp.isfinite(scores).at[rows, seen].set(False, mode="drop")
-    best, items = jax.lax.top_k(jnp.where(fit, scores, -jnp.inf), min(top_k, num_items))
-    return jnp.where(jnp.isfinite(best), items, num_items), best
+    if model.embed is not None:
+        return topk.top_k_inner(*model.embed(ready, query), seen, top_k, approximate)
+    users, num_items = jax.eval_shape(model.score, ready, query).shape
+
+    def score_block(ids: Array) -> Array:
+        if len(ids) == num_items:
+            return model.score(ready, query)
+        return model.score(ready, query, jnp.broadcast_to(ids, (users, len(ids))))
+
+    return topk.top_k_blocks(score_block, num_items, seen, top_k, max(SCORES // users, 1), approximate)
+
+
+def recall_of_approximate(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> Array:
+    """The share of the items in the exact lists of these queries that the approximate lists hold: [], in [0, 1]."""
+    found, _ = recommend(model, ready, query, seen, top_k, approximate=True)
+    exact, scores = recommend(model, ready, query, seen, top_k)
+    listed = jnp.isfinite(scores)
+    again = (exact[:, :, None] == found[:, None, :]).any(axis=2)
+    return (again & listed).sum() / jnp.maximum(listed.sum(), 1)
 
 
 def known(dataset: Dataset) -> Interactions:

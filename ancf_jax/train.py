@@ -14,8 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from ancf_jax.config import TrainConfig
+from ancf_jax.sharding import check_batch, constrain, join, replicate, split
+from ancf_jax.sparse import make_lazy_step, new_slots
 from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender
 
 
@@ -33,6 +36,11 @@ Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, train, orde
 def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
     """Batches of `batch_size` (0: the model's own) that cover all training rows; 1 for a sweep."""
     return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / (batch_size or learn.batch)), 1)
+
+
+def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
+    """The training rows in a step: `batch_size` (0: the model's own), or all where there are fewer; 0 in a sweep."""
+    return 0 if isinstance(learn, ClosedForm) else min(batch_size or learn.batch, max(learn.rows, 1))
 
 
 def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
@@ -81,17 +89,30 @@ def make_step(learn: Gradient, tx: optax.GradientTransformation) -> Callable:
     return step
 
 
-def make_epoch(learn: Gradient | ClosedForm, tx: optax.GradientTransformation) -> Epoch:
-    """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated."""
+def make_epoch(
+    learn: Gradient | ClosedForm,
+    tx: optax.GradientTransformation,
+    *,
+    lazy_rows: bool = False,
+    mesh: Mesh | None = None,
+) -> Epoch:
+    """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated.
+
+    With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in sparse.py.
+    """
 
     @partial(jax.jit, donate_argnums=0)
     def sweep(state: TrainState, train: Interactions, order: Array, key: Array):
         params = learn.sweep(state.params, train, key)  # type: ignore[union-attr]
-        return TrainState(state.epoch + 1, params, state.opt_state), {}
+        return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {}
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: TrainState, train: Interactions, order: Array, key: Array):
-        step = make_step(learn, tx)  # type: ignore[arg-type]
+        carry: tuple = (state.params, state.opt_state)
+        if lazy_rows:
+            step, carry = make_lazy_step(learn.loss, tx), (*carry, new_slots(state.params))  # type: ignore[union-attr]
+        else:
+            step = make_step(learn, tx)  # type: ignore[arg-type]
 
         def body(carry, x):
             rows, key = x
@@ -99,26 +120,28 @@ def make_epoch(learn: Gradient | ClosedForm, tx: optax.GradientTransformation) -
             return step(carry, learn.sample(draw, train, rows), drop)  # type: ignore[union-attr]
 
         keys = jax.random.split(key, order.shape[0])
-        (params, opt_state), sums = jax.lax.scan(body, (state.params, state.opt_state), (order, keys))
-        return TrainState(state.epoch + 1, params, opt_state), jax.tree.map(jnp.sum, sums)
+        (params, opt_state, *_), sums = jax.lax.scan(body, carry, (order, keys))
+        return constrain(TrainState(state.epoch + 1, params, opt_state), mesh), jax.tree.map(jnp.sum, sums)
 
     return sweep if isinstance(learn, ClosedForm) else epoch
 
 
-def init_state(learn: Gradient | ClosedForm, tx: optax.GradientTransformation, seed: int) -> TrainState:
+def init_state(
+    learn: Gradient | ClosedForm, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None
+) -> TrainState:
     """The state before the first epoch."""
     params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0))
-    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(tx.init)(params)
-    return TrainState(jnp.zeros((), jnp.int32), params, opt_state)
+    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(p), mesh))(params)
+    return TrainState(replicate(np.int32(0), mesh), params, opt_state)
 
 
 def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """The rows of epoch number `epoch`, in batches [n, B] int32; the last batch is filled up from the first rows."""
     if isinstance(learn, ClosedForm):
-        return np.zeros((1, 1), np.int32)
+        return np.zeros((1, 0), np.int32)
     rows = np.random.default_rng((seed, epoch)).permutation(learn.rows).astype(np.int32)
     steps = steps_per_epoch(learn, batch_size)
-    return np.resize(rows, (steps, min(batch_size or learn.batch, max(learn.rows, 1))))
+    return np.resize(rows, (steps, batch_of(learn, batch_size)))
 
 
 class Fit(NamedTuple):
@@ -139,23 +162,35 @@ def fit(
     save: Callable[[int, TrainState, float], None],
     report: Callable[[dict[str, float]], None],
     records: list[dict[str, float]] | None = None,
+    part: Callable[[int], Interactions] | None = None,
+    mesh: Mesh | None = None,
 ) -> Fit:
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
     `validate` gives the metrics of params; `save` receives (epoch, state, value of the metric that picks the best) at
     every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
-    `state` has behind it. Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved.
+    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
+    `train`, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`, whose
+    processes all call this function.
+
+    Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
+    axis of the mesh does not divide a batch.
     """
     records = list(records or [])
     epochs = epochs_of(model.learn, config.epochs)
-    run_epoch = make_epoch(model.learn, tx)
-    train = jax.tree.map(jnp.asarray, train)
+    check_batch(batch_of(model.learn, config.batch_size), mesh)
+    run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
+    train = replicate(train, mesh) if part is None else train
     for epoch in range(int(state.epoch) + 1, epochs + 1):
         if exhausted(records, config):
             break
         started = time.perf_counter()
+        if part is not None:
+            rows = part(epoch)
+            train = Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh))
         key = jax.random.fold_in(jax.random.key(config.seed), epoch)
-        state, sums = run_epoch(state, train, order_of(model.learn, config.batch_size, config.seed, epoch), key)
+        order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
+        state, sums = run_epoch(state, train, order, key)
         totals = {name: float(value) for name, value in jax.device_get(sums).items()}
         jax.block_until_ready(state)
         record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
@@ -165,10 +200,12 @@ def fit(
                 raise FloatingPointError(
                     f"the training loss of epoch {epoch} is {record['loss']}; try a smaller --learning_rate or --clip"
                 )
-        if epoch % config.eval_every == 0 or epoch == epochs:
-            if validate is not None:
-                record |= validate(state.params)
-            save(epoch, state, record.get(config.metric, float(epoch)))
+        due = epoch % config.eval_every == 0 or epoch == epochs
+        if due and validate is not None:
+            record |= validate(state.params)
+        if due or part is not None:
+            unknown = float(epoch) if validate is None else -math.inf
+            save(epoch, state, record.get(config.metric, unknown))
         records.append(record)
         report(record)
     return Fit(records, best_epoch(records, config, validated=validate is not None))

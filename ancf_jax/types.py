@@ -61,6 +61,7 @@ class Gradient(NamedTuple):
     sample: Callable[[Array, Interactions, Array], Any]  # key, train, rows [B] -> batch, drawn on the device
     loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # params, batch, key -> mean loss [], sums
     batch: int = 1024
+    streams: bool = False  # a row is one interaction, read from `train` alone, so `train` may come in parts
 
 
 class ClosedForm(NamedTuple):

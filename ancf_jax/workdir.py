@@ -4,20 +4,26 @@ import dataclasses
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from ancf_jax.checkpoint import load_best, read_json, write_json
 from ancf_jax.config import DataConfig, TrainConfig, from_json, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
+from ancf_jax.data.interactions import build as from_columns
 from ancf_jax.data.interactions import merge
+from ancf_jax.data.stream import window_rows
 from ancf_jax.evaluate import Evaluation, make_evaluator
 from ancf_jax.models import MODELS
-from ancf_jax.types import Data, InputError, Interactions, Params, Recommender
+from ancf_jax.precision import in_bfloat16
+from ancf_jax.sharding import abstract, is_first, shard
+from ancf_jax.types import Data, Gradient, InputError, Interactions, Params, Recommender
 
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
 
@@ -57,14 +63,16 @@ def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
 def claim(workdir: Path, run: Run, fingerprint: str) -> None:
     """Write config.json, or check that the one there is of the same run on the same data.
 
-    Raises InputError naming the first setting that differs: a workdir is never overwritten by another run.
+    Raises InputError naming the first setting that differs: a workdir is never overwritten by another run. A setting
+    that did not exist when config.json was written counts as its default.
     """
     path = workdir / "config.json"
     mine = as_json(run) | {"fingerprint": fingerprint}
     if path.exists():
-        theirs = read_json(path)
+        stored, their_data = from_workdir(workdir)
+        theirs = as_json(stored) | {"fingerprint": their_data}
         for part, value in mine.items():
-            here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs.get(part)))
+            here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs[part]))
             for name in here:
                 if here[name] != there.get(name) and name not in FREE.get(part, ()):
                     what = "data set" if name == "fingerprint" else name
@@ -75,29 +83,61 @@ def claim(workdir: Path, run: Run, fingerprint: str) -> None:
     write_json(path, mine)
 
 
-def open_data(run: Run) -> Dataset:
-    """The run's data; without validation, its validation part is training data."""
-    dataset = load(run.data)
+def check_streams(run: Run) -> None:
+    """Raises InputError for --stream with a model that cannot learn from a log in parts."""
+
+    def streams(name: str, config: Any) -> bool:
+        smallest = Data(1, 1, from_columns([0], [0], [1.0], [0], 1))
+        learn = MODELS[name].make(config, smallest).learn
+        return isinstance(learn, Gradient) and learn.streams
+
+    if run.data.stream and not streams(run.model, run.config):
+        able = ", ".join(name for name, entry in MODELS.items() if streams(name, entry.config()))
+        raise InputError(f"flag --stream: {run.model} learns from whole histories; models that stream are {able}")
+
+
+def open_data(run: Run, users: Sequence[str] = ()) -> Dataset:
+    """The run's data; without validation, its validation part is training data. `users` as in `load`."""
+    dataset = load(run.data, users)
     return dataset if run.train.validation else fold_validation(dataset)
 
 
 def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
-    """The sizes and training part, and the model over them."""
+    """The sizes and training part, and the model over them, in the arithmetic that the run asks for.
+
+    Raises InputError for settings of gradient steps with a model that takes none.
+    """
     data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train)
-    return data, MODELS[run.model].make(run.config, data)
+    model = MODELS[run.model].make(run.config, data)
+    if isinstance(model.learn, Gradient):
+        if dataset.stream is not None:
+            rows = window_rows(dataset.stream, jax.process_count())
+            model = model._replace(learn=model.learn._replace(rows=rows))
+        return data, in_bfloat16(model) if run.train.precision == "bfloat16" else model
+    if run.train.lazy_rows:
+        raise InputError(f"flag --lazy_rows: needs a model that learns by gradient; {run.model} learns in sweeps")
+    if run.train.precision != "float32":
+        raise InputError(f"flag --precision: {run.model} learns in sweeps, for which only float32 is legal")
+    return data, model
 
 
-def open_trained(workdir: Path, data_dir: str = "") -> tuple[Run, Dataset, Data, Recommender, Params]:
-    """All that is needed to use the best model of a workdir. Raises InputError if its data set has changed."""
+def open_trained(
+    workdir: Path, data_dir: str = "", mesh: Mesh | None = None, users: Sequence[str] = ()
+) -> tuple[Run, Dataset, Data, Recommender, Params]:
+    """All that is needed to use the best model of a workdir, for `users` among others, given by their ids.
+
+    Raises InputError if its data set has changed.
+    """
     run, fingerprint = from_workdir(workdir, data_dir)
-    dataset = open_data(run)
+    dataset = open_data(run, users)
     if dataset.fingerprint != fingerprint:
         raise InputError(
             f"--workdir: {workdir} was trained on other data than --dataset={run.data.dataset} holds now "
             f"(fingerprint {fingerprint} then, {dataset.fingerprint} now)"
         )
     data, model = build(run, dataset)
-    _, params = load_best(workdir, jax.eval_shape(model.learn.init, jax.random.key(0)))
+    model = shard(model, mesh)
+    _, params = load_best(workdir, abstract(jax.eval_shape(model.learn.init, jax.random.key(0)), mesh))
     return run, dataset, data, model, params
 
 
@@ -106,15 +146,25 @@ def known_interactions(dataset: Dataset) -> Interactions:
     return merge(dataset.train, dataset.valid, len(dataset.user_ids))
 
 
-def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full: bool):
-    """The evaluator of the test part: by full ranking, or by the data set's published candidates."""
+def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full: bool, **options: Any):
+    """The evaluator of the test part: by full ranking, or by the data set's published candidates.
+
+    Further `options` are those of make_evaluator.
+    """
     candidates = None if full else dataset.test_candidates
     seen = known_interactions(dataset)
-    return make_evaluator(model, data, seen, dataset.test, candidates=candidates, beyond=candidates is None)
+    # How popular an item is cannot be told from the training rows of the users evaluated alone.
+    beyond = candidates is None and dataset.stream is None
+    return make_evaluator(model, data, seen, dataset.test, candidates=candidates, beyond=beyond, **options)
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
-    """The metrics of each user, for tests between models: arrays by name, beside the users' own ids. Atomic."""
+    """The metrics of each user, for tests between models: arrays by name, beside the users' own ids. Atomic.
+
+    Of several processes the first writes.
+    """
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
     ids = np.asarray(dataset.user_ids)[evaluation.users]

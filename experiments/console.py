@@ -41,6 +41,8 @@ def run(main: Callable[[], Mapping[str, Any]]) -> NoReturn:
             _print_help()
             sys.exit(0)
         _parse(sys.argv)
+        if not _speaks():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # gloo writes there past sys.stdout
         print(dumps(main()), flush=True)
     except InputError as error:
         _fail(str(error), 2)
@@ -72,6 +74,9 @@ def progress(label: str, epochs: int) -> Iterator[Callable[[Mapping[str, Any]], 
         report(record): to be called after each epoch with its line of metrics.jsonl; record['epoch'] counts from 1, and
         every other number in it is shown.
     """
+    if not _speaks():
+        yield lambda record: None
+        return
     show = _bar if sys.stderr.isatty() else _lines
     with show(label, epochs) as report:
         yield report
@@ -96,6 +101,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
     if title:
         print(f"\n{title}")
     Console(file=sys.stdout, force_terminal=terminal, width=None if terminal else 10_000).print(grid)
+
+
+def _speaks() -> bool:
+    """Whether this process prints results and progress: of several, the first. Errors are for each of them to print."""
+    return config.from_flags(config.MeshConfig).process_id == 0
 
 
 def _parse(argv: list[str]) -> None:

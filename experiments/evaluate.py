@@ -9,7 +9,9 @@ from typing import Any
 
 from absl import flags
 
+from ancf_jax.config import EvalConfig, MeshConfig, define_flags, from_flags
 from ancf_jax.evaluate import make_evaluator, protocol
+from ancf_jax.sharding import connect
 from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError
 from ancf_jax.workdir import evaluator_on_test, open_trained
@@ -20,6 +22,7 @@ MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc")  # those with 
 
 def define() -> None:
     """Which model, on what, and how."""
+    define_flags(MeshConfig, EvalConfig)
     flags.DEFINE_string("workdir", "", "the folder of a trained run", allow_override=True)
     flags.DEFINE_string("data_dir", "", "where originals are looked for, if not where they were", allow_override=True)
     flags.DEFINE_enum("part", "test", ["test", "valid"], "the part of the data", allow_override=True)
@@ -37,7 +40,8 @@ def main() -> dict[str, Any]:
     options = flags.FLAGS
     if not options.workdir:
         raise InputError("--workdir is missing: the folder of a trained run")
-    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir)
+    mesh = connect(from_flags(MeshConfig))
+    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, mesh)
     if options.part == "valid" and not run.train.validation:
         raise InputError(
             f"--part=valid: {options.workdir} was trained with --novalidation, so on its validation part too; "
@@ -48,10 +52,11 @@ def main() -> dict[str, Any]:
         raise InputError(f"--protocol=ncf: {dataset.name} comes without candidates; legal is --protocol=full")
     if options.protocol == "full":
         candidates = None
+    limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     if options.part == "test":
-        evaluator = evaluator_on_test(model, data, dataset, full=candidates is None)
+        evaluator = evaluator_on_test(model, data, dataset, full=candidates is None, **limits)
     else:
-        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates)
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates, **limits)
     evaluation = evaluator(params)
     intervals = {name: bootstrap_interval(evaluation.per_user[name]) for name in MAIN}
     rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]

@@ -16,10 +16,21 @@ from absl import flags
 
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
-from ancf_jax.recommend import item_of, known, query_history, query_users, recommend, title_of, user_of
-from ancf_jax.types import Array, InputError
+from ancf_jax.recommend import (
+    item_of,
+    known,
+    query_history,
+    query_users,
+    recall_of_approximate,
+    recommend,
+    title_of,
+    user_of,
+)
+from ancf_jax.types import Array, Data, InputError, Recommender
 from ancf_jax.workdir import open_trained
 from experiments import console
+
+SAMPLE = 100  # users whose approximate lists are held against the exact ones
 
 
 def define() -> None:
@@ -29,6 +40,7 @@ def define() -> None:
     flags.DEFINE_multi_string("user", [], "a user's id; may be given several times", allow_override=True)
     flags.DEFINE_list("history", [], "a new user's item ids, oldest first, without commas in them", allow_override=True)
     flags.DEFINE_integer("top_k", 10, "items recommended to a user", lower_bound=1, allow_override=True)
+    flags.DEFINE_boolean("approximate", False, "find most of the best items, faster on a TPU", allow_override=True)
     flags.DEFINE_boolean("explain", False, "give the reasons for each recommendation", allow_override=True)
     flags.DEFINE_integer("reasons", 3, "most reasons for an item, with --explain", lower_bound=1, allow_override=True)
 
@@ -40,7 +52,7 @@ def main() -> dict[str, Any]:
         raise InputError("--workdir is missing: the folder of a trained run")
     if bool(options.user) == bool(options.history):
         raise InputError("give either --user=ID, several times for several users, or --history=ITEM,ITEM,...")
-    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir)
+    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
     if options.user:
         people = list(dict.fromkeys(options.user))
         query, seen = query_users(model, data, known(dataset), [user_of(dataset, text) for text in people])
@@ -54,7 +66,9 @@ def main() -> dict[str, Any]:
                 file=sys.stderr,
             )
     ready = jax.jit(model.prepare)(params)
-    items, scores = jax.jit(partial(recommend, model, top_k=options.top_k))(ready, query, seen)
+    lists_of = partial(recommend, model, top_k=options.top_k, approximate=options.approximate)
+    items, scores = jax.jit(lists_of)(ready, query, seen)
+    found = approximation(dataset, data, model, ready, options.top_k) if options.approximate else {}
     reasons = None
     if options.explain:
         reasons = make_explainer(model, data.num_items, options.reasons)(ready, query, items, seen)
@@ -64,7 +78,16 @@ def main() -> dict[str, Any]:
         title = f"{run.model} for {person if options.history else f'user {person}'}"
         show(title, rows, NOTHING if reasons is None else reasons.method)
     method = {} if reasons is None else {"method": reasons.method}
-    return {"model": run.model, **method, "users": dict(zip(people, lists, strict=True))}
+    return {"model": run.model, **method, **found, "users": dict(zip(people, lists, strict=True))}
+
+
+def approximation(dataset: Dataset, data: Data, model: Recommender, ready: Any, top_k: int) -> dict[str, float]:
+    """Say how much of the exact lists the approximate ones hold, for users drawn at random."""
+    users = np.random.default_rng(0).permutation(data.num_users)[:SAMPLE]
+    query, seen = query_users(model, data, known(dataset), users.tolist())
+    share = jax.jit(partial(recall_of_approximate, model, top_k=top_k))(ready, query, seen)
+    print(f"approximate lists hold {share:.1%} of the items of exact ones, over {len(users)} users drawn at random")
+    return {"recall_of_approximate": float(share)}
 
 
 def as_lists(dataset: Dataset, items: Array, scores: Array, reasons: Reasons | None) -> list[list[dict[str, Any]]]:

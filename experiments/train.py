@@ -8,18 +8,24 @@ import json
 import shlex
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
+from jax.sharding import Mesh
 
 from ancf_jax import checkpoint, workdir
-from ancf_jax.config import DataConfig, TrainConfig, define_flags, from_flags, reject_foreign
+from ancf_jax.config import DataConfig, EvalConfig, MeshConfig, TrainConfig, define_flags, from_flags, reject_foreign
 from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.stream import count_windows, windows
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.models import MODELS
-from ancf_jax.train import epochs_of, fit, init_state, make_optimizer, steps_per_epoch
+from ancf_jax.sharding import check_batch, connect, shard
+from ancf_jax.train import batch_of, epochs_of, fit, init_state, make_optimizer, steps_per_epoch
 from ancf_jax.types import InputError
 from experiments import console
 
@@ -33,7 +39,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_string("model", "ancf", f"one of {', '.join(MODELS)}", flag_values=values, allow_override=True)
     flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
     classes = dict.fromkeys(entry.config for entry in MODELS.values())
-    define_flags(DataConfig, TrainConfig, *classes, values=values)
+    define_flags(DataConfig, TrainConfig, EvalConfig, *classes, values=values)
 
 
 def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> workdir.Run:
@@ -45,17 +51,23 @@ def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> workdi
     reject_foreign(name, config, [entry.config for entry in MODELS.values()], values)
     data, train = from_flags(DataConfig, values), from_flags(TrainConfig, values)
     start = tuple(path.format(seed=train.seed, runs=runs) for path in values.warm_start)
-    return workdir.Run(name, data, from_flags(config, values), train, start)
+    run = workdir.Run(name, data, from_flags(config, values), train, start)
+    workdir.check_streams(run)
+    return run
 
 
-def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[str, Any]:
+def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Mesh | None = None) -> dict[str, Any]:
     """Train `run` in `folder`, or resume it there; test the best epoch; return what result.json holds."""
-    workdir.claim(folder, run, dataset.fingerprint)
     started = time.perf_counter()
     data, model = workdir.build(run, dataset)
+    model = shard(model, mesh)
+    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
+    workdir.claim(folder, run, dataset.fingerprint)
+    limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     validate = None
     if run.train.validation:
-        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=dataset.valid_candidates)
+        candidates = dataset.valid_candidates
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates, **limits)
 
         def validate(params):
             metrics = evaluator(params).metrics
@@ -63,10 +75,16 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
                 raise InputError(f"--metric={run.train.metric} is unknown; legal are {', '.join(metrics)}")
             return metrics
 
-    tx = make_optimizer(run.train, steps_per_epoch(model.learn, run.train.batch_size) * run.train.epochs)
-    state = init_state(model.learn, tx, run.train.seed)
-    epochs = epochs_of(model.learn, run.train.epochs)
-    with checkpoint.checkpoints(folder) as opened, console.progress(label, epochs) as bar:
+    # What the engine calls an epoch is one window of a streamed log.
+    stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
+    config = replace(run.train, epochs=run.train.epochs * a_pass, eval_every=run.train.eval_every * a_pass)
+    parts: Any = nullcontext()
+    if stream is not None:
+        parts = windows(stream, config.seed, config.epochs, jax.process_index(), jax.process_count())
+    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    state = init_state(model.learn, tx, run.train.seed, mesh)
+    epochs = epochs_of(model.learn, config.epochs)
+    with checkpoint.checkpoints(folder) as opened, console.progress(label, epochs) as bar, parts as part:
         resumed = checkpoint.load_latest(opened, state)
         if resumed is None and run.warm_start:
             state = state._replace(params=checkpoint.warm_start(state.params, [Path(w) for w in run.warm_start]))
@@ -75,24 +93,29 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
         lines = [json.dumps(record) for record in records]
 
         def report(record):
+            if stream is not None:
+                done, window = divmod(record["epoch"] - 1, a_pass)
+                record = record | {"pass": done + 1, "window": window + 1}
             lines.append(json.dumps(record))
             checkpoint.write_text(folder / "metrics.jsonl", "\n".join(lines) + "\n")
-            shown = ("epoch", "loss", "hr@10", run.train.metric, "seconds")
+            shown = ("epoch", "pass", "window", "loss", "hr@10", run.train.metric, "seconds")
             bar({name: record[name] for name in dict.fromkeys(shown) if name in record})
 
         done = fit(
             model,
             dataset.train,
-            run.train,
+            config,
             state,
             tx,
             validate=validate,
             save=lambda epoch, state, value: checkpoint.save(opened, state, value),
             report=report,
             records=records,
+            part=part,
+            mesh=mesh,
         )
     best, params = checkpoint.load_best(folder, state.params)
-    evaluation = workdir.evaluator_on_test(model, data, dataset, full=False)(params)
+    evaluation = workdir.evaluator_on_test(model, data, dataset, full=False, **limits)(params)
     workdir.save_users(folder / "users.npz", dataset, evaluation)
     result = {
         "model": run.model,
@@ -107,6 +130,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str) -> dict[
         **evaluation.metrics,
         "training_seconds": sum(record["seconds"] for record in done.records),
         "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
+        "epochs_per_pass": a_pass,
         "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
         "this_process_seconds": time.perf_counter() - started,
         "command": shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]]),
@@ -128,11 +152,12 @@ def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:
 
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
+    mesh = connect(from_flags(MeshConfig))
     folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")
     run = run_from_flags(folder.parent.parent)
     dataset = workdir.open_data(run)
     describe(dataset)
-    result = train(run, folder, dataset, run.model)
+    result = train(run, folder, dataset, run.model, mesh)
     names = [name for name in result if "@" in name or name in ("mrr", "auc")]
     rows = [(name, result["valid"].get(name), result[name]) for name in names]
     console.table(
@@ -147,11 +172,16 @@ def describe(dataset: Dataset) -> None:
     for removed in dataset.removed:
         if removed.rows:
             print(f"dropped {removed.rows:,} rows: {removed.rule}")
-    sizes = ", ".join(f"{name} {len(getattr(dataset, name).users):,}" for name in ("train", "valid", "test"))
+    rows = {name: len(getattr(dataset, name).users) for name in ("train", "valid", "test")}
+    if dataset.stream is not None:
+        print(f"{rows['train']:,} training rows stay in memory; a pass is {count_windows(dataset.stream):,} windows")
+        rows["train"] = int(dataset.stream.rows.sum())
+    sizes = ", ".join(f"{name} {count:,}" for name, count in rows.items())
     print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
 
 
 if __name__ == "__main__":
     define()
+    define_flags(MeshConfig)
     flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/MODEL if empty")
     console.run(main)

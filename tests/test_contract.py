@@ -19,7 +19,7 @@ from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
 from ancf_jax.train import TrainState, fit, init_state, make_optimizer, steps_per_epoch
-from ancf_jax.types import ClosedForm, Data, Gradient, Query, Recommender
+from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Query, Recommender
 
 SIZE = 16  # users, and items
 SMALL = {
@@ -199,6 +199,17 @@ def test_padding_rows_stay_zero_while_the_others_learn(name):
         assert table.shape[0] == SIZE + 1 and table.shape == before[key].shape
         np.testing.assert_array_equal(table[-1], 0, err_msg=key)
         assert np.asarray(table[:-1]).any(axis=1).all(), key
+
+
+@pytest.mark.parametrize("name", [name for name in GRADIENT if model_of(name).learn.streams])
+def test_models_that_stream_sample_from_any_part_of_the_rows(name):
+    train = checkerboard().train._replace(offsets=np.zeros(SIZE + 1, np.int32), known=np.zeros(1, np.int32))
+    rows = np.random.default_rng(0).permutation(len(train.users))[:10]
+    part = Interactions(*(np.asarray(column)[rows] for column in train[:4]), *train[4:])
+    sample, key = model_of(name).learn.sample, jax.random.key(0)
+    found, expected = sample(key, part, np.arange(10)), sample(key, train, rows)
+    for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, other)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,6 +1,7 @@
 """Ranks against plain enumeration, and the evaluation of models that are tables of fixed scores."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ancf_jax import evaluate
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import candidate_ranks, full_ranks, make_evaluator, protocol
 from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
 
 NAN, INF = np.nan, np.inf
 USERS, ITEMS = 11, 13
-full = jax.jit(full_ranks)
+full = jax.jit(lambda *arrays: full_ranks(*arrays)[0])
 given_ranks = jax.jit(candidate_ranks)
 
 
@@ -137,12 +139,44 @@ def test_full_ranking_agrees_with_enumeration(example):
     assert found.metrics == pytest.approx({name: values.mean() for name, values in found.per_user.items()})
 
 
-@pytest.mark.parametrize("block", [1, 4, 6])
-def test_the_block_size_changes_nothing(example, block):
-    expected, found = evaluate_example(example), evaluate_example(example, block=block)
+def assert_same(found, expected):
     assert found.metrics == expected.metrics
     for name in expected.per_user:
         np.testing.assert_array_equal(found.per_user[name], expected.per_user[name])
+
+
+@pytest.mark.parametrize("block", [1, 4, 6])
+def test_the_block_size_changes_nothing(example, block):
+    assert_same(evaluate_example(example, block=block), evaluate_example(example))
+
+
+def test_the_blocks_of_items_change_nothing(example, monkeypatch):
+    expected = evaluate_example(example)
+    monkeypatch.setattr(evaluate, "items_at_once", lambda floats: 5)  # three blocks of 13 items, two overlap
+    assert_same(evaluate_example(example), expected)
+
+
+def test_a_small_memory_budget_changes_nothing_but_the_block(example, monkeypatch):
+    expected, sizes = evaluate_example(example), []
+    monkeypatch.setattr(evaluate, "_users_that_fit", lambda _, most, *limits: sizes.append(most) or most)
+    assert_same(evaluate_example(example, memory_budget=4 * 6 * ITEMS / 2**30), expected)
+    assert sizes == [4]
+
+
+def test_a_budget_that_one_user_exceeds_is_refused(example):
+    with pytest.raises(InputError, match=r"flag --memory_budget: 1e-08 GiB are too few; .* one user at a time takes"):
+        evaluate_example(example, memory_budget=1e-8)
+
+
+@pytest.mark.parametrize(("most", "least", "budget", "expected"), [(256, 1, 9, 8), (256, 1, 300, 256), (12, 3, 5, 3)])
+def test_users_are_halved_until_they_fit(most, least, budget, expected):
+    def compiled(users):  # a GiB each
+        memory = SimpleNamespace(temp_size_in_bytes=(users - 0.5) * 2**30, output_size_in_bytes=2**29)
+        return SimpleNamespace(memory_analysis=lambda: memory)
+
+    assert evaluate._users_that_fit(compiled, most, least, budget) == expected
+    with pytest.raises(InputError, match=f"0.5 GiB are too few; .* takes {least}$"):
+        evaluate._users_that_fit(compiled, most, least, 0.5)
 
 
 def test_other_users_change_nothing(example):
@@ -203,8 +237,8 @@ def test_parameters_are_prepared_and_the_scores_compiled_once():
 
     part = log([(user, 0) for user in range(USERS)])
     model = Recommender(LEARN, 0, prepare, score)
-    evaluate = make_evaluator(model, Data(USERS, ITEMS, part), part, part, block=4)
-    low, high = (evaluate(jnp.zeros((USERS + 1, ITEMS + 1)).at[:, 0].set(value)) for value in (-1.0, 1.0))
+    evaluator = make_evaluator(model, Data(USERS, ITEMS, part), part, part, block=4)
+    low, high = (evaluator(jnp.zeros((USERS + 1, ITEMS + 1)).at[:, 0].set(value)) for value in (-1.0, 1.0))
     assert traced == {"prepare": 1, "score": 1}
     assert (low.metrics["hr@10"], high.metrics["hr@10"]) == (0, 1)
 

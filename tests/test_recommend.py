@@ -1,13 +1,16 @@
 """Top-N lists of a table of fixed scores, and the queries of known and new users."""
 
+from functools import partial
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax import recommend
 from ancf_jax.data.interactions import build
-from ancf_jax.recommend import item_of, query_history, query_users, recommend, title_of, user_of
+from ancf_jax.recommend import item_of, query_history, query_users, title_of, user_of
 from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
 
 NAN, INF = np.nan, np.inf
@@ -27,7 +30,7 @@ def log(rows, num_users: int) -> Interactions:
 
 def lists(scores, seen, top_k):
     query = Query(jnp.arange(len(scores)), jnp.zeros((len(scores), 0), int), jnp.zeros((len(scores), 0)))
-    items, best = recommend(model(), jnp.array(scores, jnp.float32), query, jnp.array(seen), top_k)
+    items, best = recommend.recommend(model(), jnp.array(scores, jnp.float32), query, jnp.array(seen), top_k)
     return items.tolist(), best.tolist()
 
 
@@ -49,6 +52,52 @@ def test_short_lists_end_in_padding(scores, seen, expected):
     items, best = lists([scores], [seen], 5)
     assert items == [expected]
     assert np.isneginf(best[0]).tolist() == [item == 3 for item in expected]
+
+
+def inner(users, items):
+    """A model whose score is an inner product."""
+    return Recommender(
+        LEARN, 0, lambda p: p, lambda *_: None, lambda _, query: (jnp.array(users)[query.users], jnp.array(items))
+    )
+
+
+def by_items(table):
+    """A model that is asked for items, not for all of them."""
+
+    def score(_, query, items=None):
+        return jnp.array(table)[query.users] if items is None else jnp.array(table)[query.users[:, None], items]
+
+    return Recommender(LEARN, 0, lambda p: p, score)
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_large_catalogues_are_listed_by_blocks(monkeypatch, vectors):
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(-2, 3, (2, 3)).astype(np.float32), rng.integers(-2, 3, (150, 3)).astype(np.float32)
+    table, seen = users @ items.T, rng.integers(0, 151, (2, 60))
+    monkeypatch.setattr(recommend, "SCORES", 2 * 64)
+    model = inner(users, items) if vectors else by_items(table)
+    query = Query(jnp.arange(2), jnp.zeros((2, 0), int), jnp.zeros((2, 0)))
+    found = jax.jit(partial(recommend.recommend, model, None, top_k=8))(query, jnp.array(seen))
+    for user, ids, scores in zip(range(2), *found, strict=True):
+        fit = np.setdiff1d(np.arange(150), seen[user])
+        best = fit[np.argsort(-table[user, fit], kind="stable")][:8]
+        np.testing.assert_array_equal(ids, best)
+        np.testing.assert_array_equal(scores, table[user, best])
+
+
+@pytest.mark.parametrize("kept", [4, 3, 0])
+def test_the_recall_of_approximate_lists(monkeypatch, kept):
+    """Of the 3 + 1 items that are left to two users, those below `kept` are found."""
+
+    def lists_of(model, ready, query, seen, top_k, approximate=False):
+        exact = jnp.array([[0, 1, 3], [2, 4, 4]])
+        items = jnp.where(exact < kept, exact, 4) if approximate else exact
+        return items, jnp.where(items < 4, 1.0, -jnp.inf)
+
+    monkeypatch.setattr(recommend, "recommend", lists_of)
+    found = recommend.recall_of_approximate(model(), None, None, None, 3)
+    np.testing.assert_allclose(found, {4: 1.0, 3: 0.75, 0: 0.0}[kept])
 
 
 def test_queries_of_known_users():

@@ -13,7 +13,7 @@ from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS, ncf
 from ancf_jax.train import fit, init_state, make_optimizer, make_schedule, order_of, steps_per_epoch
-from ancf_jax.types import ClosedForm, Data, Gradient, Recommender
+from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Recommender
 
 USERS, ITEMS = 12, 9
 
@@ -58,10 +58,12 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path):
+@pytest.mark.parametrize("lazy_rows", [False, True])
+def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path, lazy_rows):
+    config = dataclasses.replace(CONFIG, lazy_rows=lazy_rows)
     model = ncf.make(ncf.NeuMF(factors=4, tower_factors=4, tower=(6, 4), dropout=0.5, stddev=0.1), data)
-    tx = make_optimizer(CONFIG, steps_per_epoch(model.learn, CONFIG.batch_size) * CONFIG.epochs)
-    initial, losses, states = init_state(model.learn, tx, CONFIG.seed), [], []
+    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    initial, losses, states = init_state(model.learn, tx, config.seed), [], []
 
     def start():
         return jax.tree.map(jnp.copy, initial)  # a run takes the arrays it starts from
@@ -75,7 +77,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path)
         run(
             model,
             data.train,
-            CONFIG,
+            config,
             tx=tx,
             state=start(),
             save=lambda epoch, *rest: save(opened, *rest),
@@ -85,7 +87,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path)
         resumed = load_latest(opened, initial)
     assert resumed.epoch == 2
     records = [{"epoch": n + 1, "loss": loss, "seconds": 0.0} for n, loss in enumerate(losses)]
-    last = dataclasses.replace(CONFIG, eval_every=4)  # save at the end alone: a state is donated to the next epoch
+    last = dataclasses.replace(config, eval_every=4)  # save at the end alone: a state is donated to the next epoch
 
     def keep(epoch, state, value):
         states.append(state)
@@ -225,6 +227,39 @@ def test_many_epochs_compile_once(data):
     model = toy(loss)
     run(model, data.train, TrainConfig(epochs=4, batch_size=3), report=lambda record: after.append(len(traced)))
     assert after[0] == after[-1] and len(after) == 4
+
+
+def test_training_on_parts_saves_each_and_compiles_once():
+    """Part n is n everywhere, and so is its loss; the same program trains on all."""
+    traced, saved = [], []
+
+    def part(epoch):
+        rows = np.full(4, epoch, np.int32)
+        return Interactions(rows, rows, rows, rows, np.zeros(3, np.int32), np.zeros(1, np.int32))
+
+    def loss(params, batch):
+        traced.append(batch.shape)
+        return jnp.mean(batch * 1.0) + 0.0 * jnp.sum(params["net"]["b"])
+
+    model = toy(loss, rows=4)
+    model = model._replace(learn=model.learn._replace(sample=lambda key, train, rows: train.users[rows]))
+    first = []
+
+    def report(record):
+        first.append(len(traced))
+
+    done = run(
+        model,
+        None,
+        TrainConfig(epochs=6, batch_size=2, eval_every=3, metric="hr@10"),
+        validate=lambda params: {"hr@10": 0.5},
+        save=lambda epoch, state, value: saved.append((epoch, value)),
+        report=report,
+        part=part,
+    )
+    assert [record["loss"] for record in done.records] == [1, 2, 3, 4, 5, 6] and done.best == 3
+    assert saved == [(1, -np.inf), (2, -np.inf), (3, 0.5), (4, -np.inf), (5, -np.inf), (6, 0.5)]
+    assert first[0] == first[-1] > 0
 
 
 def test_the_evaluator_compiles_once(data):

@@ -70,6 +70,17 @@ def test_claim_allows_more_epochs_patience_and_a_moved_data_dir(tmp_path):
     assert workdir.from_workdir(tmp_path) == (longer, "abc")
 
 
+def test_a_setting_that_config_json_does_not_name_yet_has_its_default(tmp_path):
+    workdir.claim(tmp_path, RUN, "abc")
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["train"]["precision"], stored["data"]["min_value"], stored["config"]["dropout"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="precision is 'float32' there and 'bfloat16' here; choose another workdir"):
+        workdir.claim(tmp_path, changed(RUN, "train", precision="bfloat16"), "abc")
+    workdir.claim(tmp_path, RUN, "abc")
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["precision"] == "float32"
+
+
 def test_from_workdir_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(InputError, match=r"config\.json does not exist; train a model there first"):
         workdir.from_workdir(tmp_path)
@@ -102,6 +113,24 @@ def test_open_trained_rebuilds_data_model_and_parameters(trained):
     np.testing.assert_array_equal(params["tables"]["item"][:, 0], [*counts, 0])
     query = Query(jnp.zeros(1, jnp.int32), jnp.zeros((1, 0), jnp.int32), jnp.zeros((1, 0)))
     np.testing.assert_array_equal(model.score(params, query), [counts])
+
+
+def test_the_model_is_built_in_the_arithmetic_of_the_run(trained, monkeypatch):
+    run = workdir.from_workdir(trained[0])[0]._replace(model="mf", config=MODELS["mf"].config(factors=2))
+    made, make = [], MODELS["mf"].make
+    monkeypatch.setitem(MODELS, "mf", MODELS["mf"]._replace(make=lambda *args: made.append(make(*args)) or made[-1]))
+    dataset = workdir.open_data(run)
+    assert workdir.build(run, dataset)[1] is made[0]
+    _, model = workdir.build(changed(run, "train", precision="bfloat16"), dataset)
+    ready = jax.eval_shape(lambda: model.prepare(model.learn.init(jax.random.key(0))))
+    assert {leaf.dtype for leaf in jax.tree.leaves(ready)} == {jnp.bfloat16.dtype}
+
+
+@pytest.mark.parametrize("setting", [{"lazy_rows": True}, {"precision": "bfloat16"}])
+def test_settings_of_gradient_steps_are_refused_for_sweeps(trained, setting):
+    run = workdir.from_workdir(trained[0])[0]
+    with pytest.raises(InputError, match=f"flag --{next(iter(setting))}: .*popularity learns in sweeps"):
+        workdir.build(changed(run, "train", **setting), workdir.open_data(run))
 
 
 def test_open_trained_refuses_changed_data(trained):

@@ -24,25 +24,31 @@ def clean(
     with fewer than `user_core` and of items with fewer than `item_core` rows. Rows kept and removed add up to the rows
     read. Raises InputError that names the most severe rule when no row is left.
     """
-    removed: list[Removed] = []
-    frame = frame.reset_index(drop=True)
-
-    def drop(rule: str, kept: pd.DataFrame) -> pd.DataFrame:
-        if len(kept) < len(frame):
-            removed.append(Removed(rule, len(frame) - len(kept)))
-        return kept
-
-    frame = drop("no user or item", frame.dropna(subset=["user", "item"]))
-    frame = drop("no value", frame.dropna(subset=["value"]))
-    if min_value > 0:
-        frame = drop(f"value below {min_value:g}", frame[frame["value"] >= min_value])
-    frame = drop("repeated user and item", _latest(frame))
+    frame, removed = clean_rows(frame.reset_index(drop=True), min_value)
+    frame = _drop("repeated user and item", frame, _latest(frame), removed)
     cored = _core(frame, user_core, item_core)
-    frame = drop(f"outside the core of {user_core} rows a user and {item_core} an item", cored)
+    frame = _drop(f"outside the core of {user_core} rows a user and {item_core} an item", frame, cored, removed)
     if frame.empty:
         worst = max(removed, key=lambda rule: rule.rows, default=Removed("no rows", 0))
         raise InputError(f"no row is left after cleaning; most fell to the rule '{worst.rule}' ({worst.rows} rows)")
     return frame.reset_index(drop=True), removed
+
+
+def clean_rows(frame: pd.DataFrame, min_value: float = 0.0) -> tuple[pd.DataFrame, list[Removed]]:
+    """The rules that look at one row alone: those on missing cells and on `min_value`. The index stays."""
+    removed: list[Removed] = []
+    frame = _drop("no user or item", frame, frame.dropna(subset=["user", "item"]), removed)
+    frame = _drop("no value", frame, frame.dropna(subset=["value"]), removed)
+    if min_value > 0:
+        frame = _drop(f"value below {min_value:g}", frame, frame[frame["value"] >= min_value], removed)
+    return frame, removed
+
+
+def _drop(rule: str, frame: pd.DataFrame, kept: pd.DataFrame, removed: list[Removed]) -> pd.DataFrame:
+    """What a rule kept; the number of rows it removed is added to the list."""
+    if len(kept) < len(frame):
+        removed.append(Removed(rule, len(frame) - len(kept)))
+    return kept
 
 
 def _latest(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """From a configuration to the arrays that everything else works on."""
 
 import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,8 @@ from ancf_jax.config import SPLITS, DataConfig
 from ancf_jax.data import splits
 from ancf_jax.data.clean import Removed, clean
 from ancf_jax.data.interactions import build, encode, merge, select, vocabulary
-from ancf_jax.data.sources import Source, read
+from ancf_jax.data.sources import Source, read, read_titles
+from ancf_jax.data.stream import Stream, scan
 from ancf_jax.types import InputError, Interactions
 
 # user ids, item ids, parts, candidates of validation and of test
@@ -32,14 +35,18 @@ class Dataset(NamedTuple):
     test_candidates: np.ndarray | None  # [rows of test, 100] int32
     removed: list[Removed]
     fingerprint: str  # of the arrays and vocabularies, 16 hexadecimal digits
+    stream: Stream | None = None  # with it, `train` only has the rows of users who are held out too, or were asked for
 
 
-def load(config: DataConfig) -> Dataset:
+def load(config: DataConfig, users: Sequence[str] = ()) -> Dataset:
     """Read, clean, encode and split the data set that `config` names.
 
     The split is leave-one-out unless --split says otherwise, and ncf for ncf-ml-1m, whose published candidates are in
-    the vocabulary although two of them occur in no training row. Raises InputError for bad input.
+    the vocabulary although two of them occur in no training row. With --stream the training part stays where it is, but
+    for the rows that evaluation needs, and those of `users`, given by their ids. Raises InputError for bad input.
     """
+    if config.stream:
+        return _streamed(config, users)
     source = read(config)
     published = source.test is not None
     split = config.split or ("ncf" if published else "leave-one-out")
@@ -75,9 +82,10 @@ def fold_validation(dataset: Dataset) -> Dataset:
 
     The fingerprint stays: it is the same data.
     """
+    stream = dataset.stream and dataset.stream._replace(rows=dataset.stream.folded)
     train = merge(dataset.train, dataset.valid, len(dataset.user_ids))
     empty = select(dataset.valid, np.zeros(len(dataset.valid.users), bool))
-    return dataset._replace(train=train, valid=empty, valid_candidates=None)
+    return dataset._replace(train=train, valid=empty, valid_candidates=None, stream=stream)
 
 
 def find_user(dataset: Dataset, text: str) -> int | None:
@@ -97,6 +105,26 @@ def _find(ids: np.ndarray, text: str) -> int | None:
         return None
     place = int(np.searchsorted(ids, id))
     return place if place < len(ids) and ids[place] == id else None
+
+
+def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
+    """A log that is larger than memory."""
+    found = scan(config, users)
+    return Dataset(
+        name=Path(config.dataset).name,
+        split="time",
+        user_ids=found.user_ids,
+        item_ids=found.item_ids,
+        titles=_titles(read_titles(config) if config.items_path else None, found.item_ids),
+        train=found.parts.train,
+        valid=found.parts.valid,
+        test=found.parts.test,
+        valid_candidates=None,
+        test_candidates=None,
+        removed=found.removed,
+        fingerprint=found.fingerprint,
+        stream=found.stream,
+    )
 
 
 def _own(frame: pd.DataFrame, split: str, config: DataConfig) -> Encoded:

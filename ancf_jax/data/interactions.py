@@ -13,10 +13,14 @@ def vocabulary(*columns) -> np.ndarray:
     return np.sort(ids)
 
 
-def encode(ids, vocabulary: np.ndarray) -> np.ndarray:
-    """The places [R] int32 of `ids` in a sorted `vocabulary`. Raises InputError that names an id not in it."""
+def encode(ids, vocabulary: np.ndarray | pd.Index) -> np.ndarray:
+    """The places [R] int32 of `ids` in a sorted `vocabulary`. Raises InputError that names an id not in it.
+
+    An Index keeps its hash table between calls, for ids of its own type.
+    """
     ids = pd.Index(ids)
-    places = pd.Index(vocabulary).get_indexer(ids)
+    index = vocabulary if isinstance(vocabulary, pd.Index) else pd.Index(vocabulary)
+    places = index.get_indexer(ids)
     if (places < 0).any():
         raise InputError(f"unknown id '{ids[places < 0][0]}'")
     return places.astype(np.int32)

@@ -24,6 +24,13 @@ from ancf_jax.data import downloads
 from ancf_jax.types import InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": "", ".dat": None, ".txt": None}  # None: found in the header
+NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")
+NULLABLE = {  # Arrow's types as pandas' own that keep numbers as they are beside missing cells
+    **{pyarrow.type_for_alias(name.lower()): dtypes.pandas_dtype(name) for name in NUMBERS},
+    pyarrow.bool_(): pd.BooleanDtype(),
+    pyarrow.string(): pd.StringDtype(),
+    pyarrow.large_string(): pd.StringDtype(),
+}
 RATINGS = {"user": "int64", "item": "int64", "value": "float64", "time": "int64"}
 TITLES = {"item": "int64", "title": "str"}
 
@@ -51,7 +58,7 @@ def read(config: DataConfig) -> Source:
     else:
         source = _read_file(config)
     if config.items_path:
-        source = source._replace(titles=_read_titles(config))
+        source = source._replace(titles=read_titles(config))
     return source
 
 
@@ -98,7 +105,7 @@ NAMED: dict[str, Callable[[Path], Source]] = {
 
 def _official(path: Path, separator: str, columns: dict[str, str]) -> pd.DataFrame:
     """The first columns of a published file without a header."""
-    with _readable(path):
+    with readable(path):
         raw, separator = _one_character(path.read_bytes(), separator)
         return pd.read_csv(
             io.BytesIO(raw),
@@ -116,8 +123,29 @@ def _read_file(config: DataConfig) -> Source:
     if not path.exists() and not path.suffix and path.name == config.dataset:
         close = _did_you_mean(config.dataset, NAMED)
         raise InputError(f"--dataset={config.dataset} is neither a file nor one of {', '.join(NAMED)}{close}")
+    return Source(path.name, log_of(path, _table(path, "dataset", wanted_columns(config)), config))
+
+
+def wanted_columns(config: DataConfig) -> dict[str, str]:
+    """The columns of a log that the flags name: flag -> column."""
     flags = ("user_column", "item_column", "value_column", "time_column")
-    table = _table(path, "dataset", {flag: getattr(config, flag) for flag in flags if getattr(config, flag)})
+    return {flag: getattr(config, flag) for flag in flags if getattr(config, flag)}
+
+
+def require_columns(path: Path, columns: list[str], wanted: dict[str, str]) -> None:
+    """Raises InputError unless the `columns` of a file are those wanted (flag -> column), and maybe others."""
+    for flag, name in wanted.items():
+        if name not in columns:
+            close = _did_you_mean(name, columns)
+            listed = ", ".join(columns)
+            raise InputError(f"{path}: no column '{name}' (--{flag}); its columns are {listed}{close}")
+
+
+def log_of(path: Path, table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
+    """A file's table, or some of its rows under their places in it, as user, item, value and time of a Source.
+
+    Raises InputError that names the first cell that is not a number or a date and should be.
+    """
     user, item = _ids(table[config.user_column]), _ids(table[config.item_column])
     known = user.notna() & item.notna()  # nothing is asked of the other cells of a row that will be dropped
     value, time = np.ones(len(table)), np.arange(len(table))
@@ -125,10 +153,11 @@ def _read_file(config: DataConfig) -> Source:
         value = _numbers(path, table[config.value_column], known)
     if config.time_column:
         time = _seconds(path, table[config.time_column], known)
-    return Source(path.name, pd.DataFrame({"user": user, "item": item, "value": value, "time": time}))
+    return pd.DataFrame({"user": user, "item": item, "value": value, "time": time})
 
 
-def _read_titles(config: DataConfig) -> pd.Series:
+def read_titles(config: DataConfig) -> pd.Series:
+    """The titles in --items_path by item id. Raises InputError as `read` does."""
     wanted = {"item_column": config.item_column, "title_column": config.title_column}
     table = _table(Path(config.items_path), "items_path", wanted)
     titles = pd.DataFrame({"item": _ids(table[config.item_column]), "title": table[config.title_column]})
@@ -138,14 +167,10 @@ def _read_titles(config: DataConfig) -> pd.Series:
 def _table(path: Path, flag: str, wanted: dict[str, str]) -> pd.DataFrame:
     """The `wanted` columns (flag -> name) of a file with a header."""
     raw, separator = _contents(path, flag)
-    with _readable(path):
+    with readable(path):
         columns = _header(raw, separator)
-    for column_flag, name in wanted.items():
-        if name not in columns:
-            close = _did_you_mean(name, columns)
-            listed = ", ".join(columns)
-            raise InputError(f"{path}: no column '{name}' (--{column_flag}); its columns are {listed}{close}")
-    with _readable(path):
+    require_columns(path, columns, wanted)
+    with readable(path):
         table = _body(raw, separator, list(dict.fromkeys(wanted.values())))
     if table.empty:
         raise InputError(f"{path}: no rows below the header")
@@ -154,14 +179,13 @@ def _table(path: Path, flag: str, wanted: dict[str, str]) -> pd.DataFrame:
 
 def _contents(path: Path, flag: str) -> tuple[bytes, str]:
     """The bytes of a file, decompressed, and the separator of its columns ('' for Parquet)."""
-    zipped = path.suffix == ".gz"
-    kind = path.with_suffix("").suffix if zipped else path.suffix
+    kind = _kind(path)
     if not path.is_file():
         raise InputError(f"--{flag}={path}: no such file")
     if kind not in SEPARATORS:
         raise InputError(f"--{flag}={path}: the name must end in {', '.join(SEPARATORS)}, or one of them and .gz")
-    with _readable(path):
-        raw = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
+    with readable(path):
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if not raw.strip():
         raise InputError(f"--{flag}={path}: the file is empty")
     separator = SEPARATORS[kind]
@@ -171,13 +195,18 @@ def _contents(path: Path, flag: str) -> tuple[bytes, str]:
     return _one_character(raw, separator)
 
 
+def _kind(path: Path) -> str:
+    """The end of a file's name, before .gz."""
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+
+
 def _one_character(raw: bytes, separator: str) -> tuple[bytes, str]:
     """The same table under a separator that pandas' fast parser takes."""
     return (raw.replace(b"::", b"\t"), "\t") if separator == "::" else (raw, separator)
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turns whatever a parser says of a damaged file into an InputError."""
     try:
         yield
@@ -193,8 +222,15 @@ def _header(raw: bytes, separator: str) -> list[str]:
 
 def _body(raw: bytes, separator: str, names: list[str]) -> pd.DataFrame:
     if not separator:
-        return pd.read_parquet(io.BytesIO(raw), columns=names, dtype_backend="numpy_nullable")
+        return read_parquet(io.BytesIO(raw), names)
     return _read_csv(raw, separator, usecols=names, low_memory=False, dtype_backend="numpy_nullable")
+
+
+def read_parquet(file: Path | io.BytesIO, names: list[str], row_group: int | None = None) -> pd.DataFrame:
+    """Columns of a Parquet file, or of one of its row groups."""
+    with pyarrow.parquet.ParquetFile(file) as opened:
+        table = opened.read(names) if row_group is None else opened.read_row_group(row_group, names)
+    return table.to_pandas(types_mapper=NULLABLE.get, ignore_metadata=True)
 
 
 def _read_csv(raw: bytes, separator: str, **options) -> pd.DataFrame:
@@ -271,9 +307,9 @@ def _place(path: Path, column: pd.Series, wrong: pd.Series) -> str:
     """The file, line, column and text of the first wrong cell; the header is line 1."""
     row = int(np.argmax(wrong))
     cell = "empty" if pd.isna(column.iloc[row]) else f"'{column.iloc[row]}'"
+    if _kind(path) == ".parquet":
+        return f"{path}: row {column.index[row] + 1}, column '{column.name}': {cell}"
     raw, separator = _contents(path, "dataset")
-    if not separator:
-        return f"{path}: row {row + 1}, column '{column.name}': {cell}"
     lines = csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace")), delimiter=separator)
     # pandas skips blank lines
     numbers = (lines.line_num for cells in lines if len(cells) > 1 or "".join(cells).strip())

@@ -32,7 +32,7 @@ def leave_one_out(log: Interactions) -> Parts:
 def at_random(log: Interactions, fractions: tuple[float, ...], seed: int) -> Parts:
     """Rows fall to train, validation and test by chance, in exactly the given fractions (to one row)."""
     places = np.random.default_rng(seed).permutation(len(log.users))
-    return _cut(log, places, fractions)
+    return cut(log, places, *borders(fractions, len(places)))
 
 
 def by_time(log: Interactions, fractions: tuple[float, ...]) -> Parts:
@@ -40,7 +40,7 @@ def by_time(log: Interactions, fractions: tuple[float, ...]) -> Parts:
 
     Users and items that training has not seen yet stay in the later parts.
     """
-    return _cut(log, np.asarray(log.order), fractions)
+    return cut(log, np.asarray(log.order), *borders(fractions, len(log.users)))
 
 
 def ncf(train: Interactions, num_items: int, seed: int) -> tuple[Interactions, Interactions, np.ndarray]:
@@ -69,7 +69,12 @@ def _parts(log: Interactions, valid: np.ndarray, test: np.ndarray) -> Parts:
     return Parts(select(log, ~(valid | test)), select(log, valid), select(log, test))
 
 
-def _cut(log: Interactions, places: np.ndarray, fractions: tuple[float, ...]) -> Parts:
-    """Cut the rows by `places`, a permutation of 0..R-1, into three runs."""
-    first, second = np.round(np.cumsum(fractions[:2]) * len(places)).astype(int)
+def borders(fractions: tuple[float, ...], rows: int) -> tuple[int, int]:
+    """The places where validation and test begin, of `rows` in a row."""
+    first, second = np.round(np.cumsum(fractions[:2]) * rows).astype(int).tolist()
+    return first, second
+
+
+def cut(log: Interactions, places: np.ndarray, first: int, second: int) -> Parts:
+    """Cut the rows by `places`, a permutation of 0..R-1: before `first`, before `second`, and the rest."""
     return _parts(log, valid=(places >= first) & (places < second), test=places >= second)

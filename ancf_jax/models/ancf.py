@@ -23,6 +23,7 @@ those before it, all in one pass (see attention.py), and the window ends at a ra
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -33,11 +34,9 @@ import numpy as np
 from ancf_jax.attention import candidate_weights, causal_contributions, causal_mixtures
 from ancf_jax.config import field
 from ancf_jax.data.samplers import knows, shift_ends, take_window, windows
-from ancf_jax.layers import Dropout, SelfAttention, Tower, over_items, table
+from ancf_jax.layers import Dropout, SelfAttention, Tower, items_at_once, over_items, table, tower_input
 from ancf_jax.losses import PAIR_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
-
-ITEM_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -152,11 +151,16 @@ class Net(nn.Module):
 
     def __call__(self, user: dict, rows: Array, mask: Array, item: dict, train: bool = False) -> Array:
         """Scores [B, K] of candidates after the whole history."""
+        encoded = self.encode(rows, mask, train) if self.config.history else None
+        return self.after(user, encoded, mask, item, train)
+
+    def after(self, user: dict, encoded: tuple | None, mask: Array, item: dict, train: bool = False) -> Array:
+        """Scores [B, K] after a history whose keys and values are given, of candidates [B, K, ...] or [1, K, ...]."""
         attended = None
-        if self.config.history:
-            keys, values = self.encode(rows, mask, train)
-            weights = self.weights(item["item"], keys, mask)
-            attended = jnp.einsum("bnkh,bhnd->bknd", weights, values).reshape(item["item"].shape)
+        if encoded is not None:
+            weights = self.weights(item["item"], encoded[0], mask)
+            attended = jnp.einsum("bnkh,bhnd->bknd", weights, encoded[1])
+            attended = attended.reshape(*attended.shape[:2], self.config.factors)
         return self.fuse(user, item, attended, train)
 
     def attend(self, rows: Array, mask: Array, item: dict) -> Array:
@@ -196,7 +200,8 @@ def make(config: Config, data: Data) -> Recommender:
     odds = jnp.log(1 + popular / config.negatives * (share * num_items - 1))  # [I + 1]
 
     def rows(tables: dict, side: str, ids: Array) -> dict:
-        return {name: rows[ids] for name, rows in tables.items() if name.startswith(side)}
+        chosen = {name: rows for name, rows in tables.items() if name.startswith(side)}
+        return jax.tree.map(lambda rows: rows[ids], chosen)
 
     def user_rows(tables: dict, users: Array) -> dict:
         return rows(tables, "user", users[:, None])  # [B, 1, D]
@@ -269,28 +274,37 @@ def make(config: Config, data: Data) -> Recommender:
             losses = losses + (config.l2 * jnp.sum(user["user"] ** 2, -1) if config.user else 0.0)
         return masked_mean(losses, batch.targets < num_items)
 
-    def inputs(params: Params, query: Query) -> tuple[dict, Array | None, Array]:
-        tables = params["tables"]
-        rows_of_history = tables[history_table][query.history] if length else None
-        return user_rows(tables, query.users), rows_of_history, query.history < num_items
+    def prepare(params: Params) -> dict:
+        """The item part of the tower's first layer, in place of its table."""
+        tables, net = params["tables"], params["net"]
+        if config.tower:
+            tables = {**tables, "item_tower": tower_input(net["mlp"], int(config.user), tables["item_tower"])}
+        return {"tables": tables, "net": net}
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+    def score(ready: dict, query: Query, items: Array | None = None) -> Array:
+        apply = partial(net.apply, {"params": ready["net"]})
+        user = user_rows(ready["tables"], query.users)
+        if config.tower and config.user:
+            user["user_tower"] = tower_input(ready["net"]["mlp"], 0, user["user_tower"])
+        encoded, mask = None, query.history < num_items
+        if length:
+            encoded = apply(ready["tables"][history_table][query.history], mask, False, method="encode")
+
         def block(ids: Array) -> Array:
-            return net.apply({"params": params["net"]}, *inputs(params, query), rows(params["tables"], "item", ids))
+            scores = apply(user, encoded, mask, rows(ready["tables"], "item", ids), method="after")
+            return jnp.broadcast_to(scores, (len(query.users), ids.shape[-1]))  # item biases alone are one row
 
-        if items is not None:
-            return block(items)
-        every = (query.users.shape[0],)
-        return over_items(lambda ids: block(jnp.broadcast_to(ids, every + ids.shape)), num_items, ITEM_BLOCK)
+        # A quarter of the weights, as products that are batched over users gain from more items at once.
+        width = max(config.factors, *config.tower, config.heads * length * max(config.scorer, 1) // 4)
+        every = jnp.arange(num_items)[None]
+        return over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
 
-    def attend(params: Params, query: Query, items: Array) -> Array:
-        _, history, mask = inputs(params, query)
-        return net.apply(
-            {"params": params["net"]}, history, mask, rows(params["tables"], "item", items), method="attend"
-        )
+    def attend(ready: dict, query: Query, items: Array) -> Array:
+        history, item = ready["tables"][history_table][query.history], rows(ready["tables"], "item", items)
+        return net.apply({"params": ready["net"]}, history, query.history < num_items, item, method="attend")
 
     learn = Gradient(len(window_users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
-    return Recommender(learn, length, lambda params: params, score, None, attend if length else None)
+    return Recommender(learn, length, prepare, score, None, attend if length else None)
 
 
 def recency_init(key: Array, shape: tuple[int, int]) -> Array:

@@ -81,16 +81,21 @@ def make(config: Config, data: Data) -> Recommender:
         squares = squares + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
         return masked_mean(losses + config.l2 * squares, batch.targets < num_items)
 
-    def embed(params: Params, query: Query) -> tuple[Array, Array]:
+    def prepare(params: Params) -> dict[str, dict[str, Array]]:
+        """Item vectors with their biases and a one as two more factors, put together once."""
         tables = params["tables"]
-        base = tables["user_bias"][query.users]
-        user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(base), base], axis=1)
-        item = jnp.concatenate([tables["item"], tables["item_bias"], jnp.ones_like(tables["item_bias"])], axis=1)
-        return user, item[:num_items]
+        item = [tables["item"], tables["item_bias"], jnp.ones_like(tables["item_bias"])]
+        return {"tables": {**tables, "vectors": jnp.concatenate(item, axis=1)}}
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(params, query)
+    def embed(ready: dict[str, dict[str, Array]], query: Query) -> tuple[Array, Array]:
+        tables = ready["tables"]
+        bias = tables["user_bias"][query.users]
+        user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
+        return user, tables["vectors"][:num_items]
+
+    def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
+        user, item = embed(ready, query)
         return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
 
     learn = Gradient(len(window_users), init, sample, loss, batch=max(1024 // config.window, 1))
-    return Recommender(learn, 0, lambda params: params, score, embed)
+    return Recommender(learn, 0, prepare, score, embed)

@@ -18,11 +18,9 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
-from ancf_jax.layers import Tower, over_items, table
+from ancf_jax.layers import Tower, items_at_once, over_items, table, tower_input
 from ancf_jax.losses import SAMPLED_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
-
-ITEM_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Net(nn.Module):
             product = jnp.einsum("bd,bkd->bk", user["user"] * weight, item["item"])
             score = score + (config.alpha * product if both else product)
         if config.tower:
-            parts = [user["user_tower"][:, None], item["item_tower"]]
+            parts = [jax.tree.map(lambda part: part[:, None], user["user_tower"]), item["item_tower"]]
             hidden = Tower(config.tower, config.dropout, name="tower")(parts, deterministic)
             weight = self.param("hidden", nn.initializers.normal(config.tower[-1] ** -0.5), (config.tower[-1],))
             score = score + ((1 - config.alpha) * (hidden @ weight) if both else hidden @ weight)
@@ -100,7 +98,8 @@ def make(config: NeuMF, data: Data) -> Recommender:
     widths = {"": config.factors, "_tower": config.tower_factors if config.tower else 0}
 
     def rows(tables: dict, side: str, ids: Array) -> dict:
-        return {name: rows[ids] for name, rows in tables.items() if name.startswith(side)}
+        chosen = {name: rows for name, rows in tables.items() if name.startswith(side)}
+        return jax.tree.map(lambda rows: rows[ids], chosen)
 
     def init(key: Array) -> Params:
         keys = jax.random.split(key, 2 * len(widths) + 1)
@@ -128,22 +127,34 @@ def make(config: NeuMF, data: Data) -> Recommender:
             losses = losses + config.l2 * squares
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user = rows(params["tables"], "user", query.users)
+    def prepare(params: Params) -> dict:
+        """The item part of the tower's first layer, in place of its table, or the item vectors of `embed`."""
+        tables, net = params["tables"], params["net"]
+        if config.tower:
+            tables = {**tables, "item_tower": tower_input(net["tower"], 1, tables["item_tower"])}
+        else:
+            tables = {**tables, "vectors": jnp.pad(tables["item"][:num_items], ((0, 0), (0, 1)), constant_values=1.0)}
+        return {"tables": tables, "net": net}
+
+    def score(ready: dict, query: Query, items: Array | None = None) -> Array:
+        tables, net_weights = ready["tables"], ready["net"]
+        user = rows(tables, "user", query.users)
+        if config.tower:
+            user["user_tower"] = tower_input(net_weights["tower"], 0, user["user_tower"])
 
         def block(ids: Array) -> Array:
-            return net.apply({"params": params["net"]}, user, rows(params["tables"], "item", ids))
+            return net.apply({"params": net_weights}, user, rows(tables, "item", ids))
 
-        return over_items(lambda ids: block(ids[None]), num_items, ITEM_BLOCK) if items is None else block(items)
+        floats = max(len(query.users) * max(config.tower, default=1), config.factors)
+        return over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
 
-    def embed(params: Params, query: Query) -> tuple[Array, Array]:
-        user = params["tables"]["user"][query.users] * params["net"]["product"]
-        bias = jnp.broadcast_to(params["net"]["bias"], (user.shape[0], 1))
-        item = params["tables"]["item"][:num_items]
-        return jnp.concatenate([user, bias], 1), jnp.concatenate([item, jnp.ones((num_items, 1))], 1)
+    def embed(ready: dict, query: Query) -> tuple[Array, Array]:
+        user = ready["tables"]["user"][query.users] * ready["net"]["product"]
+        bias = jnp.broadcast_to(ready["net"]["bias"], (user.shape[0], 1))
+        return jnp.concatenate([user, bias], 1), ready["tables"]["vectors"]
 
-    learn = Gradient(len(data.train.users), init, sample, loss)
-    return Recommender(learn, 0, lambda params: params, score, None if config.tower else embed)
+    learn = Gradient(len(data.train.users), init, sample, loss, streams=True)
+    return Recommender(learn, 0, prepare, score, None if config.tower else embed)
 
 
 def make_gmf(config: GMF, data: Data) -> Recommender:

@@ -32,6 +32,14 @@ def test_lists_end_where_nothing_is_left(script, trained, shop):
     assert len(rows) == 9 and "Infinity" not in out
 
 
+def test_approximate_lists(script, trained):
+    _, exact, _ = script(recommend, "--workdir", trained("mf"), "--user=c03")
+    status, out, _ = script(recommend, "--workdir", trained("mf"), "--user=c03", "--approximate")
+    result = json.loads(out.splitlines()[-1])
+    assert status == 0 and result["users"] == json.loads(exact.splitlines()[-1])["users"]
+    assert result["recall_of_approximate"] == 1 and "100.0% of the items of exact ones, over 12 users" in out
+
+
 @pytest.mark.parametrize(("model", "lead"), [("ancf", "because of"), ("itemknn", "because of"), ("mf", "similar to")])
 def test_reasons(script, trained, shop, model, lead):
     status, out, _ = script(recommend, "--workdir", trained(model), "--user=c03", "--explain", "--reasons=2")

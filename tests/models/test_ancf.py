@@ -77,6 +77,21 @@ def test_with_only_an_order_free_attention_it_is_nais(data, randomise, ask, scor
     np.testing.assert_array_equal(model.learn.init(jax.random.key(0))["net"]["attended"], 1)  # NAIS has no w
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"user": False}, {"ordered": True, "layers": 1}, {"history": 0, "user": False}]
+)
+def test_prepared_scores_in_blocks_are_those_of_the_parameters(data, randomise, ask, monkeypatch, changes):
+    model, items = make(data, **changes), np.array([[3, 3, 0, 1, 2], [0, 8, 7, 7, 5]])
+    params = randomise(model)
+    query = ask([0, 6], [[3, 1], [8, 1, 4]] if model.history else None, model.history)
+    expected = jax.jit(lambda params: (model.score(params, query), model.score(params, query, items)))(params)
+    monkeypatch.setattr(ancf, "items_at_once", lambda floats: 4)  # 9 items in three blocks, 5 in two
+    ready = jax.jit(model.prepare)(params)
+    found = jax.jit(lambda ready: (model.score(ready, query), model.score(ready, query, items)))(ready)
+    for scores, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("layers", [0, 2])
 def test_the_order_of_an_order_free_history_changes_nothing(data, randomise, ask, layers):
     model = make(data, layers=layers)

@@ -26,10 +26,10 @@ def test_the_score_is_the_biased_inner_product(data, randomise, ask):
     params = randomise(model)
     users = [0, 5, data.num_users]
     expected = [[predicted(params, user, item) for item in range(data.num_items)] for user in users]
-    np.testing.assert_allclose(jax.jit(model.score)(params, ask(users)), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.score)(model.prepare(params), ask(users)), expected, rtol=1e-5)
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(np.array(expected), items, axis=1)
-    np.testing.assert_allclose(jax.jit(model.score)(params, ask(users), items), given, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.score)(model.prepare(params), ask(users), items), given, rtol=1e-5)
 
 
 def whole_catalogue(data, config):

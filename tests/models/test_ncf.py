@@ -45,7 +45,7 @@ def forward(name, params, user, item, alpha=0.3):
 
 @pytest.mark.parametrize("name", ["gmf", "mlp", "neumf"])
 def test_scores(data, randomise, ask, monkeypatch, name):
-    monkeypatch.setattr(ncf, "ITEM_BLOCK", 4)  # three blocks, the last one not full
+    monkeypatch.setattr(ncf, "items_at_once", lambda floats: 4)  # three blocks, the last one not full
     model = make(name, data, alpha=0.3)
     params = randomise(model)
     users = [0, 5, data.num_users]
@@ -54,6 +54,19 @@ def test_scores(data, randomise, ask, monkeypatch, name):
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(np.array(expected), items, axis=1)
     np.testing.assert_allclose(jax.jit(model.score)(params, ask(users), items), given, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gmf", "mlp", "neumf"])
+def test_prepared_scores_are_those_of_the_parameters(data, randomise, ask, name):
+    model = make(name, data, alpha=0.3)
+    params, query, items = randomise(model), ask([0, 5, data.num_users]), np.array([[3, 3], [0, 8], [1, 2]])
+    ready = jax.jit(model.prepare)(params)
+    score = jax.jit(model.score)
+    for given in ((), (items,)):
+        np.testing.assert_allclose(score(ready, query, *given), score(params, query, *given), rtol=1e-6, atol=1e-6)
+    if name != "gmf":
+        product = params["tables"]["item_tower"] @ params["net"]["tower"]["input_1"]["kernel"]
+        np.testing.assert_allclose(ready["tables"]["item_tower"].values, product, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", SAMPLED_LOSSES)

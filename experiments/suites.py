@@ -1,0 +1,54 @@
+"""Lists of benchmarks for experiments.benchmark: name -> its flags, in one line."""
+
+ML_1M = "--dataset=ml-1m "
+NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negatives=1 --batch_size=2048 "
+SMALL = "--users=943 --items=1682 --interactions=110000 --repeats=3 "
+SASREC = "--model=sasrec --history=50 --factors=64 --layers=2 --heads=2 --loss=full_softmax "
+IALS = "--model=ials --exponent=0 --l2=1.5 "  # no frequency scaling, which implicit does not have
+UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=4096 --steps=20 --users=100000 "
+MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions=1000000 "
+
+SUITES = {
+    "quick": {
+        "quick-neumf-training": SMALL + NEUMF,
+        "quick-mf-training": SMALL + "--model=mf",
+        "quick-ancf-training": SMALL + "--model=ancf --ordered --history=20 --steps=10",
+        "quick-ials-training": SMALL + "--model=ials --factors=32",
+        "quick-neumf-ranking": SMALL + NEUMF + "--what=ranking",
+        "quick-topn": SMALL + "--what=topn --model=mf --items=100000",
+        "quick-updates": SMALL + UPDATES + "--items=100000",
+        "quick-updates-lazy": SMALL + UPDATES + "--items=100000 --lazy_rows",
+    },
+    "cpu": {
+        "neumf-training": ML_1M + NEUMF + "--against=recbole",
+        "neumf-training-torch": ML_1M + NEUMF + "--against=torch",
+        "neumf-ranking": ML_1M + NEUMF + "--what=ranking --against=recbole",
+        "sasrec-training": ML_1M + SASREC + "--against=recbole --peer_repeats=1",
+        "bpr-training": ML_1M + "--model=bpr --against=recbole",
+        "bpr-training-implicit": ML_1M + "--model=bpr --against=implicit",
+        "mf-training-torch": ML_1M + "--model=mf --against=torch",
+    }
+    | {
+        f"ials-{factors}-{solver}": ML_1M + IALS + f"--factors={factors} --solver={solver} --against=implicit --quality"
+        for factors in (64, 192)
+        for solver in ("cholesky", "cg")
+    }
+    | {
+        f"updates-{items}{'-lazy' * lazy}": UPDATES + f"--items={items} --interactions=1000000" + " --lazy_rows" * lazy
+        for items in (10_000, 100_000, 1_000_000, 10_000_000)
+        for lazy in (True, False)
+        if lazy or items < 10_000_000  # a dense step there holds five tables of 2.6 GB
+    }
+    | {
+        "topn-1": MILLION + "--what=topn --queries=1 --against=torch",
+        "topn-256": MILLION + "--what=topn --queries=256 --against=torch",
+        "topn-256-implicit": MILLION + "--what=topn --queries=256 --against=implicit",
+        "ranking-million-items": MILLION + "--what=ranking --users=2000 --memory_budget=1",
+    },
+    "accelerator": {
+        "neumf-large": "--model=neumf --factors=64 --tower_factors=64 --tower=256,256,128,64 --negatives=1 "
+        "--users=138493 --items=26744 --interactions=20000000 --batch_size=1048576",
+        "ancf-large": "--model=ancf --ordered --history=200 --factors=128 "
+        "--users=138493 --items=26744 --interactions=20000000 --steps=50",
+    },
+}
