@@ -15,6 +15,8 @@ from ancf_jax.config import DataConfig, TrainConfig
 from ancf_jax.models import MODELS
 from experiments.train import train
 
+pytestmark = pytest.mark.xdist_group("distributed")  # its fixture is dear: one worker runs it, once
+
 MODEL = {"factors": 4, "window": 4, "pool": 4}
 STEPS = {"epochs": 2, "batch_size": 8}
 COLUMNS = {"user_column": "customer", "item_column": "product"}

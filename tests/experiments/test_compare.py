@@ -7,6 +7,8 @@ import pytest
 from ancf_jax.models import MODELS
 from experiments import compare
 
+pytestmark = pytest.mark.xdist_group("compare")  # its fixture is dear: one worker runs it, once
+
 
 @pytest.fixture(scope="module")
 def compared(script, shop, tmp_path_factory):

@@ -13,6 +13,8 @@ from ancf_jax import checkpoint, workdir
 from ancf_jax.models import MODELS
 from experiments import evaluate, recommend, train
 
+pytestmark = pytest.mark.xdist_group("stream")  # its fixture is dear: one worker runs it, once
+
 ROWS, USERS = 90, 12
 
 
