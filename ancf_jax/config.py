@@ -107,7 +107,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Which devices and processes share the work. It does not change what is computed: a run may resume on another."""
+    """Which devices and processes share the work. A run may resume on others; its results change by rounding alone.
+
+    But for --stream, whose windows depend on the number of processes.
+    """
 
     mesh: str = field(
         "", "devices as data=A,model=B: batches split in A, tables in B (empty: one; data=all of several processes)"

@@ -33,20 +33,23 @@ class Reasons(NamedTuple):
 Weigh = Callable[..., Array]  # model, num_items, ready, query, items [B, K], seen [B, S] -> [B, K, heads, I]
 
 
-def make_explainer(model: Recommender, num_items: int, count: int) -> Callable[..., Reasons]:
+def make_explainer(model: Recommender, num_users: int, num_items: int, count: int) -> Callable[..., Reasons]:
     """Make explain(ready, query, items, seen) -> Reasons, jitted: up to `count` reasons for each item [B, K].
 
     An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
     read no history; `items` and `seen` are padded with I. By what `model` offers, the weight of a past item j is
 
         attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
-        history     fall_j = s(item | history) - s(item | history without j), where it is positive
+        history     fall_j = s(item | history) - s(item | history without j), where it is positive, as for a new user:
+                    a model may score the users it was trained on by a row of their own, whatever their history
         embed       cosine(v_item, v_j) of the item vectors, their mean subtracted, where it is positive
     """
     method, weigh = _method(model)
 
     @jax.jit
     def strongest(ready: Any, query: Query, items: Array, seen: Array) -> tuple[Array, Array, Array]:
+        if method == REMOVAL:
+            query = query._replace(users=jnp.full_like(query.users, num_users))
         grid = weigh(model, num_items, ready, query, items, seen)
         grid = jnp.where((items < num_items)[:, :, None, None], grid, 0.0)
         weights, past = jax.lax.top_k(grid.mean(axis=2), min(count, num_items))  # [B, K, n]

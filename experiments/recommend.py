@@ -71,7 +71,7 @@ def main() -> dict[str, Any]:
     found = approximation(dataset, data, model, ready, options.top_k) if options.approximate else {}
     reasons = None
     if options.explain:
-        reasons = make_explainer(model, data.num_items, options.reasons)(ready, query, items, seen)
+        reasons = make_explainer(model, data.num_users, data.num_items, options.reasons)(ready, query, items, seen)
         print(f"reasons: {reasons.method}")
     lists = as_lists(dataset, items, scores, reasons)
     for person, rows in zip(people, lists, strict=True):

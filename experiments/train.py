@@ -62,8 +62,9 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
     data, model = workdir.build(run, dataset)
     model = shard(model, mesh)
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
-    workdir.claim(folder, run, dataset.fingerprint)
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
+    on_test = workdir.evaluator_on_test(model, data, dataset, full=False, **limits)  # an empty part is refused here
+    workdir.claim(folder, run, dataset.fingerprint)
     validate = None
     if run.train.validation:
         candidates = dataset.valid_candidates
@@ -115,7 +116,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
             mesh=mesh,
         )
     best, params = checkpoint.load_best(folder, state.params)
-    evaluation = workdir.evaluator_on_test(model, data, dataset, full=False, **limits)(params)
+    evaluation = on_test(params)
     workdir.save_users(folder / "users.npz", dataset, evaluation)
     result = {
         "model": run.model,

@@ -7,7 +7,7 @@ import pytest
 from ancf_jax import explain
 from ancf_jax.types import ClosedForm, Query, Recommender
 
-ITEMS, HISTORY = 6, 4
+USERS, ITEMS, HISTORY = 2, 6, 4
 LEARN = ClosedForm(1, lambda key: None, lambda params, train, key: params)
 QUERY = Query(
     jnp.array([0, 1]),
@@ -19,7 +19,7 @@ TARGETS = jnp.array([[0, 1], [3, 6]])  # one user's list is short
 
 
 def reasons(model, params, count=3):
-    return explain.make_explainer(model, ITEMS, count)(params, QUERY, TARGETS, SEEN)
+    return explain.make_explainer(model, USERS, ITEMS, count)(params, QUERY, TARGETS, SEEN)
 
 
 def test_attention_is_shared_out_over_items():
@@ -70,6 +70,20 @@ def test_removal_is_the_fall_of_the_score(monkeypatch, block):
             found = np.asarray(got.items[b, k]) < ITEMS
             assert np.asarray(got.items[b, k])[found].tolist() == [past for _, past in expected]
             np.testing.assert_allclose(got.weights[b, k][found], [fall for fall, _ in expected], rtol=1e-5)
+
+
+def test_a_model_with_a_row_for_known_users_is_asked_as_for_a_new_one():
+    similar = jnp.asarray(np.random.default_rng(3).random((ITEMS + 1, ITEMS)), jnp.float32)
+
+    def score(similar, query, items):
+        told = jnp.where((query.users == USERS)[:, None], query.history, ITEMS)  # known users' histories are not read
+        weight = jnp.where(told < ITEMS, 1.0, 0.0)
+        return jnp.einsum("bh,bhi->bi", weight, similar[told])[jnp.arange(len(items))[:, None], items % ITEMS]
+
+    got = reasons(Recommender(LEARN, HISTORY, lambda p: p, score), similar)
+    assert got.method == explain.REMOVAL
+    assert set(np.asarray(got.items[0, 0]).tolist()) == {2, 4, ITEMS} and got.items[1, 0, 0] == 5
+    np.testing.assert_allclose(got.weights[1, 0, 0], similar[5, 3], rtol=1e-5)
 
 
 def test_similarity_is_the_cosine_of_centred_vectors():

@@ -200,7 +200,7 @@ def make(config: Config, data: Data) -> Recommender:
     odds = jnp.log(1 + popular / config.negatives * (share * num_items - 1))  # [I + 1]
 
     def rows(tables: dict, side: str, ids: Array) -> dict:
-        chosen = {name: rows for name, rows in tables.items() if name.startswith(side)}
+        chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name != "item_history"}
         return jax.tree.map(lambda rows: rows[ids], chosen)
 
     def user_rows(tables: dict, users: Array) -> dict:

@@ -60,6 +60,12 @@ def test_bad_files(script, tmp_path, content, messages):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_empty_test_part_is_refused_before_training(script, arguments, tmp_path):
+    part = ["--split=random", "--fractions=0.9,0.1,0"]
+    refused(script(train, *arguments("mf", tmp_path / "run"), *part), "nothing is held out")
+    assert not (tmp_path / "run").exists()
+
+
 def test_flags_of_another_model(script, arguments, tmp_path):
     refused(script(train, *arguments("mf", tmp_path), "--heads=2"), "--heads", "not a setting of model mf")
     refused(script(train, *arguments("mf", tmp_path), "--model=fm"), "--model=fm", "ancf")
