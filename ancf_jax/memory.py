@@ -25,6 +25,6 @@ def check_memory(model: str, need: int, what: str) -> None:
     have = available()
     if need > have:
         raise InputError(
-            f"--model={model}: {what} need {need / 2**30:.3g} GiB and this device has {have / 2**30:.3g}; legal are fewer "
-            "items, as by --item_core"
+            f"--model={model}: {what} need {need / 2**30:.3g} GiB and this device has {have / 2**30:.3g}; legal are "
+            "fewer items, as by --item_core"
         )
