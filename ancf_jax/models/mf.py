@@ -5,7 +5,8 @@ The user biases carry the global one, which SGD on batches would make oscillate:
 Trained on each interaction against uniform items, by logistic loss as in Rendle, Krichene, Zhang & Anderson, Neural
 Collaborative Filtering vs. Matrix Factorization Revisited (2020):
 
-    -log sigma(s_ui) - sum over n of N negatives log sigma(-s_un) + l2 (|p_u|^2 + |q_i|^2), summed over those pairs
+    -log sigma(s_ui) - sum over n of N negatives log sigma(-s_un)
+    + l2 (|p_u|^2 + |q_i|^2) + bias_l2 (b_u^2 + b_i^2), summed over those pairs
 
 A window of one user's interactions shares its pool of negatives, and a pool of 0 is the whole catalogue: then the sum
 over N sampled negatives is replaced by its expectation, N times the mean over all items, at the cost of one matrix
@@ -35,7 +36,8 @@ class Config:
     negatives: int = field(8, "negatives per positive", low=1)
     window: int = field(64, "interactions of one user in a training row", low=1)
     pool: int = field(0, "sampled items that a window's positives share as negatives (0: the whole catalogue)", low=0)
-    l2: float = field(0.005, "L2 penalty per scored pair", low=0)
+    l2: float = field(0.005, "L2 penalty on the embeddings of each scored pair", low=0)
+    bias_l2: float = field(0.0, "L2 penalty on the biases of each scored pair", low=0)
     stddev: float = field(0.1, "standard deviation of the initial embeddings", low=0)
 
 
@@ -69,17 +71,24 @@ def make(config: Config, data: Data) -> Recommender:
             return Batch(users, targets, jnp.arange(num_items)[None])
         return Batch(users, targets, negatives(key, train, users, config.pool, num_items))
 
+    def squares(user: Array, target: Array, others: Array) -> Array:
+        """|x_u|^2 + |x_i|^2 [B, P] of rows [B, D], [B, P, D], [B, N, D], summed over a positive and its negatives."""
+        every = (1 + config.negatives) * jnp.sum(user**2, -1, keepdims=True) + jnp.sum(target**2, -1)
+        return every + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
+
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, user_bias = tables["user"][batch.users], tables["user_bias"][batch.users]
         target, others = tables["item"][batch.targets], tables["item"][batch.negatives]
-        positive = jnp.einsum("bd,bpd->bp", user, target) + tables["item_bias"][batch.targets][..., 0] + user_bias
+        target_bias, other_bias = tables["item_bias"][batch.targets], tables["item_bias"][batch.negatives]
+        positive = jnp.einsum("bd,bpd->bp", user, target) + target_bias[..., 0] + user_bias
         negative = user @ others[0].T if config.pool == 0 else jnp.einsum("bd,bnd->bn", user, others)
-        negative = negative + tables["item_bias"][batch.negatives][..., 0] + user_bias  # [B, N]
+        negative = negative + other_bias[..., 0] + user_bias  # [B, N]
         losses = pair_loss(config.loss, positive, negative[:, None], num_items=num_items, ratio=float(config.negatives))
-        squares = (1 + config.negatives) * jnp.sum(user**2, -1, keepdims=True) + jnp.sum(target**2, -1)
-        squares = squares + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
-        return masked_mean(losses + config.l2 * squares, batch.targets < num_items)
+        losses = losses + config.l2 * squares(user, target, others)
+        if config.bias_l2:
+            losses = losses + config.bias_l2 * squares(user_bias, target_bias, other_bias)
+        return masked_mean(losses, batch.targets < num_items)
 
     def prepare(params: Params) -> dict[str, dict[str, Array]]:
         """Item vectors with their biases and a one as two more factors, put together once."""

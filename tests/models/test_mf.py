@@ -7,7 +7,7 @@ import pytest
 from ancf_jax.losses import PAIR_LOSSES
 from ancf_jax.models.mf import Batch, Config, make
 
-CONFIG = Config(factors=4, negatives=3, window=3, l2=0.02)
+CONFIG = Config(factors=4, negatives=3, window=3, l2=0.02, bias_l2=0.01)
 
 
 def predicted(params, user, item):
@@ -47,22 +47,21 @@ def test_windows_hold_every_interaction_once(data):
 
 
 def test_the_loss_is_the_expected_sum_over_sampled_pairs(data, randomise):
-    """Over the whole catalogue: -log sigma(s+) - N E_j log sigma(-s_j) + l2 of all the pairs' embeddings."""
+    """Over the whole catalogue: -log sigma(s+) - N E_j log sigma(-s_j) + both L2 terms of all the pairs."""
     model, batch, pairs = whole_catalogue(data, CONFIG)
     params = randomise(model)
-    user_table, item_table = (np.asarray(params["tables"][name], np.float64) for name in ("user", "item"))
+    tables = {name: np.asarray(rows, np.float64) for name, rows in params["tables"].items()}
 
-    def norm(row):
-        return (row**2).sum()
+    def penalty(side, row):
+        return 0.02 * (tables[side][row] ** 2).sum() + 0.01 * tables[f"{side}_bias"][row, 0] ** 2
 
     total = 0.0
     for user, item in pairs:
         scores = np.array([predicted(params, user, other) for other in range(data.num_items)])
         total += softplus(-scores[item]) + 3 * softplus(scores).mean()
-        squares = norm(user_table[user]) + norm(item_table[item])
+        total += penalty("user", user) + penalty("item", item)
         for other in range(data.num_items):
-            squares += 3 / data.num_items * (norm(user_table[user]) + norm(item_table[other]))
-        total += 0.02 * squares
+            total += 3 / data.num_items * (penalty("user", user) + penalty("item", other))
     mean, sums = model.learn.loss(params, batch, jax.random.key(0))
     np.testing.assert_allclose(mean, total / len(pairs), rtol=1e-5)
     assert sums["count"] == len(pairs)
@@ -91,7 +90,7 @@ def test_a_pool_is_drawn_for_each_window(data):
 
 @pytest.mark.parametrize("name", PAIR_LOSSES)
 def test_other_losses_over_a_pool(data, randomise, name):
-    config = Config(**{**vars(CONFIG), "loss": name, "pool": 2, "l2": 0.0})
+    config = Config(**{**vars(CONFIG), "loss": name, "pool": 2, "l2": 0.0, "bias_l2": 0.0})
     model = make(config, data)
     params = randomise(model)
     batch = Batch(np.array([1, 4]), np.array([[9, 2, 0], [9, 9, 5]]), np.array([[3, 3], [7, 1]]))
