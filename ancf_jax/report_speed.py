@@ -13,7 +13,8 @@ Table = tuple[str, list[str], list[list[str]]]  # title, headings, rows
 
 
 def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
-    """The speed of all, and the comparison with other libraries if there is one; `results` as in results.json."""
+    """The speed of all, the comparison with other libraries, and the operations, if there are; `results` as in
+    results.json."""
     headings = ["benchmark", "rate", "unit", "range", "compile s", "memory MB", "FLOP/s", "bytes/s"]
     rows = [
         [
@@ -53,6 +54,13 @@ def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
             for name, each in compared.items()
         ]
         found.append(("against other libraries", headings, _aligned(rows, (2, 3, 4, 5, 6, 7))))
+    traced = {name: each["operations"] for name, each in results.items() if each.get("operations")}
+    if traced:
+        kinds = list(dict.fromkeys(kind for each in traced.values() for kind in each if kind != "total"))
+        rows = [
+            [name, *(f"{each.get(kind, 0) / each['total']:.0%}" for kind in kinds)] for name, each in traced.items()
+        ]
+        found.append(("where the time goes", ["benchmark", *kinds], _aligned(rows, tuple(range(1, len(kinds) + 1)))))
     return found
 
 

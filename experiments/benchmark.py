@@ -67,6 +67,7 @@ def define(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer("peer_repeats", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
     flags.DEFINE_list("peer_options", [], "NAME=VALUE settings of that library's own", **shared)
     flags.DEFINE_boolean("quality", False, f"also {METRIC} of both models after the same number of runs", **shared)
+    flags.DEFINE_boolean("trace", False, "trace one more run: what its operations take; for Perfetto too", **shared)
     flags.DEFINE_list("suite", [], f"run these: {', '.join(SUITES)}, or names in them", **shared)
     flags.DEFINE_boolean("quick", False, "run the suite 'quick', which needs no data set", **shared)
     flags.DEFINE_string("workdir", "checkpoints/benchmark", "where results gather", **shared)
@@ -82,6 +83,7 @@ class Benchmark(NamedTuple):
     python: str  # the peer's
     peer_repeats: int
     quality: bool
+    trace: str  # the folder that a trace goes to, or none
 
 
 def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark:
@@ -112,7 +114,9 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
     }
     data = "x".join(map(str, sizes[:2])) if any(sizes) else Path(run.data.dataset).name
     name = name or "-".join(filter(None, (run.model, values.what, data, values.against)))
-    return Benchmark(name, work, values.repeats, values.against, values.peer_python, peer_repeats, values.quality)
+    trace = str(Path(values.workdir, "traces", name).absolute()) if values.trace else ""
+    against = (values.against, values.peer_python, peer_repeats)
+    return Benchmark(name, work, values.repeats, *against, values.quality, trace)
 
 
 def check_supported(library: str, what: str, model: str) -> None:
@@ -155,7 +159,7 @@ def suite_of(names: list[str]) -> list[Benchmark]:
     Without --peer_python, what they are measured against is left out.
     """
     lines = {name: line for suite in SUITES.values() for name, line in suite.items()}
-    given = {name: flags.FLAGS[name].serialize() for name in given_flags() - {"suite", "quick", "workdir"}}
+    given = {name: flags.FLAGS[name].serialize() for name in given_flags() - {"suite", "quick"}}
     benchmarks = []
     for name in [name for entry in names for name in SUITES.get(entry, [entry])]:
         if name not in lines:
@@ -238,6 +242,7 @@ def take_turns(
             path = str(Path(folder) / "factors.npz")
             theirs(f"save {path}")
             result["quality"] = {"ours": ours("metrics")[METRIC], "peer": ours(f"metrics {path}")[METRIC]}
+    result["operations"] = ours(f"trace {benchmark.trace}")["operations"] if benchmark.trace else {}
     analysed = ours("profile")
     for kind in ("flops", "bytes"):
         result[f"{kind}_per_second"] = analysed[kind] / float(np.median(seconds))

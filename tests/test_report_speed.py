@@ -32,6 +32,13 @@ COMPARED |= {"quality": {"ours": 0.25, "peer": 0.125}, "command": "python -m exp
 RESULTS = {"first": ALONE, "second": COMPARED}
 
 
+def test_the_shares_of_operations():
+    traced = ALONE | {"operations": {"total": 2.0, "gathers": 1.0, "copies": 0.5}}
+    title, headings, rows = report_speed.tables({"first": traced, "second": ALONE})[-1]
+    assert title == "where the time goes" and headings == ["benchmark", "gathers", "copies"]
+    assert rows == [["first", "50%", "25%"]]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

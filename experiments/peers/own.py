@@ -1,6 +1,7 @@
 """Our side of a benchmark: python -m experiments.peers.own, which experiments.benchmark starts and talks to."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from ancf_jax import profile, workdir
 from ancf_jax.config import DataConfig, TrainConfig, from_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.models import MODELS
+from ancf_jax.trace import operations
 from ancf_jax.train import batch_of
 from ancf_jax.types import Data, InputError, Recommender
 from experiments.peers.protocol import CALLS, Commands, seconds_of, serve
@@ -19,7 +21,8 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
     """Build the job that `work` describes and say how much one run does; then the commands to come.
 
     go: run once. metrics [PATH]: the full ranking of the test part by the model as it is now, or by the factors of a
-    .npz file. profile: the cost of a run, and the rates of the machine.
+    .npz file. profile: the cost of a run, and the rates of the machine. trace FOLDER: the seconds of a run by kind of
+    operation, and its trace in that folder.
     """
     entry = MODELS[work["model"]]
     config: Any = from_json(entry.config, work["config"])
@@ -62,7 +65,11 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
         "device": jax.default_backend(),
         "provenance": workdir.provenance(),
     }
-    return ready, {"go": go, "metrics": metrics, "profile": cost_and_rates}
+
+    def trace_to(folder: str) -> dict[str, dict[str, float]]:
+        return {"operations": operations(job.run, Path(folder))}
+
+    return ready, {"go": go, "metrics": metrics, "profile": cost_and_rates, "trace": trace_to}
 
 
 def job_of(work: dict[str, Any], run: workdir.Run, model: Recommender, data: Data, dataset: Dataset) -> profile.Job:

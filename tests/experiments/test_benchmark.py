@@ -106,6 +106,14 @@ def test_updates_are_counted_in_steps(script, tmp_path):
     assert (result["amount"], result["unit"]) == (3, "steps")
 
 
+def test_a_trace_says_where_the_time_goes(script, tmp_path):
+    status, out, err = script(benchmark, *TINY, "--steps=2", "--trace", f"--workdir={tmp_path}")
+    assert status == 0, err
+    ((name, result),) = json.loads((tmp_path / "results.json").read_text()).items()
+    assert result["operations"]["total"] > result["operations"]["gathers"] > 0
+    assert "where the time goes" in out and list((tmp_path / "traces" / name).rglob("perfetto_trace.json.gz"))
+
+
 def test_turns_with_a_peer(script, fake, tmp_path):
     options = fake()
     status, out, err = script(benchmark, *options, "--batch_size=10")
