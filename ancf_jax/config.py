@@ -41,7 +41,7 @@ def field(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-SPLITS = ("leave-one-out", "random", "time", "ncf")
+SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "ncf", "published")
 MAX_SEED = 2**32 - 1
 
 
@@ -49,7 +49,7 @@ MAX_SEED = 2**32 - 1
 class DataConfig:
     """What is read, how it is cleaned and how it is split."""
 
-    dataset: str = field("ml-100k", "a named data set (ml-100k, ml-1m, ncf-ml-1m) or a .csv/.tsv/.dat/.parquet file")
+    dataset: str = field("ml-100k", "a name (ml-100k, ml-1m, ncf-ml-1m, gowalla ...) or a .csv/.tsv/.dat/.parquet file")
     data_dir: str = field("", "where originals are looked for, in a folder of the data set's name ($ANCF_DATA_DIR)")
     user_column: str = field("user", "column of the user ids, for a file")
     item_column: str = field("item", "column of the item ids, for a file")
@@ -57,20 +57,39 @@ class DataConfig:
     time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
     items_path: str = field("", "a table of items with the item column and a title column")
     title_column: str = field("title", "column of item titles in --items_path")
-    min_value: float = field(0.0, "rows with a smaller value are dropped (0: keep all)")
+    item_text: tuple[str, ...] = field((), "columns of --items_path that are text, for models of item features")
+    item_categories: tuple[str, ...] = field(
+        (), "columns of --items_path that are categories, several in a cell separated by |"
+    )
+    item_numbers: tuple[str, ...] = field((), "columns of --items_path that are numbers")
+    item_vectors: str = field(
+        "", "a vector for each item: .parquet with the item column, or .npy whose rows are those of --items_path"
+    )
+    text_terms: int = field(2048, "the most frequent words of the items' text, which are kept", low=1)
+    min_value: float = field(0.0, "rows with a smaller value are dropped (0: keep all, but for returns)")
     user_core: int = field(0, "users with fewer interactions are dropped, repeatedly (k-core)", low=0)
     item_core: int = field(0, "items with fewer interactions are dropped, repeatedly (k-core)", low=0)
     split: str = field("", "how the log is split; the data set's own split if empty", SPLITS)
     fractions: tuple[float, ...] = field(
-        (0.6, 0.2, 0.2), "train, validation, test fractions of --split=random and time", low=0, high=1
+        (0.6, 0.2, 0.2),
+        "train, validation, test fractions of the rows, for --split=random and time, or items, for cold-items",
+        low=0,
+        high=1,
     )
-    split_seed: int = field(0, "seed of the random split and of sampled validation candidates", low=0, high=MAX_SEED)
+    folds: int = field(5, "parts of --split=k-fold, equal to one row", low=2)
+    fold: int = field(0, "the part of --split=k-fold that is test; a tenth of the others is validation", low=0)
+    split_seed: int = field(0, "seed of random splits, validation parts and candidates", low=0, high=MAX_SEED)
     stream: bool = field(False, "train from a .parquet file, or a folder of them, that is larger than memory")
     stream_rows: int = field(1_000_000, "training rows that --stream reads, shuffles, learns and saves at once", low=1)
 
     def __post_init__(self) -> None:
         if len(self.fractions) != 3 or self.fractions[0] == 0 or not math.isclose(sum(self.fractions), 1):
             raise InputError("flag --fractions: legal are three numbers in [0, 1] that sum to 1, the first above 0")
+        for name in ("item_text", "item_categories", "item_numbers"):
+            if getattr(self, name) and not self.items_path:
+                raise InputError(f"flag --{name}: names columns of --items_path, which is not given")
+        if self.fold >= self.folds:
+            raise InputError(f"flag --fold: {self.fold} is none of --folds={self.folds}; legal are 0..{self.folds - 1}")
         if self.stream and self.split not in ("", "time"):
             raise InputError(f"flag --split: {self.split!r} needs the whole log in memory; legal with --stream is time")
         if self.stream and (self.user_core or self.item_core):

@@ -1,11 +1,14 @@
 """Evaluation of any recommender: where its held-out items rank, among all items or among given candidates.
 
+A recommender that predicts values is evaluated on the held-out values too, see errors.py.
+
 Ranks come from comparison counts, never from a sort, so they do not depend on the order of the items. Users go through
 one jitted function in blocks of one size, so they do not depend on the number of users either, and memory holds one
 block of scores, as large as a budget allows.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ancf_jax import metrics
+from ancf_jax import errors, metrics
+from ancf_jax.blocks import Step, run_in_blocks
 from ancf_jax.config import EvalConfig
 from ancf_jax.data.interactions import select
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import items_at_once
-from ancf_jax.sharding import axis_size, everywhere, replicate, split
+from ancf_jax.sharding import replicate
 from ancf_jax.topk import top_k
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
@@ -30,14 +34,13 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]
     users: np.ndarray  # [E] dense ids of the users evaluated, ascending
-    per_user: dict[str, np.ndarray]  # name -> [E]
+    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse and mae see errors.per_user
 
 
-Step = Callable[..., dict[str, Array]]  # ready, trained [U], seen, held_out, one block of rows -> name -> [B]
-
-
-def protocol(candidates: np.ndarray | None) -> str:
-    """The protocol and its policy on ties in words, for tables. `candidates` as for make_evaluator."""
+def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None) -> str:
+    """The protocol and its policy on ties in words, for tables. `candidates` and `among` as for make_evaluator."""
+    if among is not None:
+        return f"ranking of the {len(among):,} new items that are held out; ties count half (expected rank)"
     if candidates is None:
         return "full ranking of all items the user has not seen; ties count half (expected rank)"
     return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
@@ -104,6 +107,7 @@ def make_evaluator(
     held_out: Interactions,
     *,
     candidates: np.ndarray | None = None,
+    among: np.ndarray | None = None,
     ks: tuple[int, ...] = (5, 10, 20),
     beyond: bool = False,
     block: int = 256,
@@ -118,6 +122,8 @@ def make_evaluator(
 
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
     gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
+    With `among` [n], item ids that hold all held-out ones, no other item is ranked.
+    A model that `rates` gives rmse, mae and mse of all held-out pairs too.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
     X. He et al., 2017, "Neural collaborative filtering".
@@ -128,13 +134,14 @@ def make_evaluator(
     """
     if not len(held_out.users):
         raise InputError("nothing is held out, so there is nothing to evaluate; held-out parts need at least one row")
+    whole = held_out
     if candidates is None:
         held_out = _distinct(held_out, data.num_items)
         # Users with as many held-out items share a block: full_ranks costs by the largest number in it.
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, ks, beyond)
+        step = _full_step(model, data, seen, held_out, ks, beyond, among)
         bytes_per_user = (10 if beyond else 6) * data.num_items  # scores, what is hidden, the scores of what is not
     else:
         if beyond:
@@ -145,30 +152,19 @@ def make_evaluator(
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
     parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out), mesh)
-    prepare, step = jax.jit(model.prepare), jax.jit(step, out_shardings=everywhere(mesh))
+    in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
+    prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
     order = np.argsort(users, kind="stable")
-    blocks: list[tuple[Array, ...]] = []
-
-    def cut(size: int) -> list[tuple[Array, ...]]:
-        """The rows in blocks of one size: the last row is repeated, and `order` leaves out what comes of it."""
-        places = np.minimum(np.arange(-(-len(users) // size) * size), len(users) - 1).reshape(-1, size)
-        return [tuple(split(column[place], mesh) for column in rows) for place in places]
+    predict = None
+    if model.rates and candidates is None:
+        pairs, step = errors.make_predictor(model, partial(_query, model, data), whole, data.num_items)
+        predict = in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs)
 
     def evaluate(params: Params) -> Evaluation:
         ready = prepare(params)
-        if not blocks:
-            devices = axis_size(mesh, "data")
-            most = min(block, int(memory_budget * 2**30 / bytes_per_user) * devices)
-            size = _users_that_fit(
-                lambda size: step.lower(ready, *parts, *cut(size)[0]).compile(),
-                max(most + -most % devices, devices),
-                devices,
-                memory_budget,
-            )
-            blocks.extend(cut(size))
-        # One after another: a CPU would start the next while one still holds its memory.
-        outputs = [jax.device_get(step(ready, *parts, *rows)) for rows in blocks]
-        per_user = {name: np.concatenate([output[name] for output in outputs])[order] for name in outputs[0]}
+        per_user = {name: values[order] for name, values in rank(ready).items()}
+        if predict is not None:
+            per_user |= errors.per_user(whole, **predict(ready))
         lists = per_user.pop("lists", None)
         means = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
         if lists is not None:
@@ -179,34 +175,26 @@ def make_evaluator(
     return evaluate
 
 
-def _users_that_fit(compiled: Callable[[int], Any], most: int, least: int, budget: float) -> int:
-    """How many users, `most` halved until they fit, the step compiled for so many ranks within `budget` GiB."""
-    while True:
-        memory = compiled(most).memory_analysis()  # None where a platform does not say
-        need = 0 if memory is None else memory.temp_size_in_bytes + memory.output_size_in_bytes
-        if need <= budget * 2**30:
-            return most
-        if most == least:
-            raise InputError(
-                f"flag --memory_budget: {budget:g} GiB are too few; to rank the items of one user at a time takes "
-                f"{need / 2**30:.2g}"
-            )
-        most = max(most // 2 // least, 1) * least
-
-
 def _full_step(
-    model: Recommender, data: Data, seen: Interactions, held_out: Interactions, ks: tuple[int, ...], beyond: bool
+    model: Recommender,
+    data: Data,
+    seen: Interactions,
+    held_out: Interactions,
+    ks: tuple[int, ...],
+    beyond: bool,
+    among: np.ndarray | None,
 ) -> Step:
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
     train = _distinct(data.train, data.num_items)
     counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
+    away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
 
     def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
         scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
         known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
         held = _latest(held_out, users, most_held, data.num_items)[0]  # [B, P]
         rows = jnp.arange(len(users))[:, None]
-        hidden = jnp.zeros(scores.shape, bool).at[rows, known].set(True, mode="drop")
+        hidden = jnp.broadcast_to(away, scores.shape).at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         present = held < data.num_items
         ranks, visible = full_ranks(scores, hidden, held)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ancf_jax.types import Array
 
@@ -16,6 +17,11 @@ DEVICE = 1 << 24  # floats that keep an accelerator busy
 def table(key: Array, rows: int, width: int, stddev: float) -> Array:
     """An embedding table [rows + 1, width], N(0, stddev^2), whose last row (padding, or the unknown user) is zero."""
     return jnp.pad(stddev * jax.random.normal(key, (rows, width)), ((0, 1), (0, 0)))
+
+
+def from_host(array: np.ndarray) -> Array:
+    """The array, fetched when the program runs: a constant would be compiled in, which takes long if it is large."""
+    return jax.pure_callback(lambda: array, jax.ShapeDtypeStruct(array.shape, array.dtype))
 
 
 class Dropout(nn.Module):

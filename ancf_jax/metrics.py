@@ -9,6 +9,8 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array, ArrayLike
 
+ERRORS = ("rmse", "mae", "mse")  # the metrics of predicted values
+
 
 def hit_rate(ranks: ArrayLike, k: int) -> Array:
     """Hit rate at k: 1 if any held-out item is among the first k, else 0.
@@ -140,6 +142,11 @@ def popularity(lists: ArrayLike, counts: ArrayLike) -> Array:
     personalized re-ranking".
     """
     return _list_mean(lists, jnp.asarray(counts, jnp.float32))
+
+
+def merit(name: str, value: float) -> float:
+    """A metric's value such that greater is better: negated for mse, rmse and mae."""
+    return -value if name in ERRORS else value
 
 
 def mse(predicted: ArrayLike, observed: ArrayLike) -> Array:

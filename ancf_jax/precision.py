@@ -39,6 +39,7 @@ def in_bfloat16(model: Recommender) -> Recommender:
         score=widened(model.score),
         embed=model.embed and widened(model.embed),
         attend=model.attend and widened(model.attend),
+        retrieve=model.retrieve and widened(model.retrieve),
     )
 
 

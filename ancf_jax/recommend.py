@@ -42,6 +42,14 @@ def recommend(
     return topk.top_k_blocks(score_block, num_items, seen, top_k, max(SCORES // users, 1), approximate)
 
 
+def retrieve(
+    model: Recommender, ready: Any, wanted: Array, seen: Array, top_k: int, approximate: bool = False
+) -> tuple[Array, Array]:
+    """As `recommend`, for whom only the features [B, F] of a wanted item are known; `model` has `retrieve`."""
+    assert model.retrieve is not None
+    return topk.top_k_inner(*model.retrieve(ready, wanted), seen, top_k, approximate)
+
+
 def recall_of_approximate(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> Array:
     """The share of the items in the exact lists of these queries that the approximate lists hold: [], in [0, 1]."""
     found, _ = recommend(model, ready, query, seen, top_k, approximate=True)
@@ -77,6 +85,16 @@ def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tup
     items = np.asarray(history, np.int32)
     values = np.full(len(items), np.median(data.train.values), np.float32)
     return _query(model.history, data.num_items, np.array([data.num_users]), [items], [values])
+
+
+def query_text(dataset: Dataset, text: str) -> Array:
+    """The features [1, F] of an item of which `text` is all that is known. Raises InputError where it says nothing."""
+    if dataset.features is None or dataset.features.encode is None:
+        raise InputError(f"flag --query: the items of {dataset.name} have no text; --item_text names columns of it")
+    found = dataset.features.encode(text)
+    if not found.any():
+        raise InputError(f"flag --query: none of the words of {text!r} is in the text of an item of {dataset.name}")
+    return jnp.asarray(found[None])
 
 
 def user_of(dataset: Dataset, text: str) -> int:

@@ -8,23 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from ancf_jax.metrics import merit
 from ancf_jax.stats import bootstrap_interval, holm, mean_interval, paired_bootstrap
 
 SIGNIFICANT = 0.05
 
 
 def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """One row a model, the best by metrics[0] first.
+    """One row a model, the best by metrics[0], which all of them have, first.
 
     entries: model -> one result a seed, each with its metrics, seconds, and per-user values under 'users'. Each metric
     is the mean over seeds with the half width of its 95% interval: Student's t over seeds, or with one seed the
-    bootstrap over users. 'ahead_of' names the models that are worse by metrics[0] with p < .05: paired bootstrap over
-    users of the means over seeds, two-sided, Holm-corrected over all pairs.
+    bootstrap over users; both None for a model without it. 'ahead_of' names the models that are worse by metrics[0]
+    with p < .05: paired bootstrap over users of the means over seeds, two-sided, Holm-corrected over all pairs.
     """
     rows = []
     for name, results in entries.items():
         row: dict[str, Any] = {"model": name, "seeds": len(results)}
         for metric in metrics:
+            if metric not in results[0]:
+                row[metric] = row[f"{metric} ±"] = None
+                continue
             values = np.array([result[metric] for result in results])
             row[metric] = float(values.mean())
             if len(values) > 1:
@@ -35,7 +39,7 @@ def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) 
         row["epochs"] = float(np.mean([result["best_epoch"] for result in results]))
         row["training seconds"] = float(np.mean([result["training_seconds"] for result in results]))
         rows.append(row)
-    rows.sort(key=lambda row: -row[metrics[0]])
+    rows.sort(key=lambda row: -merit(metrics[0], row[metrics[0]]))
     per_user = {name: np.mean([each["users"][metrics[0]] for each in results], 0) for name, results in entries.items()}
     pairs = [(a["model"], b["model"]) for n, a in enumerate(rows) for b in rows[n + 1 :]]
     adjusted = holm([paired_bootstrap(per_user[a], per_user[b]) for a, b in pairs])
@@ -59,13 +63,15 @@ def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str]
     for n, row in enumerate(rows):
         below = [other["model"] for other in rows[n + 1 :]]
         ahead = "all below" if below and row["ahead_of"] == below else ", ".join(row["ahead_of"]) or "-"
-        numbers = (part for metric in metrics for part in (f"{row[metric]:.4f}", f"{row[f'{metric} ±']:.4f}"))
-        table.append([row["model"], *numbers, f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead])
+        numbers = (row[key] for metric in metrics for key in (metric, f"{metric} ±"))
+        figures = ("-" if number is None else f"{number:.4f}" for number in numbers)
+        table.append([row["model"], *figures, f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead])
     return headings, table
 
 
-def notes(head: dict[str, Any], seeds: int) -> list[str]:
+def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]:
     """What must stand with the table: data, protocol, intervals, tests, where it was measured."""
+    errors = ["Errors of predicted values are over all held-out pairs; lower is better."] if "rmse" in metrics else []
     interval = "Student's t over seeds" if seeds > 1 else "bootstrap over users"
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     return [
@@ -74,6 +80,7 @@ def notes(head: dict[str, Any], seeds: int) -> list[str]:
         "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
         f"Seeds: {seeds}. ±: half width of the 95% interval ({interval}).",
         "Ahead of: paired bootstrap over users, two-sided, Holm-corrected over all pairs, p < .05.",
+        *errors,
         f"Measured on {head['hardware']}; Python {head['python']}, {versions}; commit {head['commit']}.",
         f"Command: `{head['command']}`",
     ]

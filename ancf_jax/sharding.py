@@ -139,13 +139,15 @@ def shard(model: Recommender, mesh: Mesh | None) -> Recommender:
     if isinstance(learn, ClosedForm):
         learn = learn._replace(init=writes(learn.init), sweep=writes(reads(learn.sweep, params)))
     else:
-        learn = learn._replace(init=writes(learn.init), loss=reads(learn.loss, params))
+        advance = learn.advance and writes(reads(learn.advance, params))
+        learn = learn._replace(init=writes(learn.init), loss=reads(learn.loss, params), advance=advance)
     return model._replace(
         learn=learn,
         prepare=writes(reads(model.prepare, params)),
         score=reads(model.score, ready),
         embed=reads(model.embed, ready),
         attend=reads(model.attend, ready),
+        retrieve=reads(model.retrieve, ready),
     )
 
 

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh
 
 from ancf_jax.config import TrainConfig
+from ancf_jax.metrics import merit
 from ancf_jax.sharding import check_batch, constrain, join, replicate, split
 from ancf_jax.sparse import make_lazy_step, new_slots
 from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender
@@ -108,9 +109,11 @@ def make_epoch(
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: TrainState, train: Interactions, order: Array, key: Array):
-        carry: tuple = (state.params, state.opt_state)
+        advance = learn.advance  # type: ignore[union-attr]
+        params = state.params if advance is None else advance(state.params, state.epoch + 1)
+        carry: tuple = (params, state.opt_state)
         if lazy_rows:
-            step, carry = make_lazy_step(learn.loss, tx), (*carry, new_slots(state.params))  # type: ignore[union-attr]
+            step, carry = make_lazy_step(learn.loss, tx), (*carry, new_slots(params))  # type: ignore[union-attr]
         else:
             step = make_step(learn, tx)  # type: ignore[arg-type]
 
@@ -167,7 +170,7 @@ def fit(
 ) -> Fit:
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
-    `validate` gives the metrics of params; `save` receives (epoch, state, value of the metric that picks the best) at
+    `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
     every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
     `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
     `train`, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`, whose
@@ -204,24 +207,26 @@ def fit(
         if due and validate is not None:
             record |= validate(state.params)
         if due or part is not None:
-            unknown = float(epoch) if validate is None else -math.inf
-            save(epoch, state, record.get(config.metric, unknown))
+            value = float(epoch) if validate is None else -math.inf
+            if config.metric in record:
+                value = merit(config.metric, record[config.metric])
+            save(epoch, state, value)
         records.append(record)
         report(record)
     return Fit(records, best_epoch(records, config, validated=validate is not None))
 
 
 def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validated: bool) -> int:
-    """The evaluated epoch with the highest metric, the earliest of equals; the last one without validation."""
+    """The evaluated epoch with the best metric, the earliest of equals; the last one without validation."""
     evaluated = [record for record in records if config.metric in record]
     if not validated or not evaluated:
         return int(records[-1]["epoch"])
-    return int(max(evaluated, key=lambda record: record[config.metric])["epoch"])
+    return int(max(evaluated, key=lambda record: merit(config.metric, record[config.metric]))["epoch"])
 
 
 def exhausted(records: list[dict[str, float]], config: TrainConfig) -> bool:
     """Whether the last `patience` evaluations brought nothing better than the best before them."""
-    values = [record[config.metric] for record in records if config.metric in record]
+    values = [merit(config.metric, record[config.metric]) for record in records if config.metric in record]
     if not config.patience or len(values) <= config.patience:
         return False
     return max(values[-config.patience :]) <= max(values[: -config.patience])

@@ -43,6 +43,7 @@ class Data(NamedTuple):
     num_users: int
     num_items: int
     train: Interactions
+    features: np.ndarray | None = None  # [I, F] float32: what is known of the items beside who chose them
 
 
 class Query(NamedTuple):
@@ -54,7 +55,10 @@ class Query(NamedTuple):
 
 
 class Gradient(NamedTuple):
-    """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step."""
+    """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step.
+
+    `advance` sets what no step moves, for its gradient is always zero: a schedule's value, a copy of other parameters.
+    """
 
     rows: int
     init: Callable[[Array], Params]  # key -> params
@@ -62,6 +66,7 @@ class Gradient(NamedTuple):
     loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # params, batch, key -> mean loss [], sums
     batch: int = 1024
     streams: bool = False  # a row is one interaction, read from `train` alone, so `train` may come in parts
+    advance: Callable[[Params, Array], Params] | None = None  # params, n -> params as epoch n (from 1) starts
 
 
 class ClosedForm(NamedTuple):
@@ -77,7 +82,9 @@ class Recommender(NamedTuple):
 
     `history` is the number of latest interactions H that a query must carry (0: the model looks at the user alone).
     `prepare` runs once before scoring (propagate a graph, project all items); the rest receives what it returns.
-    `embed` is None unless the score is an inner product; `attend` is None unless the model attends.
+    `embed` is None unless the score is an inner product; `attend` is None unless the model attends. With `rates`,
+    scores are predictions of the interaction's value, and evaluation adds mse, rmse and mae on the held-out pairs.
+    `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
     """
 
     learn: Gradient | ClosedForm
@@ -86,3 +93,5 @@ class Recommender(NamedTuple):
     score: Callable[..., Array]  # ready, query, items [B, K] | None -> [B, K] | [B, I]
     embed: Callable[[Any, Query], tuple[Array, Array]] | None = None  # ready, query -> [B, D], [I, D]
     attend: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, heads, H]
+    rates: bool = False
+    retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]

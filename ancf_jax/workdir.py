@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from ancf_jax.checkpoint import load_best, read_json, write_json
 from ancf_jax.config import DataConfig, TrainConfig, from_json, to_json
-from ancf_jax.data.dataset import Dataset, fold_validation, load
+from ancf_jax.data.dataset import Dataset, fold_validation, load, ranked
 from ancf_jax.data.interactions import build as from_columns
 from ancf_jax.data.interactions import merge
 from ancf_jax.data.stream import window_rows
@@ -87,7 +87,7 @@ def check_streams(run: Run) -> None:
     """Raises InputError for --stream with a model that cannot learn from a log in parts."""
 
     def streams(name: str, config: Any) -> bool:
-        smallest = Data(1, 1, from_columns([0], [0], [1.0], [0], 1))
+        smallest = Data(1, 1, from_columns([0], [0], [1.0], [0], 1), np.ones((1, 1), np.float32))
         learn = MODELS[name].make(config, smallest).learn
         return isinstance(learn, Gradient) and learn.streams
 
@@ -96,18 +96,24 @@ def check_streams(run: Run) -> None:
         raise InputError(f"flag --stream: {run.model} learns from whole histories; models that stream are {able}")
 
 
+def reads_features(run: Run) -> bool:
+    """Whether the run's model reads item features."""
+    return MODELS[run.model].features(run.config)
+
+
 def open_data(run: Run, users: Sequence[str] = ()) -> Dataset:
     """The run's data; without validation, its validation part is training data. `users` as in `load`."""
-    dataset = load(run.data, users)
+    dataset = load(run.data, users, reads_features(run))
     return dataset if run.train.validation else fold_validation(dataset)
 
 
 def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
-    """The sizes and training part, and the model over them, in the arithmetic that the run asks for.
+    """The sizes, training part and features, and the model over them, in the arithmetic that the run asks for.
 
     Raises InputError for settings of gradient steps with a model that takes none.
     """
-    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train)
+    features = dataset.features and dataset.features.vectors
+    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, features)
     model = MODELS[run.model].make(run.config, data)
     if isinstance(model.learn, Gradient):
         if dataset.stream is not None:
@@ -153,9 +159,11 @@ def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full:
     """
     candidates = None if full else dataset.test_candidates
     seen = known_interactions(dataset)
-    # How popular an item is cannot be told from the training rows of the users evaluated alone.
-    beyond = candidates is None and dataset.stream is None
-    return make_evaluator(model, data, seen, dataset.test, candidates=candidates, beyond=beyond, **options)
+    among = ranked(dataset, dataset.test)
+    # How popular an item is cannot be told from the training rows of the users evaluated alone, nor of a new item.
+    beyond = candidates is None and among is None and dataset.stream is None
+    options |= {"candidates": candidates, "among": among, "beyond": beyond}
+    return make_evaluator(model, data, seen, dataset.test, **options)
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:

@@ -17,6 +17,7 @@ from absl import flags
 from ancf_jax import checkpoint, report, workdir
 from ancf_jax.config import DataConfig, TrainConfig, given_flags
 from ancf_jax.data.dataset import Dataset
+from ancf_jax.metrics import ERRORS
 from ancf_jax.models import MODELS
 from ancf_jax.types import InputError
 from experiments import console, train
@@ -83,7 +84,7 @@ def main() -> dict[str, Any]:
     datasets: dict[Any, Dataset] = {}
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for (name, seed), run in runs.items():
-        key = (run.data, run.train.validation)
+        key = (run.data, run.train.validation, workdir.reads_features(run))
         if key not in datasets:
             datasets[key] = workdir.open_data(run)
             train.describe(datasets[key])
@@ -91,49 +92,54 @@ def main() -> dict[str, Any]:
         entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
-    rows = report.summarise(entries, METRICS)
+    metrics = columns(entries)
+    rows = report.summarise(entries, metrics)
     head = entries[names[0]][0] | workdir.provenance()
     head["command"] = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
-    write(root, rows, head, entries)
-    headings, table = report.cells(rows, METRICS)
-    remarks = report.notes(head, len(seeds))
-    console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {METRICS[0]}")
-    print("\n".join(remarks[:5]))
+    write(root, rows, head, entries, metrics)
+    headings, table = report.cells(rows, metrics)
+    remarks = report.notes(head, len(seeds), metrics)
+    console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {metrics[0]}")
+    print("\n".join(remarks[:-2]))
     print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
-    best = {key: value for key, value in rows[0].items() if key in ("model", *METRICS)}
-    models = {row["model"]: {metric: row[metric] for metric in METRICS} for row in rows}
-    return {
-        "best": best["model"],
-        **{metric: best[metric] for metric in METRICS},
-        "models": models,
-        "workdir": str(root),
-    }
+    models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
+    best = rows[0]["model"]
+    return {"best": best, **models[best], "models": models, "workdir": str(root)}
+
+
+def columns(entries: dict[str, list[dict[str, Any]]]) -> tuple[str, ...]:
+    """The metrics of the table, which the first orders: an error if every model predicts values."""
+    predicts = ["rmse" in results[0] for results in entries.values()]
+    return (*ERRORS, *METRICS) if all(predicts) else (*METRICS, *ERRORS) if any(predicts) else METRICS
 
 
 def write(
-    root: Path, rows: list[dict[str, Any]], head: dict[str, Any], entries: dict[str, list[dict[str, Any]]]
+    root: Path,
+    rows: list[dict[str, Any]],
+    head: dict[str, Any],
+    entries: dict[str, list[dict[str, Any]]],
+    metrics: tuple[str, ...],
 ) -> None:
     """results.json, report.md, plot.svg and report.html, which holds the plot too."""
     title = f"{head['dataset']}: {len(rows)} models compared"
-    remarks = report.notes(head, len(next(iter(entries.values()))))
+    remarks = report.notes(head, len(next(iter(entries.values()))), metrics)
     runs = {
         name: [{key: value for key, value in result.items() if key != "users"} for result in results]
         for name, results in entries.items()
     }
     kept = ("dataset", "split", "protocol", "users_tested", "command", "commit", "versions", "python", "hardware")
-    content = {key: head[key] for key in kept} | {"metrics": METRICS, "rows": rows, "runs": runs}
+    content = {key: head[key] for key in kept} | {"metrics": metrics, "rows": rows, "runs": runs}
     checkpoint.write_text(root / "results.json", json.dumps(content, indent=1) + "\n")
-    checkpoint.write_text(root / "report.md", report.markdown(title, rows, METRICS, remarks))
-    picked_by = TrainConfig().metric
-    curves = {row["model"]: curve(root / row["model"] / "0", picked_by) for row in rows}
+    checkpoint.write_text(root / "report.md", report.markdown(title, rows, metrics, remarks))
+    curves = {row["model"]: curve(root / row["model"] / "0", metrics[0]) for row in rows}
     curves = {name: points for name, points in curves.items() if points}
     try:
-        plots = [report.plot(rows, METRICS, curves, picked_by)]
+        plots = [report.plot(rows, metrics[:2], curves, metrics[0])]
         checkpoint.write_text(root / "plot.svg", plots[0].decode())
     except ImportError:
         remarks = [*remarks, "No plots: install the package with its [report] extra (matplotlib)."]
         plots = []
-    checkpoint.write_text(root / "report.html", report.page(title, rows, METRICS, remarks, plots))
+    checkpoint.write_text(root / "report.html", report.page(title, rows, metrics, remarks, plots))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,16 @@ from typing import Any
 from absl import flags
 
 from ancf_jax.config import EvalConfig, MeshConfig, define_flags, from_flags
+from ancf_jax.data.dataset import ranked
 from ancf_jax.evaluate import make_evaluator, protocol
+from ancf_jax.metrics import ERRORS
 from ancf_jax.sharding import connect
 from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError
 from ancf_jax.workdir import evaluator_on_test, open_trained
 from experiments import console
 
-MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc")  # those with an interval
+MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS)  # those with an interval
 
 
 def define() -> None:
@@ -30,7 +32,7 @@ def define() -> None:
         "protocol",
         None,
         ["full", "ncf"],
-        "full ranks all items, ncf the data set's candidates; the data set's own protocol if not given",
+        "full ranks all items (of a split by items the new ones), ncf the data set's candidates; its own if not given",
         allow_override=True,
     )
 
@@ -52,23 +54,27 @@ def main() -> dict[str, Any]:
         raise InputError(f"--protocol=ncf: {dataset.name} comes without candidates; legal is --protocol=full")
     if options.protocol == "full":
         candidates = None
+    among = ranked(dataset, getattr(dataset, options.part))
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     if options.part == "test":
         evaluator = evaluator_on_test(model, data, dataset, full=candidates is None, **limits)
     else:
-        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates, **limits)
+        evaluator = make_evaluator(
+            model, data, dataset.train, dataset.valid, candidates=candidates, among=among, **limits
+        )
     evaluation = evaluator(params)
-    intervals = {name: bootstrap_interval(evaluation.per_user[name]) for name in MAIN}
+    per_user = evaluation.per_user
+    intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}
     rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]
     print(f"{run.model} on the {options.part} part of {dataset.name}, {len(evaluation.users):,} users")
-    print(protocol(candidates))
+    print(protocol(candidates, among))
     console.table(("metric", "mean", "95% interval over users"), rows)
     return {
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
         "part": options.part,
-        "protocol": protocol(candidates),
+        "protocol": protocol(candidates, among),
         "users": len(evaluation.users),
         **evaluation.metrics,
         "intervals": intervals,

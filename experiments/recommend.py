@@ -1,8 +1,8 @@
 """Recommend: python -m experiments.recommend --workdir=checkpoints/ancf --user=42 --explain
 
-The top items of users that a trained model knows (--user, repeatable), or of a new user given by what they have
-(--history=ITEM,ITEM,..., oldest first), by the data's own ids and titles. An item whose id holds a comma cannot be
-given.
+The top items of users that a trained model knows (--user, repeatable), of a new user given by what they have
+(--history=ITEM,ITEM,..., oldest first), or for words (--query="red mug", of models that score items by their features),
+by the data's own ids and titles. An item whose id holds a comma cannot be given.
 """
 
 import sys
@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
+from ancf_jax.models import MODELS
 from ancf_jax.recommend import (
     item_of,
     known,
     query_history,
+    query_text,
     query_users,
     recall_of_approximate,
     recommend,
+    retrieve,
     title_of,
     user_of,
 )
@@ -39,6 +43,7 @@ def define() -> None:
     flags.DEFINE_string("data_dir", "", "where originals are looked for, if not where they were", allow_override=True)
     flags.DEFINE_multi_string("user", [], "a user's id; may be given several times", allow_override=True)
     flags.DEFINE_list("history", [], "a new user's item ids, oldest first, without commas in them", allow_override=True)
+    flags.DEFINE_string("query", "", "words that describe the item that is wanted", allow_override=True)
     flags.DEFINE_integer("top_k", 10, "items recommended to a user", lower_bound=1, allow_override=True)
     flags.DEFINE_boolean("approximate", False, "find most of the best items, faster on a TPU", allow_override=True)
     flags.DEFINE_boolean("explain", False, "give the reasons for each recommendation", allow_override=True)
@@ -50,10 +55,19 @@ def main() -> dict[str, Any]:
     options = flags.FLAGS
     if not options.workdir:
         raise InputError("--workdir is missing: the folder of a trained run")
-    if bool(options.user) == bool(options.history):
-        raise InputError("give either --user=ID, several times for several users, or --history=ITEM,ITEM,...")
+    if sum(map(bool, (options.user, options.history, options.query))) != 1:
+        raise InputError("give either --user=ID, once or several times, or --history=ITEM,ITEM,... or --query=WORDS")
+    if options.query and options.explain:
+        raise InputError("flag --explain: reasons are past items, and a --query comes without them")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
-    if options.user:
+    query: Any
+    if options.query:
+        if model.retrieve is None:
+            able = ", ".join(name for name, entry in MODELS.items() if entry.features(entry.config()))
+            raise InputError(f"--query: {run.model} does not score items by their features; models that do: {able}")
+        people = [options.query]
+        query, seen = query_text(dataset, options.query), jnp.full((1, 1), data.num_items)
+    elif options.user:
         people = list(dict.fromkeys(options.user))
         query, seen = query_users(model, data, known(dataset), [user_of(dataset, text) for text in people])
     else:
@@ -66,7 +80,9 @@ def main() -> dict[str, Any]:
                 file=sys.stderr,
             )
     ready = jax.jit(model.prepare)(params)
-    lists_of = partial(recommend, model, top_k=options.top_k, approximate=options.approximate)
+    lists_of = partial(
+        retrieve if options.query else recommend, model, top_k=options.top_k, approximate=options.approximate
+    )
     items, scores = jax.jit(lists_of)(ready, query, seen)
     found = approximation(dataset, data, model, ready, options.top_k) if options.approximate else {}
     reasons = None
@@ -75,7 +91,7 @@ def main() -> dict[str, Any]:
         print(f"reasons: {reasons.method}")
     lists = as_lists(dataset, items, scores, reasons)
     for person, rows in zip(people, lists, strict=True):
-        title = f"{run.model} for {person if options.history else f'user {person}'}"
+        title = f"{run.model} for {f'user {person}' if options.user else person}"
         show(title, rows, NOTHING if reasons is None else reasons.method)
     method = {} if reasons is None else {"method": reasons.method}
     return {"model": run.model, **method, **found, "users": dict(zip(people, lists, strict=True))}

@@ -20,9 +20,10 @@ from jax.sharding import Mesh
 
 from ancf_jax import checkpoint, workdir
 from ancf_jax.config import DataConfig, EvalConfig, MeshConfig, TrainConfig, define_flags, from_flags, reject_foreign
-from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.dataset import Dataset, ranked
 from ancf_jax.data.stream import count_windows, windows
 from ancf_jax.evaluate import make_evaluator, protocol
+from ancf_jax.metrics import ERRORS
 from ancf_jax.models import MODELS
 from ancf_jax.sharding import check_batch, connect, shard
 from ancf_jax.train import batch_of, epochs_of, fit, init_state, make_optimizer, steps_per_epoch
@@ -68,7 +69,8 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
     validate = None
     if run.train.validation:
         candidates = dataset.valid_candidates
-        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, candidates=candidates, **limits)
+        options = limits | {"candidates": candidates, "among": ranked(dataset, dataset.valid)}
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, **options)
 
         def validate(params):
             metrics = evaluator(params).metrics
@@ -122,12 +124,12 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
-        "protocol": protocol(dataset.test_candidates),
+        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test)),
         "users_tested": len(evaluation.users),
         "seed": run.train.seed,
         "epochs": len(done.records),
         "best_epoch": best,
-        "valid": {name: value for name, value in done.records[best - 1].items() if "@" in name},
+        "valid": {name: value for name, value in done.records[best - 1].items() if "@" in name or name in ERRORS},
         **evaluation.metrics,
         "training_seconds": sum(record["seconds"] for record in done.records),
         "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
@@ -159,7 +161,7 @@ def main() -> dict[str, Any]:
     dataset = workdir.open_data(run)
     describe(dataset)
     result = train(run, folder, dataset, run.model, mesh)
-    names = [name for name in result if "@" in name or name in ("mrr", "auc")]
+    names = [name for name in result if "@" in name or name in ("mrr", "auc", *ERRORS)]
     rows = [(name, result["valid"].get(name), result[name]) for name in names]
     console.table(
         ("metric", "validation", "test"), rows, f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}"
@@ -178,6 +180,9 @@ def describe(dataset: Dataset) -> None:
         print(f"{rows['train']:,} training rows stay in memory; a pass is {count_windows(dataset.stream):,} windows")
         rows["train"] = int(dataset.stream.rows.sum())
     sizes = ", ".join(f"{name} {count:,}" for name, count in rows.items())
+    if dataset.features is not None:
+        kinds = ", ".join(f"{count:,} of {kind}" for kind, count in dataset.features.kinds.items())
+        print(f"item features: columns {kinds}; {dataset.features.missing:,} items have none")
     print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
 
 

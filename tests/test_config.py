@@ -94,9 +94,10 @@ def test_shared_flag_of_two_types():
 @pytest.mark.parametrize(
     ("cls", "flag", "message"),
     [
-        (DataConfig, "--split=x", "'x' is not one of leave-one-out, random, time, ncf"),
+        (DataConfig, "--split=x", "'x' is not one of leave-one-out, random, "),
         (DataConfig, "--fractions=0.5,0.2,0.2", "sum to 1"),
         (DataConfig, "--fractions=0.5,0.5", "three numbers"),
+        (DataConfig, "--fold=5", "none of --folds=5; legal are 0..4"),
         (DataConfig, "--fractions=1.2,-0.1,-0.1", "1.2 is out of range; legal is at least 0 and at most 1"),
         (DataConfig, "--fractions=a,b,c", "'a' is not a finite number"),
         (TrainConfig, "--epochs=0", "0 is out of range; legal is at least 1"),

@@ -1,7 +1,8 @@
 """What every recommender must do, whichever it is: one small data set, every model of the registry and more of ANCF.
 
 On the checkerboard, users and items of the same parity go together and the diagonal is withheld, so whoever has
-understood ranks every user's withheld item above all items of the other parity (after the tests of implicit).
+understood ranks every user's withheld item above all items of the other parity (after the tests of implicit). Models
+that predict values learn from a board where both parities are rated, the user's own highly.
 """
 
 import math
@@ -24,6 +25,7 @@ from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Query, Reco
 SIZE = 16  # users, and items
 SMALL = {
     "factors": 8,
+    "hidden": 8,
     "tower_factors": 4,
     "tower": (8, 4),
     "history": 10,
@@ -39,15 +41,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ancf, full softmax": {"loss": "full_softmax"},
     "ancf, scored by a network": {"scorer": 4, "heads": 1, "tower": (), "user": False, "project": False},
     "ancf, no history": {"history": 0},
+    "content, grouped and recent": {"groups": 4, "half_life": 3.0},
 }
 
 
 @cache
-def checkerboard() -> Data:
+def checkerboard(rated: bool = False) -> Data:
+    """Users and the items of their parity; rated: those at 5, and the others at 1."""
     rng = np.random.default_rng(0)
-    pairs = [(user, item) for user in range(SIZE) for item in range(user % 2, SIZE, 2) if item != user]
-    users, items = np.array(pairs).T
-    return Data(SIZE, SIZE, build(users, items, np.ones(len(users)), rng.permutation(len(users)), SIZE))
+    users, items = np.nonzero(~np.eye(SIZE, dtype=bool) & (rated | (np.indices((SIZE, SIZE)).sum(0) % 2 == 0)))
+    values = np.where((users + items) % 2, 1, 5) if rated else np.ones(len(users))
+    train = build(users, items, values, rng.permutation(len(users)), SIZE)
+    features = np.eye(2)[np.arange(SIZE) % 2] + rng.uniform(0, 0.3, (SIZE, 2))  # the parity, not quite
+    return Data(SIZE, SIZE, train, features.astype(np.float32))
 
 
 @cache
@@ -55,13 +61,18 @@ def model_of(name: str) -> Recommender:
     entry = MODELS[name.partition(",")[0]]
     values = SMALL | VARIANTS.get(name, {})
     config = entry.config(**{key: values[key] for key in values if key in entry.config.__dataclass_fields__})
-    return entry.make(config, checkerboard())
+    model = entry.make(config, checkerboard())
+    return entry.make(config, checkerboard(rated=True)) if model.rates else model
+
+
+def data_of(name: str) -> Data:
+    return checkerboard(model_of(name).rates)
 
 
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
-STEPS = {"ancf": 30, "mf": 60}
+STEPS = {"ancf": 30, "caser": 60, "mf": 60}
 NAMES = [*MODELS, *VARIANTS]
-PERSONAL = [name for name in NAMES if name != "popularity"]
+PERSONAL = [name for name in NAMES if name not in ("popularity", "recent", "random")]
 GRADIENT = [name for name in NAMES if isinstance(model_of(name).learn, Gradient)]
 EMBEDS = [name for name in NAMES if model_of(name).embed is not None]
 ATTENDS = [name for name in NAMES if model_of(name).attend is not None]
@@ -78,7 +89,7 @@ class Trained(NamedTuple):
 
 @cache
 def trained(name: str) -> Trained:
-    model, data = model_of(name), checkerboard()
+    model, data = model_of(name), data_of(name)
     steps = steps_per_epoch(model.learn, 16)
     wanted = STEPS.get(name.partition(",")[0], 140)
     epochs = model.learn.sweeps if isinstance(model.learn, ClosedForm) else math.ceil(wanted / steps)
@@ -99,7 +110,7 @@ def trained(name: str) -> Trained:
 
 def query_of(name: str, users=range(SIZE)) -> Query:
     """Users with their histories; SIZE is the unknown user, with nothing known."""
-    train = checkerboard().train
+    train = data_of(name).train
     items, values = take_window(train, np.arange(SIZE), train.offsets[1:], model_of(name).history, SIZE)
     items = np.concatenate([items, np.full_like(items[:1], SIZE)])
     values = np.concatenate([values, np.zeros_like(values[:1])])
@@ -203,7 +214,7 @@ def test_padding_rows_stay_zero_while_the_others_learn(name):
 
 @pytest.mark.parametrize("name", [name for name in GRADIENT if model_of(name).learn.streams])
 def test_models_that_stream_sample_from_any_part_of_the_rows(name):
-    train = checkerboard().train._replace(offsets=np.zeros(SIZE + 1, np.int32), known=np.zeros(1, np.int32))
+    train = data_of(name).train._replace(offsets=np.zeros(SIZE + 1, np.int32), known=np.zeros(1, np.int32))
     rows = np.random.default_rng(0).permutation(len(train.users))[:10]
     part = Interactions(*(np.asarray(column)[rows] for column in train[:4]), *train[4:])
     sample, key = model_of(name).learn.sample, jax.random.key(0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ancf_jax import evaluate
+from ancf_jax import blocks, evaluate
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import candidate_ranks, full_ranks, make_evaluator, protocol
 from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
@@ -122,13 +122,16 @@ def evaluate_example(example, **options):
     return make_evaluator(TABLE, data, log(seen), log(held), ks=(1, 5), **options)(jnp.asarray(table))
 
 
-def test_full_ranking_agrees_with_enumeration(example):
+@pytest.mark.parametrize("some", [False, True])
+def test_full_ranking_agrees_with_enumeration(example, some):
     table, seen, held = example
-    found = evaluate_example(example)
+    among = {item for _, item in held} | {3, 4} if some else set(range(ITEMS))
+    found = evaluate_example(example, among=np.array([*among, *among]) if some else None)
+    assert some == (len(among) < ITEMS)
     np.testing.assert_array_equal(found.users, range(0, USERS, 2))
     for place, user in enumerate(found.users):
         wanted = {item for owner, item in held if owner == user}
-        visible = (set(range(ITEMS)) - {item for owner, item in seen if owner == user}) | wanted
+        visible = (among - {item for owner, item in seen if owner == user}) | wanted
         ranks = np.array(enumerated_ranks(table[user], visible, wanted))
         others = len(visible) - len(wanted)
         wrong = (ranks - np.arange(len(wanted))).sum() / (len(wanted) * others)
@@ -158,7 +161,7 @@ def test_the_blocks_of_items_change_nothing(example, monkeypatch):
 
 def test_a_small_memory_budget_changes_nothing_but_the_block(example, monkeypatch):
     expected, sizes = evaluate_example(example), []
-    monkeypatch.setattr(evaluate, "_users_that_fit", lambda _, most, *limits: sizes.append(most) or most)
+    monkeypatch.setattr(blocks, "users_that_fit", lambda _, most, *limits: sizes.append(most) or most)
     assert_same(evaluate_example(example, memory_budget=4 * 6 * ITEMS / 2**30), expected)
     assert sizes == [4]
 
@@ -174,9 +177,9 @@ def test_users_are_halved_until_they_fit(most, least, budget, expected):
         memory = SimpleNamespace(temp_size_in_bytes=(users - 0.5) * 2**30, output_size_in_bytes=2**29)
         return SimpleNamespace(memory_analysis=lambda: memory)
 
-    assert evaluate._users_that_fit(compiled, most, least, budget) == expected
+    assert blocks.users_that_fit(compiled, most, least, budget) == expected
     with pytest.raises(InputError, match=f"0.5 GiB are too few; .* takes {least}$"):
-        evaluate._users_that_fit(compiled, most, least, 0.5)
+        blocks.users_that_fit(compiled, most, least, 0.5)
 
 
 def test_other_users_change_nothing(example):
@@ -324,3 +327,4 @@ def test_nothing_seen_leaves_all_items(example):
 def test_protocols_in_words():
     assert "ties count half" in protocol(None)
     assert "99 given candidates" in protocol(np.zeros((5, 100)))
+    assert "the 2 new items" in protocol(None, np.array([4, 7]))

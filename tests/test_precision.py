@@ -19,7 +19,16 @@ from ancf_jax.types import Data, Gradient, Query, Recommender
 
 USERS, ITEMS = 10, 22
 QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
-SMALL = {"factors": 4, "tower_factors": 2, "tower": (6, 4), "history": 5, "window": 4, "negatives": 3, "targets": 2}
+SMALL = {
+    "factors": 4,
+    "hidden": 4,
+    "tower_factors": 2,
+    "tower": (6, 4),
+    "history": 5,
+    "window": 4,
+    "negatives": 3,
+    "targets": 2,
+}
 VARIANTS = {
     "ancf, ordered": {"ordered": True, "tower": ()},
     "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1},
@@ -31,7 +40,7 @@ def data():
     rng = np.random.default_rng(0)
     pairs = np.array([(user, item) for user in range(USERS) for item in rng.permutation(ITEMS)[: 3 + user % 4]])
     train = build(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)), rng.permutation(len(pairs)), USERS)
-    return Data(USERS, ITEMS, train)
+    return Data(USERS, ITEMS, train, np.ones((ITEMS, 2), np.float32))
 
 
 @cache

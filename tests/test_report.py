@@ -45,6 +45,18 @@ def test_one_seed_has_the_bootstrap_interval_over_users():
     assert row["ndcg@10 ±"] == pytest.approx(normal, rel=0.1) and row["ahead_of"] == []
 
 
+def test_the_lowest_error_is_first_and_missing_metrics_are_dashes():
+    entries = {"high": [result(0.0, 0)], "low": [result(-0.1, 0)], "none": [result(-0.2, 0)]}
+    for results in entries.values():
+        results[0]["rmse"], results[0]["users"]["rmse"] = results[0]["ndcg@10"], results[0]["users"]["ndcg@10"]
+    assert [row["model"] for row in report.summarise(entries, ("rmse",))] == ["none", "low", "high"]
+    del entries["none"][0]["rmse"]
+    rows = report.summarise(entries, ("ndcg@10", "rmse"))
+    table = report.cells(rows, ("ndcg@10", "rmse"))[1]
+    assert [line[0] for line in table] == ["high", "low", "none"] and table[2][3:5] == ["-", "-"] != table[1][3:5]
+    assert rows[2]["rmse"] is None
+
+
 def test_markdown_is_aligned(rows):
     lines = [line for line in report.markdown("T", rows, ("ndcg@10", "hr@10"), ["note"]).splitlines() if "|" in line]
     assert len(lines) == 5 and len({len(line) for line in lines}) == 1

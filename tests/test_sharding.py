@@ -155,6 +155,11 @@ def measure(root):
     fresh = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype, device=x.sharding), start("mf", tall)[3].params)
     warm = warm_start(fresh, [root / "mesh"])
     found["warm"], found["layout"]["warm"] = leaves(warm, plain.params), layout(warm)
+    recvae = MODELS["recvae"]
+    learn_recvae = shard(recvae.make(recvae.config(factors=4, hidden=4), DATA), tall).learn
+    params = jax.eval_shape(learn_recvae.init, jax.random.key(0))
+    advanced = jax.eval_shape(learn_recvae.advance, params, 1)
+    found["advanced"] = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (params, advanced)]
     with checkpoints(root / "mesh") as opened:
         found["other model"] = refusal(load_latest, opened, start("mf", tall, 20)[3])
     return found
@@ -216,6 +221,11 @@ def test_rows_are_filled_up_to_what_each_mesh_divides(found):
     assert found["layout"]["mesh to tall"]["params.tables.item"] == [[16, 4], [4, 4]]
     assert found["layout"]["one to mesh"]["opt_state.0.sum_of_squares.tables.item"] == [[14, 4], [7, 4]]
     assert found["layout"]["warm"]["tables.item"] == [[16, 4], [4, 4]]
+
+
+def test_what_is_advanced_has_the_same_rows(found):
+    before, after = found["advanced"]
+    assert before == after and [16, 4] in before
 
 
 def test_training_goes_on_where_another_mesh_stopped(found):

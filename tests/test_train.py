@@ -110,7 +110,7 @@ def validated(values, **config):
         toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
         (),
         config,
-        validate=lambda params: {"hr@10": left.pop(0), "mrr": 0.0},
+        validate=lambda params: {config.metric: left.pop(0), "mrr": 0.0},
         save=lambda epoch, state, value: saved.append((epoch, value)),
     )
     return result, saved
@@ -121,6 +121,13 @@ def test_training_stops_when_patience_is_exhausted_and_the_best_epoch_is_picked(
     assert (len(result.records), result.best) == (4, 2)
     assert saved == [(1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5)]
     assert [record["hr@10"] for record in result.records] == [0.1, 0.5, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("metric", ["mse", "rmse", "mae"])
+def test_of_errors_the_lowest_is_the_best(metric):
+    result, saved = validated([0.9, 0.5, 0.6, 0.5, 0.1], patience=2, metric=metric)
+    assert (len(result.records), result.best) == (4, 2)
+    assert max(saved, key=lambda pair: pair[1])[0] == 2 and len(saved) == 4  # the greatest value saved is the best
 
 
 def test_improvement_renews_patience():
@@ -227,6 +234,36 @@ def test_many_epochs_compile_once(data):
     model = toy(loss)
     run(model, data.train, TrainConfig(epochs=4, batch_size=3), report=lambda record: after.append(len(traced)))
     assert after[0] == after[-1] and len(after) == 4
+
+
+def test_what_is_advanced_is_set_as_each_epoch_starts_and_moved_by_no_step():
+    """A number that is ten times the epoch's, and a copy of b as it was: two steps of 0.1 an epoch from 1 downwards."""
+    seen, states = [], []
+
+    def loss(params, rows):
+        net = jax.lax.stop_gradient(params["net"])
+        return jnp.sum(params["net"]["b"]) + 100 * net["number"] + net["before"][0]
+
+    def advance(params, epoch):
+        net = params["net"]
+        return {**params, "net": {**net, "number": 10.0 * epoch, "before": net["b"]}}
+
+    net = {"b": jnp.ones(2), "number": jnp.zeros(()), "before": jnp.zeros(2)}
+    model = toy(loss, net=net)
+    model = model._replace(learn=model.learn._replace(advance=advance))
+    config = TrainConfig(epochs=2, batch_size=5, learning_rate=0.1, eval_every=2)
+    run(
+        model,
+        (),
+        config,
+        save=lambda *saved: states.append(saved[1]),
+        report=lambda record: seen.append(record["loss"]),
+    )
+    np.testing.assert_allclose(seen, [1000 + 1.9 + 1, 2000 + 1.5 + 0.8], rtol=1e-5)
+    (state,) = states
+    assert state.params["net"]["number"] == 20
+    np.testing.assert_allclose(state.params["net"]["before"], [0.8, 0.8], rtol=1e-5)
+    np.testing.assert_allclose(state.params["net"]["b"], [0.6, 0.6], rtol=1e-5)
 
 
 def test_training_on_parts_saves_each_and_compiles_once():

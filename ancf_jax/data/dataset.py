@@ -11,10 +11,14 @@ import pandas as pd
 from ancf_jax.config import SPLITS, DataConfig
 from ancf_jax.data import splits
 from ancf_jax.data.clean import Removed, clean
+from ancf_jax.data.features import Features, item_features
 from ancf_jax.data.interactions import build, encode, merge, select, vocabulary
-from ancf_jax.data.sources import Source, read, read_titles
+from ancf_jax.data.sources import read, read_titles
 from ancf_jax.data.stream import Stream, scan
+from ancf_jax.data.tables import Source
 from ancf_jax.types import InputError, Interactions
+
+PUBLISHED = {"ncf": "ncf-ml-1m", "published": "gowalla, yelp2018 or amazon-book"}  # split -> whose it is
 
 # user ids, item ids, parts, candidates of validation and of test
 Encoded = tuple[np.ndarray, np.ndarray, splits.Parts, np.ndarray | None, np.ndarray | None]
@@ -35,32 +39,38 @@ class Dataset(NamedTuple):
     test_candidates: np.ndarray | None  # [rows of test, 100] int32
     removed: list[Removed]
     fingerprint: str  # of the arrays and vocabularies, 16 hexadecimal digits
+    features: Features | None = None  # of the items; None unless a model reads them
     stream: Stream | None = None  # with it, `train` only has the rows of users who are held out too, or were asked for
 
 
-def load(config: DataConfig, users: Sequence[str] = ()) -> Dataset:
+def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) -> Dataset:
     """Read, clean, encode and split the data set that `config` names.
 
-    The split is leave-one-out unless --split says otherwise, and ncf for ncf-ml-1m, whose published candidates are in
-    the vocabulary although two of them occur in no training row. With --stream the training part stays where it is, but
-    for the rows that evaluation needs, and those of `users`, given by their ids. Raises InputError for bad input.
+    The split is leave-one-out unless --split says otherwise, ncf for ncf-ml-1m, whose published candidates are in the
+    vocabulary although two of them occur in no training row, and published for data sets with a published test part
+    alone. With --stream the training part stays where it is, but for the rows that evaluation needs, and those of
+    `users`, given by their ids. With `features`, items have what the data set or flags say of them, and the fingerprint
+    covers it. Raises InputError for bad input.
     """
     if config.stream:
         return _streamed(config, users)
     source = read(config)
-    published = source.test is not None
-    split = config.split or ("ncf" if published else "leave-one-out")
+    own = "leave-one-out" if source.test is None else "published" if source.negatives is None else "ncf"
+    split = config.split or own
     if split not in SPLITS:
         raise InputError(f"--split={split} must be one of {', '.join(SPLITS)}")
-    if split == "ncf" and not published:
-        raise InputError(f"--split=ncf needs the published files of --dataset=ncf-ml-1m, not {config.dataset}")
-    if published and split != "ncf":
+    if split in PUBLISHED and split != own:
+        raise InputError(
+            f"--split={split} needs the published files of --dataset={PUBLISHED[split]}, not {config.dataset}"
+        )
+    if source.test is not None and split != own:
         source = source._replace(frame=pd.concat([source.frame, source.test], ignore_index=True))
-    frame, removed = clean(
-        source.frame, min_value=config.min_value, user_core=config.user_core, item_core=config.item_core
-    )
-    encoded = _published(source, frame, config.split_seed) if split == "ncf" else _own(frame, split, config)
+    least = config.min_value or source.min_value
+    frame, removed = clean(source.frame, min_value=least, user_core=config.user_core, item_core=config.item_core)
+    encoded = _published(source, frame, config.split_seed) if split in PUBLISHED else _own(frame, split, config)
     user_ids, item_ids, parts, valid_candidates, test_candidates = encoded
+    known = item_features(config, source.items, item_ids) if features else None
+    origins = known.origins if known else ()
     return Dataset(
         name=source.name,
         split=split,
@@ -73,7 +83,8 @@ def load(config: DataConfig, users: Sequence[str] = ()) -> Dataset:
         valid_candidates=valid_candidates,
         test_candidates=test_candidates,
         removed=removed,
-        fingerprint=_fingerprint(user_ids, item_ids, *parts, valid_candidates, test_candidates),
+        fingerprint=_fingerprint(user_ids, item_ids, *parts, valid_candidates, test_candidates, *origins),
+        features=known,
     )
 
 
@@ -86,6 +97,11 @@ def fold_validation(dataset: Dataset) -> Dataset:
     train = merge(dataset.train, dataset.valid, len(dataset.user_ids))
     empty = select(dataset.valid, np.zeros(len(dataset.valid.users), bool))
     return dataset._replace(train=train, valid=empty, valid_candidates=None, stream=stream)
+
+
+def ranked(dataset: Dataset, part: Interactions) -> np.ndarray | None:
+    """The items that are ranked where `part` is held out: its own where parts hold whole items, None for all."""
+    return np.unique(part.items) if dataset.split == "cold-items" else None
 
 
 def find_user(dataset: Dataset, text: str) -> int | None:
@@ -133,6 +149,10 @@ def _own(frame: pd.DataFrame, split: str, config: DataConfig) -> Encoded:
     log = _encode(frame, _order(frame), user_ids, item_ids)
     if split == "random":
         parts = splits.at_random(log, config.fractions, config.split_seed)
+    elif split == "k-fold":
+        parts = splits.k_fold(log, config.folds, config.fold, config.split_seed)
+    elif split == "cold-items":
+        parts = splits.cold_items(log, len(item_ids), config.fractions, config.split_seed)
     elif split == "time":
         parts = splits.by_time(log, config.fractions)
     else:
@@ -141,21 +161,23 @@ def _own(frame: pd.DataFrame, split: str, config: DataConfig) -> Encoded:
 
 
 def _published(source: Source, frame: pd.DataFrame, seed: int) -> Encoded:
-    """The published NCF split and candidates; `frame` is its training part, cleaned."""
+    """The published split, and the candidates if they are published too; `frame` is its training part, cleaned."""
     test, negatives = source.test, source.negatives
-    assert test is not None and negatives is not None
+    assert test is not None
     user_ids = vocabulary(frame["user"], test["user"])
-    item_ids = vocabulary(frame["item"], test["item"], negatives.ravel())
+    item_ids = vocabulary(frame["item"], test["item"], *([] if negatives is None else [negatives.ravel()]))
     order = _order(pd.concat([frame, test]))
-    train = _encode(frame, order[: len(frame)], user_ids, item_ids)
-    train, valid, valid_candidates = splits.ncf(train, len(item_ids), seed)
     test_order = order[len(frame) :]
+    train = _encode(frame, order[: len(frame)], user_ids, item_ids)
+    held_out = _encode(test, test_order, user_ids, item_ids)
+    if negatives is None:
+        return user_ids, item_ids, splits.Parts(*splits.published(train, seed), held_out), None, None
+    train, valid, valid_candidates = splits.ncf(train, len(item_ids), seed)
     candidates = np.column_stack(
         [encode(negatives.ravel(), item_ids).reshape(negatives.shape), encode(test["item"], item_ids)]
     )
     by_user = np.lexsort((test_order, encode(test["user"], user_ids)))  # as Interactions are sorted
-    parts = splits.Parts(train, valid, _encode(test, test_order, user_ids, item_ids))
-    return user_ids, item_ids, parts, valid_candidates, candidates[by_user]
+    return user_ids, item_ids, splits.Parts(train, valid, held_out), valid_candidates, candidates[by_user]
 
 
 def _order(frame: pd.DataFrame) -> np.ndarray:

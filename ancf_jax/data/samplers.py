@@ -42,6 +42,19 @@ def take_window(train: Interactions, users: Array, ends: Array, length: int, pad
     return jnp.where(inside, items, padding), jnp.where(inside, values, 0.0)
 
 
+def next_items(
+    key: Array, train: Interactions, users: Array, ends: Array, length: int, padding: int
+) -> tuple[Array, Array]:
+    """The windows that end at `ends` [B], shifted, as histories and the item that follows each of their columns.
+
+    Both [B, length]. Padding follows padding: a first interaction has no history, and so is no target.
+    """
+    ends = shift_ends(key, train, users, ends, length)
+    items, _ = take_window(train, users, ends, length + 1, padding)
+    history = items[:, :-1]
+    return history, jnp.where(history < padding, items[:, 1:], padding)
+
+
 def knows(train: Interactions, users: Array, items: Array) -> Array:
     """Whether each user [B] has each of the items [B, N] in training: bool [B, N], by bisection of the user's row."""
     known = jnp.asarray(train.known)
@@ -71,3 +84,12 @@ def negatives(key: Array, train: Interactions, users: Array, count: int, num_ite
     """
     first, again = jax.random.randint(key, (2, users.shape[0], count), 0, num_items)
     return jnp.where(knows(train, users, first), again, first)
+
+
+def shared_negatives(key: Array, train: Interactions, users: Array, count: int, num_items: int) -> tuple[Array, Array]:
+    """Uniform items [B, count] for all targets of a window, and whether the window's user [B] has them in training.
+
+    Those that the user has are not to be counted.
+    """
+    items = jax.random.randint(key, (users.shape[0], count), 0, num_items)
+    return items, knows(train, users, items)

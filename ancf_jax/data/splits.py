@@ -35,6 +35,29 @@ def at_random(log: Interactions, fractions: tuple[float, ...], seed: int) -> Par
     return cut(log, places, *borders(fractions, len(places)))
 
 
+def k_fold(log: Interactions, folds: int, fold: int, seed: int) -> Parts:
+    """Rows fall to `folds` parts by chance, equal to one row: part `fold` is test, a tenth of the rest validation.
+
+    Source: M. Stone, 1974, "Cross-validatory choice and assessment of statistical predictions".
+    """
+    rows = len(log.users)
+    start, end = (part * rows // folds for part in (fold, fold + 1))
+    places = np.random.default_rng(seed).permutation(rows)
+    rest = rows - (end - start)
+    return cut(log, (places - end) % max(rows, 1), rest - round(rest / 10), rest)  # part `fold` comes last
+
+
+def cold_items(log: Interactions, num_items: int, fractions: tuple[float, ...], seed: int) -> Parts:
+    """Items fall to train, validation and test by chance, in the given fractions (to one item), with all their rows.
+
+    So validation and test ask which new items fit a user of whom other items are known; no item is in two parts. An
+    item without a training row is unknown to training: drawn as a negative, it would be one for its novelty alone.
+    Source: A. Schein, A. Popescul, L. Ungar and D. Pennock, 2002, "Methods and metrics for cold-start recommendations".
+    """
+    places = np.random.default_rng(seed).permutation(num_items)
+    return cut(log, places[log.items], *borders(fractions, num_items))
+
+
 def by_time(log: Interactions, fractions: tuple[float, ...]) -> Parts:
     """The earliest fraction of all rows is train, the next validation, the latest test; `order` must be 0..R-1.
 
@@ -65,6 +88,21 @@ def ncf(train: Interactions, num_items: int, seed: int) -> tuple[Interactions, I
     return rest, valid, candidates
 
 
+def published(train: Interactions, seed: int) -> tuple[Interactions, Interactions]:
+    """A validation part for a published split without one, cut from its training part alone: train and validation.
+
+    A random tenth of each user's rows, rounded down but at least one, is validation; a user's only row stays. The
+    published figures (Wang et al., Neural Graph Collaborative Filtering, 2019) were tuned on such a tenth.
+    """
+    count = np.diff(train.offsets)
+    take = np.where(count > 1, np.maximum(count // 10, 1), 0)
+    shuffled = np.lexsort((np.random.default_rng(seed).random(len(train.users)), train.users))
+    place = np.arange(len(shuffled)) - train.offsets[train.users]  # in the user's shuffled row
+    valid = np.zeros(len(shuffled), bool)
+    valid[shuffled[place < take[train.users]]] = True
+    return select(train, ~valid), select(train, valid)
+
+
 def _parts(log: Interactions, valid: np.ndarray, test: np.ndarray) -> Parts:
     return Parts(select(log, ~(valid | test)), select(log, valid), select(log, test))
 
@@ -76,5 +114,5 @@ def borders(fractions: tuple[float, ...], rows: int) -> tuple[int, int]:
 
 
 def cut(log: Interactions, places: np.ndarray, first: int, second: int) -> Parts:
-    """Cut the rows by `places`, a permutation of 0..R-1: before `first`, before `second`, and the rest."""
+    """Cut the rows by their `places` [R]: before `first`, before `second`, and the rest."""
     return _parts(log, valid=(places >= first) & (places < second), test=places >= second)

@@ -26,7 +26,8 @@ from ancf_jax.config import DataConfig
 from ancf_jax.data import splits
 from ancf_jax.data.clean import Removed, clean_rows
 from ancf_jax.data.interactions import build, encode, vocabulary
-from ancf_jax.data.sources import log_of, read_parquet, readable, require_columns, wanted_columns
+from ancf_jax.data.sources import log_of, require_columns, wanted_columns
+from ancf_jax.data.tables import read_parquet, readable
 from ancf_jax.types import InputError, Interactions
 
 

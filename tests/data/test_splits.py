@@ -60,6 +60,47 @@ def test_random_has_the_fractions_and_repeats_with_its_seed(users, seed):
     assert [pairs(part) for part in parts] == [pairs(part) for part in again]
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, 9)), min_size=1, max_size=40),
+    st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.0, 0.5)]),
+    st.integers(0, 5),
+)
+def test_cold_items_are_in_one_part_with_all_their_rows(rows, fractions, seed):
+    users, items = np.array(rows).T
+    log = build(users, items, np.ones(len(rows)), np.arange(len(rows)), USERS)
+    parts = splits.cold_items(log, 10, fractions, seed)
+    assert_partition(log, parts)
+    train, valid, test = (set(part.items.tolist()) for part in parts)
+    assert not train & valid and not train & test and not valid & test
+    again = splits.cold_items(log, 10, fractions, seed)
+    assert [pairs(part) for part in parts] == [pairs(part) for part in again]
+    whole = splits.cold_items(log_of([0] * 10), 10, fractions, seed)  # the same items, each of which has a row
+    assert [len(part.users) for part in whole] == [round(10 * share) for share in fractions]
+    for found, part in zip((train, valid, test), whole, strict=True):
+        assert found == set(items.tolist()) & set(part.items.tolist())
+
+
+@settings(max_examples=25, deadline=None)
+@given(user_lists, st.integers(2, 7), st.integers(0, 5))
+def test_folds_partition_the_log(users, folds, seed):
+    log, tested = log_of(users), []
+    for fold in range(folds):
+        parts = splits.k_fold(log, folds, fold, seed)
+        assert_partition(log, parts)
+        assert abs(len(parts.test.users) - len(users) / folds) < 1
+        rest = len(users) - len(parts.test.users)
+        assert abs(len(parts.valid.users) - rest / 10) <= 0.5
+        tested += pairs(parts.test)
+    assert sorted(tested) == sorted(pairs(log))
+
+
+def test_folds_depend_on_their_seed():
+    log = log_of([0] * 40)
+    first, second = (pairs(splits.k_fold(log, 4, 1, seed).test) for seed in (0, 1))
+    assert first == pairs(splits.k_fold(log, 4, 1, 0).test) and first != second
+
+
 def test_random_depends_on_its_seed():
     log = log_of([0] * 40)
     assert pairs(splits.at_random(log, (0.5, 0.2, 0.3), 1).train) != pairs(
@@ -98,3 +139,22 @@ def test_ncf_negatives_are_uniform_and_repeat_with_the_seed():
 def test_ncf_needs_enough_unseen_items():
     with pytest.raises(InputError, match="one user has 98"):
         splits.ncf(log_of([0, 0]), 100, seed=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, USERS - 1), max_size=80), st.integers(0, 5))
+def test_published_holds_out_a_tenth_of_each_user(users, seed):
+    log = log_of(users)
+    train, valid = splits.published(log, seed)
+    assert sorted(pairs(train) + pairs(valid)) == sorted(pairs(log))
+    for user in range(USERS):
+        rows = users.count(user)
+        assert np.count_nonzero(valid.users == user) == (max(rows // 10, 1) if rows > 1 else 0)
+    assert pairs(splits.published(log, seed)[1]) == pairs(valid)
+
+
+def test_published_holds_out_any_row_alike():
+    log = log_of([1] + [2] * 20)
+    held = np.bincount(np.concatenate([splits.published(log, seed)[1].items for seed in range(300)]), minlength=21)
+    assert held[0] == 0 and held.sum() == 600
+    assert np.abs(held[1:] - 30).max() < 5 * np.sqrt(30)

@@ -15,6 +15,7 @@ SMALL = {
     "ancf": ["--factors=4", "--history=5", "--tower=", "--negatives=4", "--targets=2"],
     "mf": ["--factors=4", "--window=8"],
     "itemknn": [],
+    "content": ["--item_text=title"],
 }
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ancf_jax.data.named import NAMED
 from ancf_jax.models import MODELS
 from experiments import compare
 
@@ -35,6 +36,13 @@ def test_table_and_files(compared):
     assert "ties count half" in out and "data:image/svg+xml;base64," in (folder / "report.html").read_text()
 
 
+def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank():
+    ranks, rates = [{"ndcg@10": 0.5, "hr@10": 0.5}], [{"ndcg@10": 0.1, "hr@10": 0.1, "rmse": 0.9}]
+    assert compare.columns({"a": ranks}) == ("ndcg@10", "hr@10")
+    assert compare.columns({"a": rates, "b": rates})[:2] == ("rmse", "mae")
+    assert compare.columns({"a": rates, "b": ranks}) == ("ndcg@10", "hr@10", "rmse", "mae", "mse")
+
+
 def test_finished_runs_are_reused(compared, script):
     folder, options, _ = compared
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
@@ -56,7 +64,7 @@ def test_an_unknown_name_is_refused(script):
 
 @pytest.mark.parametrize("path", sorted(compare.RECIPES.glob("*.flags")), ids=lambda path: path.stem)
 def test_recipes_are_legal_and_named_after_their_data(path, tmp_path, script):
-    dataset = next(name for name in ("ncf-ml-1m", "ml-100k", "ml-1m") if path.stem.startswith(f"{name}-"))
+    dataset = next(name for name in NAMED if path.stem.startswith(f"{name}-"))
     runs = []
 
     class Parsed:

@@ -67,6 +67,27 @@ def test_a_new_user_of_a_model_without_histories(script, trained):
     assert "mf has learnt nothing from histories" in err and err.count("\n") == 1
 
 
+def test_words(script, trained):
+    status, out, err = script(recommend, "--workdir", trained("content"), "--query=the 7th product, 7 or 12?")
+    rows = json.loads(out.splitlines()[-1])["users"]["the 7th product, 7 or 12?"]
+    assert status == 0 and err == "" and rows[0]["item"] == "p12" and rows[0]["score"] > rows[1]["score"]
+    assert len(rows) == 10 and "content for the 7th product" in out
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        ("mf", [], "--query: mf does not score items by their features; models that do: content"),
+        ("content", ["--explain"], "flag --explain: reasons are past items"),
+        ("content", ["--user=c03"], "--query=WORDS"),
+        ("content", ["--query=red mug"], "none of the words of 'red mug' is in the text"),
+    ],
+)
+def test_words_that_find_nothing(script, trained, model, given, message):
+    status, out, err = script(recommend, "--workdir", trained(model), "--query=12", *given)
+    assert status == 2 and out == "" and message in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

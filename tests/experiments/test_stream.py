@@ -131,7 +131,10 @@ def test_a_trained_model_is_used(whole, script):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model=mf"], "flag --stream: mf learns from whole histories; models that stream are bpr, gmf, mlp, neumf"),
+        (
+            ["--model=mf"],
+            "flag --stream: mf learns from whole histories; models that stream are biased_mf, bpr, gmf, mlp, neumf",
+        ),
         (["--model=popularity"], "flag --stream: popularity learns from whole histories"),
         (["--split=leave-one-out"], "flag --split: 'leave-one-out' needs the whole log in memory"),
         (["--item_core=2"], "flags --user_core, --item_core: they need the whole log in memory"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ancf_jax import checkpoint, workdir
-from experiments import recommend, train
+from experiments import evaluate, recommend, train
 
 
 def refused(answer, *messages):
@@ -28,6 +28,24 @@ def test_results(trained, script, arguments):
     again = json.loads(out.splitlines()[-1])
     assert status == 0 and again["training_seconds"] == result["training_seconds"]
     assert {name: again[name] for name in again if "@" in name} == {name: result[name] for name in again if "@" in name}
+
+
+def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, tmp_path):
+    rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
+    (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
+    data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--split=k-fold", "--folds=3", "--fold=1"]
+    options = ["--model=biased_mf", "--factors=2", "--learning_rate=0.3", "--metric=rmse", "--epochs=4"]
+    status, out, err = script(train, *data, *options, f"--workdir={tmp_path}/run")
+    assert status == 0, err
+    result = json.loads(out.splitlines()[-1])
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert result["valid"]["rmse"] == min(json.loads(line)["rmse"] for line in lines)
+    assert (
+        result["rmse"] == pytest.approx(result["mse"] ** 0.5) and result["mae"] > 0 and f"{result['rmse']:.4f}" in out
+    )
+    again = json.loads(script(evaluate, f"--workdir={tmp_path}/run")[1].splitlines()[-1])
+    low, high = again["intervals"]["rmse"]
+    assert again["rmse"] == pytest.approx(result["rmse"]) and low < again["rmse"] < high
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(trained, script, arguments, tmp_path):

@@ -11,8 +11,7 @@ from scipy.special import logsumexp
 
 from ancf_jax.config import TrainConfig, from_json
 from ancf_jax.data.interactions import build
-from ancf_jax.models import sasrec
-from ancf_jax.models.sasrec import Batch, Config, make, sum_of_logs
+from ancf_jax.models.sasrec import LOSSES, Batch, Config, make
 from ancf_jax.train import make_optimizer, make_step
 from ancf_jax.types import Data, InputError
 
@@ -58,17 +57,18 @@ def test_scores_are_the_last_states_products_with_the_items(made, data, ask):
     np.testing.assert_allclose(jax.jit(model.score)(params, query, items), given, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["bce", "sampled_softmax", "full_softmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_of_a_window(data, randomise, loss):
     """One whole window and one that padding begins; the last target of the first is padding."""
     model = make(Config(**SMALL, loss=loss), data)
     params = randomise(model)
     table = params["tables"]["item"]
     history, targets = np.array([[4, 0, 7], [9, 2, 8]]), np.array([[0, 7, 9], [9, 8, 1]])
-    others = {"bce": [[1, 2, 3], [4, 5, 6]], "sampled_softmax": [[1, 2, 3, 5, 6]] * 2, "full_softmax": [[], []]}[loss]
+    shared = [[1, 2, 3, 5, 6]] * 2
+    others = {"bce": [[1, 2, 3], [4, 5, 6]], "full_softmax": [[], []]}.get(loss, shared)
     others = np.array(others, np.int32)
     absent = np.zeros(others.shape, bool)
-    if loss == "sampled_softmax":
+    if others.shape[1] == 5:
         absent[:, 1] = True
     total = 0.0
     for row, past in enumerate(([4, 0, 7], [2, 8])):
@@ -81,6 +81,9 @@ def test_the_loss_of_a_window(data, randomise, loss):
                 total += np.logaddexp(0, -scores[target]) + np.logaddexp(0, scores[others[row, column]])
             elif loss == "full_softmax":
                 total += logsumexp(scores[:9]) - scores[target]
+            elif loss == "gbce":
+                pool = np.logaddexp(0, scores[others[row][~absent[row]]]).sum()
+                total += ((1 - 0.75 * (1 - 5 / 8)) * np.logaddexp(0, -scores[target]) + pool) / 6
             else:
                 pool = np.array([scores[other] for other in others[row][~absent[row]]])
                 total += logsumexp([scores[target], logsumexp(pool) + np.log(8 / 5)]) - scores[target]
@@ -98,26 +101,6 @@ def test_a_later_item_never_changes_an_earlier_loss(made):
         batch = Batch(np.array([[4, 0, last]]), np.array([[0, 6, 9]]), others, np.zeros((1, 3), bool))
         sums.append(float(loss(params, batch, jax.random.key(0))[1]["loss"]))
     assert sums[0] == sums[1]
-
-
-@pytest.mark.parametrize("block", [1, 21, 1000])  # of one state, of three, and of all
-def test_the_catalogues_softmax_in_blocks_is_the_one_at_once(block, monkeypatch):
-    """Value and gradients; what is not counted has no part in either."""
-    monkeypatch.setattr(sasrec, "BLOCK", block)
-    rng = np.random.default_rng(0)
-    states, item = (rng.normal(0, 2, shape).astype(np.float32) for shape in ((11, 4), (7, 4)))
-    counted = rng.random(11) < 0.6
-
-    def plain(states, item):
-        return 3.0 * jnp.sum(jnp.where(counted, jax.nn.logsumexp(states @ item.T, axis=1), 0.0))
-
-    def blocks(states, item):
-        return 3.0 * sum_of_logs(states, item, counted)
-
-    (value, found), (whole, expected) = (jax.jit(jax.value_and_grad(f, (0, 1)))(states, item) for f in (blocks, plain))
-    np.testing.assert_allclose(value, whole, rtol=1e-5)
-    for a, b in zip(found, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_it_learns_a_cycle(ask):
@@ -144,12 +127,12 @@ def test_it_learns_a_cycle(ask):
     np.testing.assert_array_equal(np.argmax(scores, axis=1), (np.arange(count) + 1) % count)
 
 
-@pytest.mark.parametrize("loss", ["bce", "sampled_softmax", "full_softmax"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_samples(data, rows, loss):
     """Targets follow their history; negatives have the shape the loss wants."""
     model = make(Config(**SMALL, loss=loss), data)
     batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
-    assert batch.negatives.shape[1] == {"bce": 3, "sampled_softmax": 5, "full_softmax": 0}[loss]
+    assert batch.negatives.shape[1] == {"bce": 3, "full_softmax": 0}.get(loss, 5)
     followed = 0
     for history, targets in zip(batch.history.tolist(), batch.targets.tolist(), strict=True):
         for past, target in zip(history, targets, strict=True):

@@ -1,0 +1,184 @@
+"""Item features: what is known of the items beside who chose them, as one vector for each.
+
+Text is TF-IDF (Salton & Buckley, Term-weighting approaches in automatic text retrieval, 1988), a category is a column
+of 0 and 1, numbers are standardised, and vectors of any other kind, of pictures say, come ready-made. Each kind is a
+block of columns, divided by what makes its rows of length 1 in root mean square, so that no kind drowns another:
+
+    x_i = [block_1i / r_1, block_2i / r_2, ...],   r_k^2 = mean of |block_ki|^2 over the items i whose block is not 0
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api import types as dtypes
+
+from ancf_jax.config import DataConfig
+from ancf_jax.data import tables
+from ancf_jax.data.sources import item_ids_of, read_items, require_columns
+from ancf_jax.data.tables import Items, readable
+from ancf_jax.types import InputError
+
+SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes genres
+
+
+class Features(NamedTuple):
+    """The features of all items, and how words become such a vector."""
+
+    vectors: np.ndarray  # [I, F] float32; zeros where nothing is known of an item
+    missing: int  # items of which nothing is known
+    kinds: dict[str, int]  # kind -> how many columns it has, in their order
+    origins: tuple[np.ndarray, ...]  # what the vectors were made of, for the data set's fingerprint
+    encode: Callable[[str], np.ndarray] | None  # words -> [F], as of an item with this text alone; None: no text
+
+
+def item_features(config: DataConfig, items: Items | None, item_ids: np.ndarray) -> Features | None:
+    """The features of the items `item_ids` [I] by the columns and the file that flags name; None if there are none.
+
+    Without flags that name columns, those of `items` are taken, which the data set brings itself. Ids are compared as
+    text; of rows with the same id the first counts. Raises InputError that names the file, row, column or flag.
+    """
+    if config.item_text or config.item_categories or config.item_numbers:
+        items = read_items(config)
+    blocks: dict[str, np.ndarray] = {}
+    origins: list[np.ndarray] = []
+    encoder: Any = None
+    if items is not None:
+        frame = items.frame.reset_index(drop=True).reindex(_places(items.ids, item_ids))
+        if items.text:
+            documents = _documents(frame[list(items.text)])
+            encoder, blocks["text"] = _tf_idf(documents, items.text, config.text_terms)
+            origins.append(np.frombuffer("\0".join(documents).encode(), np.uint8))
+        if items.categories:
+            blocks["categories"] = np.hstack([_one_hot(frame[name]) for name in items.categories])
+            origins.append(blocks["categories"])
+        if items.numbers:
+            numbers = frame[list(items.numbers)].to_numpy(np.float64, na_value=np.nan)
+            blocks["numbers"] = _standardised(numbers)
+            origins.append(numbers)
+    if config.item_vectors:
+        ids, vectors = _read_vectors(Path(config.item_vectors), config)
+        places = _places(ids, item_ids)
+        blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], 0.0)
+        origins.append(blocks["vectors"])
+    if not blocks:
+        return None
+    vectors = np.hstack([_unit(block) for block in blocks.values()], dtype=np.float32)
+    kinds = {kind: block.shape[1] for kind, block in blocks.items()}
+
+    def encode(text: str) -> np.ndarray:
+        found = np.zeros(vectors.shape[1], np.float32)
+        found[: kinds["text"]] = encoder.transform([text]).toarray()[0]
+        return found
+
+    missing = int((~vectors.any(axis=1)).sum())
+    return Features(vectors, missing, kinds, tuple(origins), encode if encoder else None)
+
+
+def _places(ids: pd.Series, item_ids: np.ndarray) -> np.ndarray:
+    """The first row [I] of each item in a table with these ids, -1 if it has none."""
+    rows = pd.Series(np.arange(len(ids)), index=pd.Index(ids.astype("string")))
+    rows = rows[rows.index.notna() & ~rows.index.duplicated()]
+    return rows.reindex(item_ids.astype(str), fill_value=-1).to_numpy(np.int64)
+
+
+def _unit(block: np.ndarray) -> np.ndarray:
+    """The block with rows of length 1 in root mean square, those of zeros left out."""
+    squares = np.linalg.norm(block, axis=1).astype(np.float64) ** 2
+    return block / float(np.sqrt(squares[squares > 0].mean())) if squares.any() else block
+
+
+def _documents(columns: pd.DataFrame) -> list[str]:
+    """The texts of all columns, put together [I]."""
+    texts = columns.astype("string").fillna("")
+    return texts.iloc[:, 0].str.cat(texts.iloc[:, 1:], sep=" ").tolist()
+
+
+def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple[Any, np.ndarray]:
+    """The vectoriser of the `terms` most frequent words, and what it makes of the documents [I, terms]."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second, which only features should cost
+
+    vectoriser = TfidfVectorizer(max_features=terms, dtype=np.float32)
+    try:
+        return vectoriser, vectoriser.fit_transform(documents).toarray()
+    except ValueError as error:
+        raise InputError(f"--item_text={','.join(columns)}: no item has a word of two letters or more there") from error
+
+
+def _one_hot(column: pd.Series) -> np.ndarray:
+    """A column of 0 and 1 for each category [I, C], in alphabetical order; a missing cell has none."""
+    return column.astype("string").str.get_dummies(SEPARATOR).to_numpy(np.float32)
+
+
+def _standardised(numbers: np.ndarray) -> np.ndarray:
+    """Columns [I, n] of mean 0 and deviation 1; a missing number is the mean, and a constant column zeros."""
+    numbers = numbers - np.nanmean(np.where(np.isnan(numbers).all(axis=0), 0.0, numbers), axis=0)
+    deviation = np.sqrt(np.nan_to_num(numbers**2).sum(axis=0) / np.maximum((~np.isnan(numbers)).sum(axis=0), 1))
+    return np.nan_to_num(numbers / np.where(deviation > 0, deviation, 1.0))
+
+
+def _read_vectors(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
+    """The item ids [n] and the vectors [n, F] in --item_vectors."""
+    if not path.is_file():
+        raise InputError(f"--item_vectors={path}: no such file")
+    if path.suffix == ".npy":
+        ids, vectors = _from_npy(path, config)
+    elif path.suffix == ".parquet":
+        ids, vectors = _from_parquet(path, config)
+    else:
+        raise InputError(f"--item_vectors={path}: the name must end in .parquet or .npy")
+    wrong = np.argwhere(~np.isfinite(vectors))
+    if len(wrong):
+        raise InputError(f"{path}: row {wrong[0, 0] + 1}: number {wrong[0, 1] + 1} of its vector is not finite")
+    return ids, vectors
+
+
+def _from_npy(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
+    """Rows in the order of --items_path."""
+    if not config.items_path:
+        raise InputError(f"--item_vectors={path}: rows without ids follow the rows of --items_path, which is not given")
+    ids = item_ids_of(config)
+    with readable(path):
+        vectors = np.load(path, allow_pickle=False)
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(vectors) != len(ids):
+        raise InputError(
+            f"{path}: holds {vectors.dtype} {list(vectors.shape)}; legal are numbers [{len(ids)}, F], a row for each "
+            f"row of --items_path={config.items_path}"
+        )
+    return ids, vectors.astype(np.float32)
+
+
+def _from_parquet(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
+    """A column of item ids beside either one column of lists or columns of numbers."""
+    with readable(path):
+        columns = tables.header(path.read_bytes(), "")
+    require_columns(path, columns, {"item_column": config.item_column})
+    with readable(path):
+        frame = tables.read_parquet(path, columns)
+    ids, cells = tables.as_ids(frame[config.item_column]), frame.drop(columns=config.item_column)
+    if cells.shape[1] == 1 and dtypes.is_object_dtype(cells.iloc[:, 0]):
+        lists = cells.iloc[:, 0]
+        present = lists.notna().to_numpy()
+        lengths = lists[present].map(len)
+        odd = np.flatnonzero(present)[(lengths != lengths.mode().iloc[0]).to_numpy()] if len(lengths) else []
+        if len(odd):
+            raise InputError(
+                f"{path}: row {odd[0] + 1}, column '{lists.name}': {len(lists[odd[0]])} numbers, where others have "
+                f"{lengths.mode().iloc[0]}"
+            )
+        return ids[present], _numeric(path, lists.name, lists[present].tolist())
+    if not cells.shape[1]:
+        raise InputError(f"{path}: no column beside '{config.item_column}'; legal are one of lists or some of numbers")
+    return ids, np.column_stack([_numeric(path, name, cells[name]) for name in cells])
+
+
+def _numeric(path: Path, name: Any, cells: Any) -> np.ndarray:
+    """Numbers, or lists of numbers of one length, as float32; NaN where one is missing."""
+    try:
+        if isinstance(cells, pd.Series):
+            return cells.to_numpy(np.float32, na_value=np.nan)
+        return np.asarray(cells, np.float32)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: column '{name}' holds neither numbers nor, alone, lists of them") from error

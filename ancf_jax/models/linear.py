@@ -1,0 +1,153 @@
+"""Linear models over items: score(u, .) = x_u B, with x_u [I] the 0/1 history of the query and diag(B) = 0.
+
+EASE has a closed form (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019):
+
+    min |X - X B|^2 + l2 |B|^2   at   B = I - P diag(1 / diag(P)),   P = (X^T X + l2 I)^-1
+
+SLIM learns a sparse B >= 0, each column an elastic net of its own (Ning & Karypis, SLIM: Sparse Linear Methods for
+Top-N Recommender Systems, 2011):
+
+    min 1/2 |X - X B|^2 + l2 / 2 |B|^2 + l1 |B|_1
+
+by cyclic coordinate descent on the Gram matrix G = X^T X (Friedman, Hastie & Tibshirani, Regularization Paths for
+Generalized Linear Models via Coordinate Descent, 2010), coordinate i in all columns at once:
+
+    b_i <- max(G_i - sum over k != i of G_ik b_k - l1, 0) / (G_ii + l2)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.config import field
+from ancf_jax.gram import gram
+from ancf_jax.layers import multi_hot
+from ancf_jax.memory import check_memory
+from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+
+PIVOT = 1024  # rows that a step of the inversion eliminates
+SLAB = 4096  # rows that are changed at once
+COORDINATES = 64  # rows of B whose products with G are one matrix product
+
+exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
+
+
+@dataclass(frozen=True)
+class EASE:
+    """EASE."""
+
+    l2: float = field(500.0, "L2 penalty", above=0)
+
+
+@dataclass(frozen=True)
+class SLIM:
+    """SLIM."""
+
+    l1: float = field(1.0, "L1 penalty, which makes weights zero", low=0)
+    l2: float = field(100.0, "L2 penalty", above=0)
+    sweeps: int = field(20, "sweeps over the coordinates", low=1)
+
+
+def make_ease(config: EASE, data: Data) -> Recommender:
+    """EASE; memory: two float32 arrays [I, I]."""
+    return make("ease", data, lambda g, b: ease(g, config.l2))
+
+
+def make_slim(config: SLIM, data: Data) -> Recommender:
+    """SLIM; memory: two float32 arrays [I, I]."""
+    return make("slim", data, lambda g, b: slim(g, b, config.l1, config.l2, config.sweeps))
+
+
+def make(name: str, data: Data, solve: Callable[[Array, Array], Array]) -> Recommender:
+    """The linear model with B = solve(G, B); learns in one sweep and scores any history: new users need no training."""
+    num_users, num_items = data.num_users, data.num_items
+    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
+    check_memory(name, 2 * 4 * num_items**2, f"two arrays of items squared, {num_items} x {num_items},")
+
+    def init(key: Array) -> Params:
+        return {"tables": {"weight": jnp.zeros((num_items, num_items))}, "net": {}}
+
+    def sweep(params: Params, train: Interactions, key: Array) -> Params:
+        weight = solve(gram(train, num_users, num_items, longest), params["tables"]["weight"])
+        return {"tables": {"weight": weight}, "net": {}}
+
+    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+        scores = multi_hot(query.history, num_items) @ params["tables"]["weight"]
+        return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
+
+    # A query may know more of a user than training did: the validation part, and the test part when serving.
+    return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)
+
+
+@exactly
+def ease(g: Array, l2: float) -> Array:
+    """B [I, I] of EASE from the Gram matrix G [I, I]."""
+    item = jnp.arange(len(g))
+    p = invert(g.at[item, item].add(l2))
+    return (-p / jnp.diag(p)).at[item, item].set(0.0)
+
+
+def invert(a: Array) -> Array:
+    """The inverse of a symmetric positive definite matrix [n, n], in place but for blocks of its rows and columns.
+
+    Gauss-Jordan elimination: with C the columns and R the rows of a pivot block A_kk, the step A <- A - C A_kk^-1 R,
+    then A_k <- -C A_kk^-1 in columns k, A_kk^-1 R in rows k, and A_kk^-1 where they cross. Half of the memory of two
+    triangular solves against the unit matrix, and less work.
+    """
+    n = len(a)
+    pivot, slab = min(PIVOT, n), min(SLAB, n)
+
+    def eliminate(a: Array, first: Array | int, width: int) -> Array:
+        columns = jax.lax.dynamic_slice(a, (0, first), (n, width))
+        rows = jax.lax.dynamic_slice(a, (first, 0), (width, n))
+        block = jax.lax.dynamic_slice(rows, (0, first), (width, width))
+        inverse = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(block), jnp.eye(width))
+        columns = -columns @ inverse
+
+        def add(k: Array, a: Array) -> Array:
+            start = jnp.minimum(k * slab, n - slab)  # the last slab overlaps the one before, which is done
+            part = jax.lax.dynamic_slice_in_dim(columns, start, slab)
+            part = jnp.where((start + jnp.arange(slab) < k * slab)[:, None], 0.0, part)
+            total = jax.lax.dynamic_slice_in_dim(a, start, slab) + part @ rows
+            return jax.lax.dynamic_update_slice_in_dim(a, total, start, axis=0)
+
+        a = jax.lax.fori_loop(0, -(-n // slab), add, a)
+        a = jax.lax.dynamic_update_slice(a, columns, (0, first))
+        rows = jax.lax.dynamic_update_slice(inverse @ rows, inverse, (0, first))
+        return jax.lax.dynamic_update_slice(a, rows, (first, 0))
+
+    a = jax.lax.fori_loop(0, n // pivot, lambda k, a: eliminate(a, k * pivot, pivot), a)
+    return eliminate(a, n - n % pivot, n % pivot) if n % pivot else a
+
+
+@exactly
+def slim(g: Array, b: Array, l1: float, l2: float, sweeps: int) -> Array:
+    """B [I, I] of SLIM from the Gram matrix G [I, I], after `sweeps` of coordinate descent from B.
+
+    Coordinates come in blocks: the others enter by one matrix product, and inside a block only its own change.
+    """
+    n = len(g)
+    width = min(COORDINATES, n)
+    diagonal = jnp.diag(g)
+
+    def descend(k: Array, b: Array) -> Array:
+        first = jnp.minimum(k * width, n - width)  # the last block overlaps the one before
+        rows = jax.lax.dynamic_slice_in_dim(g, first, width)  # [w, I]
+        own = jax.lax.dynamic_slice_in_dim(rows, first, width, axis=1)  # [w, w]
+
+        def coordinate(c: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            part, residual = carry  # [w, I]: the block's rows of B and of G - G B
+            i = first + c
+            new = jnp.maximum(residual[c] + diagonal[i] * part[c] - l1, 0.0) / (diagonal[i] + l2)
+            change = jnp.where(jnp.arange(n) == i, 0.0, new) - part[c]
+            return part.at[c].add(change), residual - own[:, c, None] * change
+
+        part = jax.lax.dynamic_slice_in_dim(b, first, width)
+        part, _ = jax.lax.fori_loop(0, width, coordinate, (part, rows - rows @ b))
+        return jax.lax.dynamic_update_slice_in_dim(b, part, first, axis=0)
+
+    blocks = -(-n // width)
+    return jax.lax.fori_loop(0, sweeps * blocks, lambda k, b: descend(k % blocks, b), b)

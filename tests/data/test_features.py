@@ -1,0 +1,170 @@
+"""Item features against scikit-learn's own preprocessing, by whichever way vectors come."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
+
+from ancf_jax.config import DataConfig
+from ancf_jax.data.dataset import load
+from ancf_jax.data.features import _standardised, item_features
+from ancf_jax.types import InputError
+
+ITEMS = """item,title,kind,price,also
+c,Red mug,mug|gift,3,large
+a,"Blue mug, red",mug,1,
+b,,,,
+c,again,lamp,9,twice
+unsold,lamp,lamp,9,lamp
+d,red red lamp,lamp|gift,8,
+"""
+IDS = np.array(["a", "b", "c", "d", "e"])  # e is in no table
+TEXTS = ["Blue mug, red", "", "Red mug", "red red lamp", ""]
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """A log whose items are IDS, and a table of items."""
+    (tmp_path / "items.csv").write_text(ITEMS)
+    (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"1,{item}\n" for item in IDS))
+    return tmp_path
+
+
+def features(folder, items=None, ids=IDS, **flags):
+    flags.setdefault("items_path", str(folder / "items.csv"))
+    return item_features(DataConfig(dataset=str(folder / "log.csv"), **flags), items, ids)
+
+
+def test_text_is_scikit_learns_tf_idf(shop):
+    found = features(shop, item_text=("title",))
+    np.testing.assert_allclose(found.vectors, TfidfVectorizer().fit_transform(TEXTS).toarray(), rtol=1e-6)
+    assert found.kinds == {"text": 4} and found.missing == 2 and found.vectors.dtype == np.float32
+
+
+def test_terms_are_the_most_frequent_of_all_columns(shop):
+    found = features(shop, item_text=("title", "also"), text_terms=2)
+    texts = ["Blue mug, red", "", "Red mug large", "red red lamp", ""]
+    expected = TfidfVectorizer(max_features=2).fit(texts)
+    assert expected.get_feature_names_out().tolist() == ["mug", "red"]
+    np.testing.assert_allclose(found.vectors, expected.transform(texts).toarray(), rtol=1e-6)
+
+
+def test_words_are_encoded_as_the_text_of_an_item(shop):
+    found = features(shop, item_text=("title",), item_categories=("kind",))
+    query = found.encode("a RED lamp from mars")
+    expected = TfidfVectorizer().fit(TEXTS).transform(["red lamp"]).toarray()[0]
+    np.testing.assert_allclose(query, [*expected, 0, 0, 0], rtol=1e-6)
+    assert not found.encode("mars").any() and features(shop, item_categories=("kind",)).encode is None
+
+
+def test_categories_are_multi_hot_and_of_length_one_in_root_mean_square(shop):
+    found = features(shop, item_categories=("kind",)).vectors
+    hot = MultiLabelBinarizer().fit_transform([["mug"], [], ["mug", "gift"], ["lamp", "gift"], []])
+    np.testing.assert_allclose(found, hot / np.sqrt(5 / 3), rtol=1e-6)  # 1, 2 and 2 categories
+
+
+def test_numbers_are_standardised_and_the_missing_are_the_mean(shop):
+    found = features(shop, item_numbers=("price",)).vectors
+    expected = StandardScaler().fit_transform([[1.0], [np.nan], [3.0], [8.0], [np.nan]])
+    np.testing.assert_allclose(found, np.nan_to_num(expected), rtol=1e-6)  # of mean square 1 already
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.sampled_from([0.0, 1.0, 5.0, np.nan]), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_any_numbers_give_finite_features(rows):
+    table = np.array(rows)
+    expected = np.zeros_like(table)
+    for n, column in enumerate(table.T):
+        if np.isfinite(column).any():
+            expected[:, n] = np.nan_to_num(StandardScaler().fit_transform(column[:, None]))[:, 0]
+    np.testing.assert_allclose(_standardised(table), expected, rtol=1e-6, atol=1e-9)
+
+
+def parquet(folder, **columns):
+    pd.DataFrame(columns).to_parquet(folder / "vectors.parquet")
+    return str(folder / "vectors.parquet")
+
+
+def npy(folder, rows):
+    np.save(folder / "vectors.npy", rows)
+    return str(folder / "vectors.npy")
+
+
+VECTORS = np.array([[2, 0], [0, 0], [0, 4], [0, 0], [0, 0]])  # of items a to e
+
+
+def test_vectors_by_id_as_lists_or_columns_or_in_the_order_of_the_table(shop):
+    by_list = parquet(shop, item=["c", "a", "zz", "b"], v=[[0.0, 4.0], [2.0, 0.0], [9.0, 9.0], None])
+    found = [features(shop, item_vectors=by_list, items_path="")]
+    by_column = parquet(shop, item=["c", "a", "zz", "a"], x=[0, 2, 9, 7], y=[4.0, 0.0, 9.0, 7.0])
+    found.append(features(shop, item_vectors=by_column, items_path=""))
+    by_row = npy(shop, np.array([[0, 4], [2, 0], [0, 0], [7, 7], [9, 9], [0, 0]]))
+    found.append(features(shop, item_vectors=by_row))
+    for one in found:
+        np.testing.assert_allclose(one.vectors, VECTORS / np.sqrt(10), rtol=1e-6)  # (4 + 16) / 2
+        assert one.missing == 3 and one.kinds == {"vectors": 2}
+
+
+def test_kinds_stand_side_by_side_and_ids_compare_as_text(shop):
+    path = parquet(shop, item=["3", "4"], v=[[1.0], [1.0]])
+    (shop / "items.csv").write_text("item,title\n3,three\n4,four\n")
+    found = features(shop, ids=np.array([3, 4]), item_text=("title",), item_vectors=path)
+    assert found.kinds == {"text": 2, "vectors": 1}
+    np.testing.assert_allclose(found.vectors, [[0, 1, 1], [1, 0, 1]])
+
+
+def test_the_fingerprint_covers_features_that_are_read(shop):
+    config = DataConfig(
+        dataset=str(shop / "log.csv"), items_path=str(shop / "items.csv"), item_text=("title",), item_numbers=("price",)
+    )
+    plain, first = load(config), load(config, features=True)
+    assert plain.features is None and first.features.vectors.shape == (5, 5)
+    (shop / "items.csv").write_text(ITEMS.replace("Red mug", "Red cup"))
+    assert load(config).fingerprint == plain.fingerprint
+    second = load(config, features=True)
+    assert len({plain.fingerprint, first.fingerprint, second.fingerprint}) == 3
+    (shop / "items.csv").write_text(ITEMS.replace("gift,3", "gift,4"))
+    assert load(config, features=True).fingerprint not in (first.fingerprint, second.fingerprint)
+
+
+def test_nothing_is_known_without_flags(shop):
+    assert features(shop) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"item_text": ("name",)}, r"items\.csv: no column 'name' \(--item_text\)"),
+        ({"item_numbers": ("kind",)}, r"items\.csv: line 2, column 'kind': 'mug\|gift' is not a number"),
+        ({"item_vectors": "nowhere.npy"}, "--item_vectors=nowhere.npy: no such file"),
+        ({"item_vectors": lambda shop: str(shop / "items.csv")}, r"must end in \.parquet or \.npy"),
+        ({"item_vectors": lambda shop: npy(shop, np.ones((5, 2)))}, r"float64 \[5, 2\]; legal are numbers \[6, F\]"),
+        ({"item_vectors": lambda shop: npy(shop, np.ones((6, 2))), "items_path": ""}, "which is not given"),
+        ({"item_vectors": lambda shop: npy(shop, np.array([[1]] * 5 + [[np.inf]]))}, "row 6: number 1 of its vector"),
+        ({"item_vectors": lambda shop: parquet(shop, id=[1], v=[[1.0]])}, r"no column 'item' \(--item_column\)"),
+        ({"item_vectors": lambda shop: parquet(shop, item=[1])}, "no column beside 'item'"),
+        ({"item_vectors": lambda shop: parquet(shop, item=[1, 2], v=["x", "y"])}, "column 'v' holds neither numbers"),
+        (
+            {"item_vectors": lambda shop: parquet(shop, item=["a", "b", "c"], v=[[1.0, 2.0], [3.0], [1.0, 1.0]])},
+            "row 2, column 'v': 1 numbers, where others have 2",
+        ),
+    ],
+)
+def test_bad_input_is_named(shop, flags, message):
+    flags = {name: value(shop) if callable(value) else value for name, value in flags.items()}
+    with pytest.raises(InputError, match=message):
+        features(shop, **flags)
+
+
+def test_text_without_words_is_refused(shop):
+    (shop / "items.csv").write_text("item,title\na,-\nb,!\n")
+    with pytest.raises(InputError, match="--item_text=title: no item has a word"):
+        features(shop, item_text=("title",))
+
+
+def test_columns_need_a_table():
+    with pytest.raises(InputError, match="flag --item_categories: names columns of --items_path"):
+        DataConfig(item_categories=("kind",))
