@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ancf_jax.data.interactions import build
-from ancf_jax.data.samplers import knows, negatives, shift_ends, take_window, windows
+from ancf_jax.data.samplers import knows, negatives, next_items, shared_negatives, shift_ends, take_window, windows
 
 ITEMS = 40
 known = jax.jit(knows)
@@ -65,6 +65,24 @@ def test_shifted_windows_stay_in_the_users_row_and_reach_its_end(rows):
     assert (moved >= ends).all() and (moved <= last).all()
     np.testing.assert_array_equal(moved.max(0), np.minimum(ends + length - 1, last))  # every shift is drawn
     np.testing.assert_array_equal(moved.min(0), ends)
+
+
+def test_next_items_are_the_shifted_windows_and_what_follows_each_column(rows):
+    train, length, key = log_of(rows), 4, jax.random.key(0)
+    users, ends = map(jnp.asarray, windows(train.offsets, length))
+    found = next_items(key, train, users, ends, length, ITEMS)
+    for user, end, history, targets in zip(users, shift_ends(key, train, users, ends, length), *found, strict=True):
+        taken = rows[user][: end - train.offsets[user]][-length - 1 :]
+        padding = [ITEMS] * (length + 1 - len(taken))  # a first interaction is nobody's target
+        assert history.tolist() == (padding + taken)[-length - 1 : -1]
+        assert targets.tolist() == (padding + [ITEMS] + taken[1:])[-length:]
+
+
+def test_shared_negatives_say_which_the_user_has(rows):
+    users = jnp.array([2, 0, 1])
+    items, absent = shared_negatives(jax.random.key(0), log_of(rows), users, 50, ITEMS)
+    assert items.shape == (3, 50) and set(np.unique(items)) <= set(range(ITEMS)) and len(np.unique(items)) > 30
+    assert absent.tolist() == [[item in rows[u] for item in row] for u, row in zip(users, items.tolist(), strict=True)]
 
 
 def test_knows_is_membership_in_the_users_set(rows):
