@@ -1,6 +1,7 @@
 """Evaluation of any recommender: where its held-out items rank, among all items or among given candidates.
 
-A recommender that predicts values is evaluated on the held-out values too, see errors.py.
+A recommender that predicts values, or knows its propensities, is evaluated on the held-out values too, see errors.py
+and offpolicy.py.
 
 Ranks come from comparison counts, never from a sort, so they do not depend on the order of the items. Users go through
 one jitted function in blocks of one size, so they do not depend on the number of users either, and memory holds one
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ancf_jax import errors, metrics
+from ancf_jax import errors, metrics, offpolicy
 from ancf_jax.blocks import Step, run_in_blocks
 from ancf_jax.config import EvalConfig
 from ancf_jax.data.interactions import select
@@ -34,7 +35,7 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]
     users: np.ndarray  # [E] dense ids of the users evaluated, ascending
-    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse and mae see errors.per_user
+    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see errors.ratio_per_user
 
 
 def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None) -> str:
@@ -123,7 +124,7 @@ def make_evaluator(
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
     gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
     With `among` [n], item ids that hold all held-out ones, no other item is ranked.
-    A model that `rates` gives rmse, mae and mse of all held-out pairs too.
+    A model that `rates` gives rmse, mae and mse of all held-out pairs too, and one with `propensities` ips and snips.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
     X. He et al., 2017, "Neural collaborative filtering".
@@ -155,16 +156,16 @@ def make_evaluator(
     in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
     prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
     order = np.argsort(users, kind="stable")
-    predict = None
-    if model.rates and candidates is None:
-        pairs, step = errors.make_predictor(model, partial(_query, model, data), whole, data.num_items)
-        predict = in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs)
+    judges = []
+    for of_pairs, measure in _judged(model) if candidates is None else ():
+        pairs, step = errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
+        judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs), measure))
 
     def evaluate(params: Params) -> Evaluation:
         ready = prepare(params)
         per_user = {name: values[order] for name, values in rank(ready).items()}
-        if predict is not None:
-            per_user |= errors.per_user(whole, **predict(ready))
+        for judge, measure in judges:
+            per_user |= measure(whole, **judge(ready))
         lists = per_user.pop("lists", None)
         means = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
         if lists is not None:
@@ -173,6 +174,17 @@ def make_evaluator(
         return Evaluation(means, users[order], per_user)
 
     return evaluate
+
+
+def _judged(model: Recommender) -> list[tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, np.ndarray]]]]:
+    """What held-out values judge: (ready, query, items [B, P] -> named [B, P], and what makes metrics of all pairs)."""
+    found: list = []
+    if model.rates:
+        found.append((lambda *args: {"predicted": model.score(*args)}, errors.per_user))
+    if model.propensities is not None:
+        propensities = model.propensities
+        found.append((lambda *args: dict(zip(("pi", "beta"), propensities(*args), strict=True)), offpolicy.per_user))
+    return found
 
 
 def _full_step(

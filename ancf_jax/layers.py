@@ -1,4 +1,4 @@
-"""Blocks that two or more models use: tables, the NCF tower, self-attention over a history, scoring in item blocks."""
+"""Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, item blocks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -124,6 +124,68 @@ class SelfAttention(nn.Module):
             fed = nn.Dense(width, name=f"feed_out_{n}")(inner)
             x = x + Dropout(self.dropout)(fed, deterministic=deterministic)
         return nn.LayerNorm(name="norm")(x)
+
+
+class Recurrence(nn.Module):
+    """Recurrent layers over a history [B, H, D], with dropout before and after each: states [B, H, D] of the last one.
+
+        gru:   r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + r * U_n h + b_n);  h <- (1 - z) h + z n
+        lstm:  f, g, o = sigmoid(W x + U h + b);  n = tanh(W_n x + U_n h + b_n);  c <- f c + g n;  h <- o tanh(c)
+
+    Where `mask` [B, H] is False, at padding, the state stays as it is. Sources: Cho et al., Learning Phrase
+    Representations using RNN Encoder-Decoder, 2014; Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, with the
+    forget gate of Gers et al., 2000.
+    """
+
+    layers: int
+    cell: str
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+        x = Dropout(self.dropout)(x, deterministic=deterministic)
+        for n in range(self.layers):
+            x = RecurrentLayer(self.cell, name=f"layer_{n}")(x, mask)
+            x = Dropout(self.dropout)(x, deterministic=deterministic)
+        return x
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of `Recurrence`, without dropout."""
+
+    cell: str
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array) -> Array:
+        batch, _, width = x.shape
+        gates = 3 if self.cell == "gru" else 4
+        inputs = nn.Dense(gates * width, name="input")(x)  # of all steps at once: only U h must wait for its turn
+        recurrent = self.param("recurrent", nn.initializers.lecun_normal(), (width, gates * width))
+        step = gru if self.cell == "gru" else lstm
+
+        def advance(state: tuple[Array, ...], column: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
+            inputs, present = column
+            following = step(inputs, state[0] @ recurrent, *state)
+            state = tuple(jnp.where(present[:, None], new, old) for new, old in zip(following, state, strict=True))
+            return state, state[0]
+
+        start = (jnp.zeros((batch, width), x.dtype),) * (gates - 2)
+        _, states = jax.lax.scan(advance, start, (inputs.swapaxes(0, 1), mask.T))
+        return states.swapaxes(0, 1)
+
+
+def gru(inputs: Array, recurrent: Array, h: Array) -> tuple[Array]:
+    """The next (h,) [B, D], from the products W x + b and U h [B, 3 D]."""
+    reset, update = jnp.split(nn.sigmoid(inputs[:, : -h.shape[1]] + recurrent[:, : -h.shape[1]]), 2, axis=1)
+    new = jnp.tanh(inputs[:, -h.shape[1] :] + reset * recurrent[:, -h.shape[1] :])
+    return (h + update * (new - h),)
+
+
+def lstm(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """The next (h, c) [B, D], from the products W x + b and U h [B, 4 D]."""
+    forget, write, output, new = jnp.split(inputs + recurrent, 4, axis=1)
+    c = nn.sigmoid(forget) * c + nn.sigmoid(write) * jnp.tanh(new)
+    return nn.sigmoid(output) * jnp.tanh(c), c
 
 
 def items_at_once(floats: int) -> int:

@@ -115,6 +115,20 @@ def catalogue_softmax(states: Array, item: Array, positive: Array, counted: Arra
     return mean + total / jnp.maximum(sums["count"], 1), {**sums, "loss": sums["loss"] + total}
 
 
+def log_sums(states: Array, item: Array) -> Array:
+    """log sum_i e^<states_t, item_i> of each state, [T] in float32, for states [T, D] and item [I, D].
+
+    One block of scores is in memory at a time, and the gradient computes it again. Who needs only a weighted sum of
+    them, with weights that do not hang on them, has `sum_of_logs` at less cost.
+    """
+
+    @jax.checkpoint
+    def log_sum(state: Array) -> Array:
+        return jax.nn.logsumexp(jnp.matmul(item, state, preferred_element_type=jnp.float32))
+
+    return jax.lax.map(log_sum, states, batch_size=max(min(BLOCK // len(item), len(states)), 1))
+
+
 @jax.custom_vjp
 def sum_of_logs(states: Array, item: Array, times: Array) -> Array:
     """The sum over t of times_t log sum_i e^<states_t, item_i>, for states [T, D], item [I, D], times [T] int or bool.

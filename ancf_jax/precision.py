@@ -40,6 +40,7 @@ def in_bfloat16(model: Recommender) -> Recommender:
         embed=model.embed and widened(model.embed),
         attend=model.attend and widened(model.attend),
         retrieve=model.retrieve and widened(model.retrieve),
+        propensities=model.propensities and widened(model.propensities),
     )
 
 

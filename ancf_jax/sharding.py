@@ -148,6 +148,7 @@ def shard(model: Recommender, mesh: Mesh | None) -> Recommender:
         embed=reads(model.embed, ready),
         attend=reads(model.attend, ready),
         retrieve=reads(model.retrieve, ready),
+        propensities=reads(model.propensities, ready),
     )
 
 

@@ -41,6 +41,11 @@ def user_item_matrix(train: Interactions, num_users: int, num_items: int) -> csr
     return csr_matrix((np.asarray(train.values), places), shape=(num_users, num_items))
 
 
+def discount(matrix: csr_matrix, exponent: float) -> np.ndarray:
+    """The weights n_a^-exponent [M] of rows with n_a entries; 1 for an empty row."""
+    return np.maximum(np.diff(matrix.indptr), 1).astype(np.float32) ** -exponent
+
+
 def deviations(matrix: csr_matrix) -> csr_matrix:
     """The entries of a sparse matrix less the mean of its row's."""
     count = np.diff(matrix.indptr)

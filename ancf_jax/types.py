@@ -85,6 +85,8 @@ class Recommender(NamedTuple):
     `embed` is None unless the score is an inner product; `attend` is None unless the model attends. With `rates`,
     scores are predictions of the interaction's value, and evaluation adds mse, rmse and mae on the held-out pairs.
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
+    `propensities` is None unless the model is a policy: the probabilities that it and the behaviour that logged the
+    data choose each item, from which evaluation adds ips and snips of the held-out values.
     """
 
     learn: Gradient | ClosedForm
@@ -95,3 +97,4 @@ class Recommender(NamedTuple):
     attend: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, heads, H]
     rates: bool = False
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
+    propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]

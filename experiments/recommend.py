@@ -17,7 +17,6 @@ from absl import flags
 
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
-from ancf_jax.models import MODELS
 from ancf_jax.recommend import (
     item_of,
     known,
@@ -63,8 +62,7 @@ def main() -> dict[str, Any]:
     query: Any
     if options.query:
         if model.retrieve is None:
-            able = ", ".join(name for name, entry in MODELS.items() if entry.features(entry.config()))
-            raise InputError(f"--query: {run.model} does not score items by their features; models that do: {able}")
+            raise InputError(f"--query: {run.model} does not score by features alone; legal are --user and --history")
         people = [options.query]
         query, seen = query_text(dataset, options.query), jnp.full((1, 1), data.num_items)
     elif options.user:

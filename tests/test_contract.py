@@ -70,7 +70,7 @@ def data_of(name: str) -> Data:
 
 
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
-STEPS = {"ancf": 30, "caser": 60, "mf": 60}
+STEPS = {"ancf": 30, "caser": 60, "hybrid": 30, "mf": 60}
 NAMES = [*MODELS, *VARIANTS]
 PERSONAL = [name for name in NAMES if name not in ("popularity", "recent", "random")]
 GRADIENT = [name for name in NAMES if isinstance(model_of(name).learn, Gradient)]

@@ -17,6 +17,7 @@ from ancf_jax.losses import (
     bpr_max,
     full_softmax,
     gbce,
+    log_sums,
     masked_mean,
     pair_loss,
     sampled_softmax,
@@ -207,6 +208,21 @@ def test_the_catalogues_softmax_in_blocks_is_the_one_at_once(block, monkeypatch)
     np.testing.assert_allclose(value, whole, rtol=1e-5)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [21, 1000])  # of three states, with two left over, and of all
+def test_log_sums_in_blocks_are_those_at_once(block, monkeypatch):
+    """Values and gradients, whatever each state's weight."""
+    monkeypatch.setattr(losses, "BLOCK", block)
+    rng = np.random.default_rng(0)
+    states, item, weights = (rng.normal(0, 2, shape).astype(np.float32) for shape in ((11, 4), (7, 4), 11))
+
+    def total(logs):
+        return lambda states, item: jnp.vdot(weights, logs(states, item))
+
+    plain = total(lambda states, item: jax.nn.logsumexp(states @ item.T, axis=1))
+    found, expected = (jax.jit(jax.value_and_grad(f, (0, 1)))(states, item) for f in (total(log_sums), plain))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected)
 
 
 def test_the_examples_in_the_docstrings():

@@ -130,7 +130,7 @@ VARIANTS = {
 }
 
 # Their losses are over all items, or the whole graph, whatever the batch.
-WHOLE = ("autorec", "bert4rec", "gru4rec", "lightgcn", "multvae", "ngcf", "recvae")
+WHOLE = ("autorec", "bert4rec", "gru4rec", "lightgcn", "multvae", "ngcf", "recvae", "reinforce")
 
 
 @cache

@@ -175,7 +175,7 @@ class Net(nn.Module):
         own, cross = self.logits(target["item"], keys), self.logits(other["item"], keys)
         diagonal = causal_mixtures(own, values, recency, mask, smoothing, own_column=True)  # [B, P, D]
         positive = self.fuse(user, target, diagonal, True)
-        every_user = {name: row[:, None] for name, row in user.items()}
+        every_user = {name: row[:, :, None] for name, row in user.items()}
         every_other = {name: row[:, None] for name, row in other.items()}
         if self.config.tower:
             mixed = causal_mixtures(cross, values, recency, mask, smoothing, own_column=False)  # [B, P, N, D]

@@ -2,27 +2,22 @@
 
 Hidasi, Karatzoglou, Baltrunas & Tikk, Session-based Recommendations with Recurrent Neural Networks, 2016; Hidasi &
 Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, 2018. The items are embedded
-by the table that also scores (the second paper's constrained embedding), and x_t = q_jt passes layers of
-
-    GRU:   r, z = sigmoid(W x_t + U h + b);  n = tanh(W_n x_t + r * U_n h + b_n);  h <- (1 - z) h + z n
-    LSTM:  f, g, o = sigmoid(W x_t + U h + b);  n = tanh(W_n x_t + U_n h + b_n);  c <- f c + g n;  h <- o tanh(c)
-
-(the second of Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, with the forget gate of Gers et al., 2000). A
-history is a session here: a training row is a window of one user's interactions, and each of its columns predicts the
-next one, against all items or against uniform ones that the columns of a window share. New users need no training.
+by the table that also scores (the second paper's constrained embedding), and x_t = q_jt passes layers of GRU or LSTM
+cells (layers.Recurrence). A history is a session here: a training row is a window of one user's interactions, and each
+of its columns predicts the next one, against all items or against uniform ones that the columns of a window share. New
+users need no training.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import next_items, shared_negatives, windows
-from ancf_jax.layers import Dropout, table
+from ancf_jax.layers import Recurrence, table
 from ancf_jax.losses import bpr_max, catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -53,62 +48,10 @@ class Batch(NamedTuple):
     absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
 
 
-class Recurrence(nn.Module):
-    """States [B, H, D] of a recurrent layer over x [B, H, D]; where mask [B, H] is False, the state stays as it is."""
-
-    cell: str
-
-    @nn.compact
-    def __call__(self, x: Array, mask: Array) -> Array:
-        batch, _, width = x.shape
-        gates = 3 if self.cell == "gru" else 4
-        inputs = nn.Dense(gates * width, name="input")(x)  # of all steps at once: only U h must wait for its turn
-        recurrent = self.param("recurrent", nn.initializers.lecun_normal(), (width, gates * width))
-        step = gru if self.cell == "gru" else lstm
-
-        def advance(state: tuple[Array, ...], column: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
-            inputs, present = column
-            following = step(inputs, state[0] @ recurrent, *state)
-            state = tuple(jnp.where(present[:, None], new, old) for new, old in zip(following, state, strict=True))
-            return state, state[0]
-
-        start = (jnp.zeros((batch, width), x.dtype),) * (gates - 2)
-        _, states = jax.lax.scan(advance, start, (inputs.swapaxes(0, 1), mask.T))
-        return states.swapaxes(0, 1)
-
-
-def gru(inputs: Array, recurrent: Array, h: Array) -> tuple[Array]:
-    """The next (h,) [B, D], from the products W x + b and U h [B, 3 D]."""
-    reset, update = jnp.split(nn.sigmoid(inputs[:, : -h.shape[1]] + recurrent[:, : -h.shape[1]]), 2, axis=1)
-    new = jnp.tanh(inputs[:, -h.shape[1] :] + reset * recurrent[:, -h.shape[1] :])
-    return (h + update * (new - h),)
-
-
-def lstm(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """The next (h, c) [B, D], from the products W x + b and U h [B, 4 D]."""
-    forget, write, output, new = jnp.split(inputs + recurrent, 4, axis=1)
-    c = nn.sigmoid(forget) * c + nn.sigmoid(write) * jnp.tanh(new)
-    return nn.sigmoid(output) * jnp.tanh(c), c
-
-
-class Net(nn.Module):
-    """Everything but the tables: rows [B, H, D] of the history in, states [B, H, D] out."""
-
-    config: Config
-
-    @nn.compact
-    def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
-        x = Dropout(self.config.dropout)(rows, deterministic=deterministic)
-        for n in range(self.config.layers):
-            x = Recurrence(self.config.cell, name=f"layer_{n}")(x, mask)
-            x = Dropout(self.config.dropout)(x, deterministic=deterministic)
-        return x
-
-
 def make(config: Config, data: Data) -> Recommender:
     """GRU4Rec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
-    net = Net(config)
+    net = Recurrence(config.layers, config.cell, config.dropout)
     window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
 
     def init(key: Array) -> Params:

@@ -30,7 +30,8 @@ from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query,
 
 PIVOT = 1024  # rows that a step of the inversion eliminates
 SLAB = 4096  # rows that are changed at once
-COORDINATES = 64  # rows of B whose products with G are one matrix product
+COORDINATES = 128  # rows of B whose products with G are one matrix product
+PASSES = 2  # over the coordinates of a block
 
 exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
 
@@ -127,27 +128,27 @@ def invert(a: Array) -> Array:
 def slim(g: Array, b: Array, l1: float, l2: float, sweeps: int) -> Array:
     """B [I, I] of SLIM from the Gram matrix G [I, I], after `sweeps` of coordinate descent from B.
 
-    Coordinates come in blocks: the others enter by one matrix product, and inside a block only its own change.
+    Coordinates come in blocks, the most popular items first: what the others contribute is one matrix product, so
+    passes inside a block are cheap, and items that are all bought together settle between them how much each counts.
     """
     n = len(g)
     width = min(COORDINATES, n)
     diagonal = jnp.diag(g)
+    order = jnp.argsort(-diagonal)
 
     def descend(k: Array, b: Array) -> Array:
-        first = jnp.minimum(k * width, n - width)  # the last block overlaps the one before
-        rows = jax.lax.dynamic_slice_in_dim(g, first, width)  # [w, I]
-        own = jax.lax.dynamic_slice_in_dim(rows, first, width, axis=1)  # [w, w]
+        block = jax.lax.dynamic_slice_in_dim(order, k * width, width)  # the last block overlaps the one before
+        rows, part = g[block], b[block]  # [w, I]
+        own = rows[:, block]  # [w, w]
+        outside = rows - rows @ b + own @ part  # [w, I]: G less what the other blocks contribute to G B
+        others = own * (1.0 - jnp.eye(width))
 
-        def coordinate(c: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            part, residual = carry  # [w, I]: the block's rows of B and of G - G B
-            i = first + c
-            new = jnp.maximum(residual[c] + diagonal[i] * part[c] - l1, 0.0) / (diagonal[i] + l2)
-            change = jnp.where(jnp.arange(n) == i, 0.0, new) - part[c]
-            return part.at[c].add(change), residual - own[:, c, None] * change
+        def coordinate(step: Array, part: Array) -> Array:
+            c = step % width
+            new = jnp.maximum(outside[c] - others[c] @ part - l1, 0.0) / (diagonal[block[c]] + l2)
+            return part.at[c].set(jnp.where(jnp.arange(n) == block[c], 0.0, new))
 
-        part = jax.lax.dynamic_slice_in_dim(b, first, width)
-        part, _ = jax.lax.fori_loop(0, width, coordinate, (part, rows - rows @ b))
-        return jax.lax.dynamic_update_slice_in_dim(b, part, first, axis=0)
+        return b.at[block].set(jax.lax.fori_loop(0, PASSES * width, coordinate, part))
 
     blocks = -(-n // width)
     return jax.lax.fori_loop(0, sweeps * blocks, lambda k, b: descend(k % blocks, b), b)

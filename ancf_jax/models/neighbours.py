@@ -14,7 +14,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.layers import multi_hot
-from ancf_jax.similarity import SIMILARITIES, Slices, comparable, product, similarity, user_item_matrix
+from ancf_jax.similarity import SIMILARITIES, Slices, comparable, discount, product, similarity, user_item_matrix
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 BLOCK = 1 << 26  # floats of the items that are compared with all others at once
@@ -39,7 +39,7 @@ def make(config: Config, data: Data) -> Recommender:
     neighbours = min(config.neighbours, num_items)
     log = user_item_matrix(data.train, num_users, num_items)
     by_item = comparable(config.similarity, log.T.tocsr())
-    weight = np.maximum(np.diff(log.indptr), 1).astype(np.float32) ** -config.activity  # [U]
+    weight = jnp.asarray(discount(log, config.activity))  # [U]
     block = min(max(BLOCK // (num_users + num_items), 1), num_items)
 
     def init(key: Array) -> Params:

@@ -75,7 +75,7 @@ def test_next_items_are_the_shifted_windows_and_what_follows_each_column(rows):
         taken = rows[user][: end - train.offsets[user]][-length - 1 :]
         padding = [ITEMS] * (length + 1 - len(taken))  # a first interaction is nobody's target
         assert history.tolist() == (padding + taken)[-length - 1 : -1]
-        assert targets.tolist() == (padding + [ITEMS] + taken[1:])[-length:]
+        assert targets.tolist() == [*padding, ITEMS, *taken[1:]][-length:]
 
 
 def test_shared_negatives_say_which_the_user_has(rows):

@@ -40,15 +40,17 @@ def dense(query):
     return values[:, :ITEMS]
 
 
-@pytest.mark.parametrize(("k", "shrinkage", "popularity"), [(1, 0.0, 0.0), (3, 2.0, 0.7), (100, 1.0, 0.5)])
-def test_scores_are_sums_over_the_nearest_neighbours(log, query, k, shrinkage, popularity):
-    model = make(Config(k, "cosine", shrinkage, popularity), log[1])
+@pytest.mark.parametrize(
+    ("k", "shrinkage", "popularity", "activity"), [(1, 0.0, 0.0, 0.0), (3, 2.0, 0.7, 0.4), (100, 1.0, 0.5, 1.0)]
+)
+def test_scores_are_sums_over_the_nearest_neighbours(log, query, k, shrinkage, popularity, activity):
+    model = make(Config(k, "cosine", shrinkage, popularity, activity), log[1])
     params = model.learn.sweep(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
     x = 1.0 * ~np.isnan(dense(query))  # [B, I]
     weight = np.maximum(x[:USERS].sum(0), 1) ** -popularity
     gram = (x * weight) @ x.T
     similar = gram / np.maximum(np.sqrt(np.outer(np.diag(gram), np.diag(gram))) + shrinkage, 1e-9)
-    similar = np.where(np.eye(len(x)), 0.0, similar)[:, :USERS]
+    similar = np.where(np.eye(len(x)), 0.0, similar)[:, :USERS] * np.maximum(x[:USERS].sum(1), 1) ** -activity
     farthest = np.sort(similar, axis=1)[:, [-min(k, USERS)]]
     near = np.where(similar >= farthest - 1e-6, similar, 0.0)  # equally near neighbours all count
     scores = jax.jit(model.score)(params, query)
@@ -56,7 +58,7 @@ def test_scores_are_sums_over_the_nearest_neighbours(log, query, k, shrinkage, p
 
 
 def test_pearson_finds_users_of_the_same_taste_among_all_who_have_the_items(log, query):
-    model = make(Config(USERS, "pearson", 1.0, 0.0), log[1])
+    model = make(Config(USERS, "pearson", 1.0, 0.0, 0.0), log[1])
     params = model.learn.sweep(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
     values = dense(query)
     with np.errstate(invalid="ignore"):
