@@ -7,8 +7,8 @@ causal self-attention and of a point-wise layer, so that the state at column h h
 
 There is no user vector, so new users need no training. A training row is a window of one user's interactions, and each
 of its columns predicts the next one, all in one pass: by cross-entropy against one item that the user does not have, as
-published; by generalised cross-entropy against many (Petrov & Macdonald, gSASRec, 2023); or by a softmax over the
-catalogue or a sample of it. What is sampled more than once a column, the columns of a window share.
+published; by generalised cross-entropy against N of them (Petrov & Macdonald, gSASRec, 2023), here of s - log N; or by
+a softmax over the catalogue or a sample of it. Where a column has several negatives, a window's columns share them.
 """
 
 from dataclasses import dataclass
@@ -105,6 +105,10 @@ def make(config: Config, data: Data) -> Recommender:
         else:
             negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives])
             negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
+        if config.loss == "gbce":
+            # So N negatives weigh as one positive from the start. To get there, the vectors would all move in one
+            # direction, and as the encoder reads them too, that drowns what tells items apart.
+            positive, negative = positive - jnp.log(config.negatives), negative - jnp.log(config.negatives)
         losses = pair_loss(
             config.loss, positive, negative, num_items=num_items, ratio=1.0, calibration=config.calibration
         )

@@ -82,8 +82,8 @@ def test_the_loss_of_a_window(data, randomise, loss):
             elif loss == "full_softmax":
                 total += logsumexp(scores[:9]) - scores[target]
             elif loss == "gbce":
-                pool = np.logaddexp(0, scores[others[row][~absent[row]]]).sum()
-                total += ((1 - 0.75 * (1 - 5 / 8)) * np.logaddexp(0, -scores[target]) + pool) / 6
+                pool = np.logaddexp(0, scores[others[row][~absent[row]]] - np.log(5)).sum()
+                total += ((1 - 0.75 * (1 - 5 / 8)) * np.logaddexp(0, np.log(5) - scores[target]) + pool) / 6
             else:
                 pool = np.array([scores[other] for other in others[row][~absent[row]]])
                 total += logsumexp([scores[target], logsumexp(pool) + np.log(8 / 5)]) - scores[target]
