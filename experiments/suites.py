@@ -37,7 +37,6 @@ SUITES = {
         f"updates-{items}{'-lazy' * lazy}": UPDATES + f"--items={items} --interactions=1000000" + " --lazy_rows" * lazy
         for items in (10_000, 100_000, 1_000_000, 10_000_000)
         for lazy in (True, False)
-        if lazy or items < 10_000_000  # a dense step there holds five tables of 2.6 GB
     }
     | {
         "topn-1": MILLION + "--what=topn --queries=1 --against=torch",

@@ -49,7 +49,7 @@ class SLIM:
 
     l1: float = field(1.0, "L1 penalty, which makes weights zero", low=0)
     l2: float = field(100.0, "L2 penalty", above=0)
-    sweeps: int = field(20, "sweeps over the coordinates", low=1)
+    sweeps: int = field(30, "sweeps over the coordinates", low=1)
 
 
 def make_ease(config: EASE, data: Data) -> Recommender:
