@@ -5,11 +5,9 @@ A flag that is not given holds None, so that a default is written once, in its d
 
 import dataclasses
 import math
-import re
 import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from absl import flags
@@ -39,120 +37,6 @@ def field(
     """
     metadata = {"help": help, "legal": legal, "low": low, "high": high, "above": above}
     return dataclasses.field(default=default, metadata=metadata)
-
-
-SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "ncf", "published")
-MAX_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What is read, how it is cleaned and how it is split."""
-
-    dataset: str = field("ml-100k", "a name (ml-100k, ml-1m, ncf-ml-1m, gowalla ...) or a .csv/.tsv/.dat/.parquet file")
-    data_dir: str = field("", "where originals are looked for, in a folder of the data set's name ($ANCF_DATA_DIR)")
-    user_column: str = field("user", "column of the user ids, for a file")
-    item_column: str = field("item", "column of the item ids, for a file")
-    value_column: str = field("", "column of ratings or quantities, for a file; every row counts 1 without it")
-    time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
-    items_path: str = field("", "a table of items with the item column and a title column")
-    title_column: str = field("title", "column of item titles in --items_path")
-    item_text: tuple[str, ...] = field((), "columns of --items_path that are text, for models of item features")
-    item_categories: tuple[str, ...] = field(
-        (), "columns of --items_path that are categories, several in a cell separated by |"
-    )
-    item_numbers: tuple[str, ...] = field((), "columns of --items_path that are numbers")
-    item_vectors: str = field(
-        "", "a vector for each item: .parquet with the item column, or .npy whose rows are those of --items_path"
-    )
-    text_terms: int = field(2048, "the most frequent words of the items' text, which are kept", low=1)
-    min_value: float = field(0.0, "rows with a smaller value are dropped (0: keep all, but for returns)")
-    user_core: int = field(0, "users with fewer interactions are dropped, repeatedly (k-core)", low=0)
-    item_core: int = field(0, "items with fewer interactions are dropped, repeatedly (k-core)", low=0)
-    split: str = field("", "how the log is split; the data set's own split if empty", SPLITS)
-    fractions: tuple[float, ...] = field(
-        (0.6, 0.2, 0.2),
-        "train, validation, test fractions of the rows, for --split=random and time, or items, for cold-items",
-        low=0,
-        high=1,
-    )
-    folds: int = field(5, "parts of --split=k-fold, equal to one row", low=2)
-    fold: int = field(0, "the part of --split=k-fold that is test; a tenth of the others is validation", low=0)
-    split_seed: int = field(0, "seed of random splits, validation parts and candidates", low=0, high=MAX_SEED)
-    stream: bool = field(False, "train from a .parquet file, or a folder of them, that is larger than memory")
-    stream_rows: int = field(1_000_000, "training rows that --stream reads, shuffles, learns and saves at once", low=1)
-
-    def __post_init__(self) -> None:
-        if len(self.fractions) != 3 or self.fractions[0] == 0 or not math.isclose(sum(self.fractions), 1):
-            raise InputError("flag --fractions: legal are three numbers in [0, 1] that sum to 1, the first above 0")
-        for name in ("item_text", "item_categories", "item_numbers"):
-            if getattr(self, name) and not self.items_path:
-                raise InputError(f"flag --{name}: names columns of --items_path, which is not given")
-        if self.fold >= self.folds:
-            raise InputError(f"flag --fold: {self.fold} is none of --folds={self.folds}; legal are 0..{self.folds - 1}")
-        if self.stream and self.split not in ("", "time"):
-            raise InputError(f"flag --split: {self.split!r} needs the whole log in memory; legal with --stream is time")
-        if self.stream and (self.user_core or self.item_core):
-            raise InputError("flags --user_core, --item_core: they need the whole log in memory, so not with --stream")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained, whichever model it is."""
-
-    seed: int = field(0, "seed of initialisation, order and sampling", low=0, high=MAX_SEED)
-    epochs: int = field(20, "epochs (sweeps for closed forms stop earlier by themselves)", low=1)
-    batch_size: int = field(0, "training rows in a step (0: the model's own)", low=0)
-    optimizer: str = field("adam", "optimizer", ("adam", "adagrad", "sgd"))
-    learning_rate: float = field(0.001, "peak learning rate", above=0)
-    schedule: str = field(
-        "constant", "learning rate schedule; cosine warms up first", ("constant", "cosine", "cyclical")
-    )
-    warmup: float = field(0.05, "fraction of the steps that warm up, for cosine", low=0, high=1)
-    cycles: int = field(4, "number of cycles, for cyclical", low=1)
-    weight_decay: float = field(0.0, "decoupled weight decay, on the net's matrices alone", low=0)
-    clip: float = field(0.0, "global gradient norm limit (0: none)", low=0)
-    lazy_rows: bool = field(False, "optimizer steps on the table rows that a batch touched alone")
-    precision: str = field(
-        "float32", "arithmetic of the nets; tables, optimizer and sums stay float32", ("float32", "bfloat16")
-    )
-    validation: bool = field(
-        True, "pick the best epoch on the validation part; --novalidation trains on it too, all epochs"
-    )
-    metric: str = field("ndcg@10", "validation metric that picks the best epoch")
-    patience: int = field(5, "evaluations without improvement before training stops (0: never)", low=0)
-    eval_every: int = field(1, "epochs between evaluations", low=1)
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Which devices and processes share the work. A run may resume on others; its results change by rounding alone.
-
-    But for --stream, whose windows depend on the number of processes.
-    """
-
-    mesh: str = field(
-        "", "devices as data=A,model=B: batches split in A, tables in B (empty: one; data=all of several processes)"
-    )
-    coordinator: str = field("", "HOST:PORT of process 0, where several processes meet")
-    num_processes: int = field(1, "processes that train together", low=1)
-    process_id: int = field(0, "the number of this process; process 0 prints and writes", low=0)
-
-    def __post_init__(self) -> None:
-        if bool(self.coordinator) != (self.num_processes > 1) or self.process_id >= self.num_processes:
-            raise InputError(
-                "flags --coordinator, --num_processes, --process_id: legal are all three or none, with at least 2 "
-                "processes, numbered from 0"
-            )
-        if self.coordinator and not re.fullmatch(r".+:\d+", self.coordinator):
-            raise InputError(f"flag --coordinator: {self.coordinator!r} is not HOST:PORT")
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """How a model is evaluated. It changes no result, but for rounding."""
-
-    memory_budget: float = field(1.0, "GiB that ranking may hold at once, besides the model and the data", above=0)
 
 
 def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:
@@ -217,8 +101,7 @@ def reject_foreign(
         InputError: such a flag is given; the message names it and the model's own flags.
     """
     own = _fields(config_cls)
-    common = own.keys() | _fields(DataConfig).keys() | _fields(TrainConfig).keys()
-    foreign = {name for cls in all_classes for name in _fields(cls)} - common
+    foreign = {name for cls in all_classes for name in _fields(cls)} - own.keys()
     for name in sorted(foreign & given_flags(values)):
         legal = ", ".join(f"--{other}" for other in own) or "none"
         raise InputError(f"flag --{name}: not a setting of model {model_name}; its own flags are {legal}")

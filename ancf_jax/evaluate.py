@@ -19,10 +19,10 @@ from jax.sharding import Mesh
 
 from ancf_jax import errors, metrics, offpolicy
 from ancf_jax.blocks import Step, run_in_blocks
-from ancf_jax.config import EvalConfig
 from ancf_jax.data.interactions import select
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import items_at_once
+from ancf_jax.settings import EvalConfig
 from ancf_jax.sharding import replicate
 from ancf_jax.topk import top_k
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
@@ -91,6 +91,21 @@ def full_ranks(scores: Array, hidden: Array, held: Array) -> tuple[Array, Array]
     return jnp.where(present, jnp.where(worst, last, ranks), jnp.inf), visible
 
 
+def share_gains(scores: Array, held: Array, gains: Array) -> Array:
+    """The gains [B, P] of the `held` items [B, P], where those of equal `scores` [B, I] have the mean of theirs each.
+
+    So what a place among ties brings is its expectation in a random order of them. An item whose score is NaN has 0.
+    """
+    rows, present = jnp.arange(len(held))[:, None], held < scores.shape[1]
+    own = scores.at[rows, held].get(mode="fill", fill_value=jnp.nan)  # [B, P]
+
+    def share(p: Array, shared: Array) -> Array:
+        tied = own == jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, P]
+        return shared.at[:, p].set(jnp.where(tied, gains, 0).sum(axis=1) / jnp.maximum(tied.sum(axis=1), 1))
+
+    return jax.lax.fori_loop(jnp.argmax(present.any(axis=0)), held.shape[1], share, jnp.zeros_like(gains))
+
+
 def candidate_ranks(scores: Array, others: Array) -> Array:
     """Ranks [B] of the last of K candidates by `scores` [B, K] among those of the first K - 1 in `others` [B, K - 1].
 
@@ -124,6 +139,9 @@ def make_evaluator(
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
     gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
     With `among` [n], item ids that hold all held-out ones, no other item is ranked.
+    Where the held-out values differ, they are graded, and gndcg@k weighs the items by them: a value below 0, as that of
+    a return or below a mean that was subtracted, gains nothing, as if the item were not wanted. A repeated pair has the
+    value of its first row.
     A model that `rates` gives rmse, mae and mse of all held-out pairs too, and one with `propensities` ips and snips.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
@@ -199,18 +217,23 @@ def _full_step(
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
     train = _distinct(data.train, data.num_items)
     counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
+    graded = np.ptp(np.asarray(held_out.values)) > 0
     away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
 
     def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
         scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
         known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
-        held = _latest(held_out, users, most_held, data.num_items)[0]  # [B, P]
+        held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
         rows = jnp.arange(len(users))[:, None]
         hidden = jnp.broadcast_to(away, scores.shape).at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         present = held < data.num_items
         ranks, visible = full_ranks(scores, hidden, held)
         values = metrics.ranking(ranks, present.sum(axis=1), visible, ks)
+        if graded:
+            gains = jnp.maximum(gains, 0)
+            shared = share_gains(scores, held, gains)
+            values |= {f"gndcg@{k}": metrics.graded_ndcg(ranks, shared, gains, k) for k in ks}
         if beyond:
             fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
             lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]

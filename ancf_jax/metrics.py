@@ -1,8 +1,8 @@
 """Metrics as pure functions of arrays: of ranks, of recommended lists, and of predicted values.
 
 `ranks` [..., P] are the 0-based ranks of a user's held-out items among all candidates, in any order and padded with
-+inf; `count` [...] is how many there are. A rank may be fractional: the expected rank under ties. Relevance is binary.
-The functions of ranks return one value a user [...], 0 for a user with nothing held out.
++inf; `count` [...] is how many there are. A rank may be fractional: the expected rank under ties. Relevance is binary
+but for graded_ndcg. The functions of ranks return one value a user [...], 0 for a user with nothing held out.
 """
 
 import jax.numpy as jnp
@@ -50,6 +50,21 @@ def ndcg(ranks: ArrayLike, count: ArrayLike, k: int) -> Array:
     gains = jnp.where(ranks < k, 1 / jnp.log2(ranks + 2), 0).sum(axis=-1)  # [...]
     ideal = jnp.cumsum(1 / jnp.log2(jnp.arange(k) + 2))  # [K]
     return gains / ideal[jnp.clip(jnp.asarray(count), 1, k) - 1]
+
+
+def graded_ndcg(ranks: ArrayLike, gains: ArrayLike, values: ArrayLike, k: int) -> Array:
+    """Normalised discounted cumulative gain at k with graded gains.
+
+    gNDCG@k = sum_{p : rank_p < k} g_p / log2(rank_p + 2) / sum_{r < k} v_r / log2(r + 2), in [0, 1], with the `values`
+    v_0 >= v_1 >= ... of the held-out items; 0 where none is above 0. `values` [..., P] are not negative, and `gains`
+    [..., P] are the same numbers, or their means among held-out items that tie; both are 0 at padding.
+    Gains are linear, for 2^v - 1 (C. Burges et al., 2005) overflows for quantities.
+    Source: K. Järvelin and J. Kekäläinen, 2002, "Cumulated gain-based evaluation of IR techniques".
+    """
+    ranks, best = jnp.asarray(ranks), -jnp.sort(-jnp.asarray(values), axis=-1)[..., :k]  # [..., P], [..., min(k, P)]
+    found = jnp.where(ranks < k, jnp.asarray(gains) / jnp.log2(ranks + 2), 0).sum(axis=-1)  # [...]
+    ideal = (best / jnp.log2(jnp.arange(best.shape[-1]) + 2)).sum(axis=-1)  # [...]
+    return found / jnp.where(ideal > 0, ideal, 1)
 
 
 def mrr(ranks: ArrayLike) -> Array:

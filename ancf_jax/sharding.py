@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ancf_jax.config import MeshConfig
+from ancf_jax.settings import MeshConfig
 from ancf_jax.types import Array, ArrayLike, ClosedForm, InputError, Recommender
 
 

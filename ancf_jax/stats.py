@@ -32,20 +32,24 @@ def bootstrap_interval(per_user: ArrayLike, seed: int = 0, samples: int = 2000) 
     return float(low), float(high)
 
 
-def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int = 0, samples: int = 10_000) -> float:
-    """Two-sided p-value of mean(a - b) != 0 by resampling users, for `a`, `b` [E] of the same users in the same order.
+def paired_bootstrap(per_user: ArrayLike, seed: int = 0, samples: int = 10_000) -> np.ndarray:
+    """Two-sided p-values [M, M] of equal means of every two of M models, `per_user` [M, E] of the same users.
 
-    p = (#{s : |m_s - m| >= |m|} + 1) / (samples + 1), with m the mean difference and m_s that of resample s; centring
-    on m makes the resamples follow the null hypothesis. In (0, 1]. Raises InputError if a and b differ in length.
+    p_ab = (#{s : |d_s - d| >= |d|} + 1) / (samples + 1), with d = mean(a - b) over users and d_s that of resample s of
+    the users; centring on d makes the resamples follow the null hypothesis. In (0, 1], and 1 on the diagonal. All pairs
+    share the resamples. Raises InputError without users.
     Source: B. Efron and R. Tibshirani, 1993, "An introduction to the bootstrap", chapter 16.
     """
-    first, second = _sample(a), _sample(b)
-    if len(first) != len(second):
-        raise InputError(f"paired values must be of the same users: {len(first)} against {len(second)} values")
-    difference = first - second
-    mean = difference.mean()
-    extreme = np.abs(_resampled_means(difference, seed, samples) - mean) >= abs(mean)
-    return float((extreme.sum() + 1) / (samples + 1))
+    values = np.asarray(per_user, np.float64)
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"paired values must be a row of numbers for each model, got shape {values.shape}")
+    means = values.mean(axis=1)
+    centred = _resampled_means(values.T, seed, samples) - means  # [samples, M]
+    extreme = np.zeros((len(values), len(values)))
+    for n, mean in enumerate(means):
+        least = np.abs(mean - means) * (1 - 1e-9)  # values of few levels tie often, and rounding must not decide
+        extreme[n] = (np.abs(centred[:, n, None] - centred) >= least).sum(axis=0)
+    return (extreme + 1) / (samples + 1)
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -72,7 +76,13 @@ def _sample(values: ArrayLike) -> np.ndarray:
 
 
 def _resampled_means(sample: np.ndarray, seed: int, samples: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    rows = max(1, CHUNK // len(sample))
+    """Means [samples, ...] of resamples of the first axis of `sample` [E, ...]."""
+    rng, count = np.random.default_rng(seed), len(sample)
+    rows = max(1, CHUNK // count)
     sizes = [min(rows, samples - start) for start in range(0, samples, rows)]
-    return np.concatenate([sample[rng.integers(len(sample), size=(size, len(sample)))].mean(axis=1) for size in sizes])
+    means = []
+    for size in sizes:
+        drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)  # of each in each resample
+        means.append(times @ sample / count)
+    return np.concatenate(means)

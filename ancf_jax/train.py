@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from ancf_jax.config import TrainConfig
 from ancf_jax.metrics import merit
+from ancf_jax.settings import TrainConfig
 from ancf_jax.sharding import check_batch, constrain, join, replicate, split
 from ancf_jax.sparse import make_lazy_step, new_slots
 from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender

@@ -44,6 +44,7 @@ class Data(NamedTuple):
     num_items: int
     train: Interactions
     features: np.ndarray | None = None  # [I, F] float32: what is known of the items beside who chose them
+    user_features: np.ndarray | None = None  # [U, G] float32: what is known of the users beside what they chose
 
 
 class Query(NamedTuple):

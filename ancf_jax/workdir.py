@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ancf_jax.checkpoint import load_best, read_json, write_json
-from ancf_jax.config import DataConfig, TrainConfig, from_json, to_json
+from ancf_jax.config import from_json, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load, ranked
 from ancf_jax.data.interactions import build as from_columns
 from ancf_jax.data.interactions import merge
@@ -22,6 +22,7 @@ from ancf_jax.data.stream import window_rows
 from ancf_jax.evaluate import Evaluation, make_evaluator
 from ancf_jax.models import MODELS
 from ancf_jax.precision import in_bfloat16
+from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.sharding import abstract, is_first, shard
 from ancf_jax.types import Data, Gradient, InputError, Interactions, Params, Recommender
 
@@ -87,7 +88,8 @@ def check_streams(run: Run) -> None:
     """Raises InputError for --stream with a model that cannot learn from a log in parts."""
 
     def streams(name: str, config: Any) -> bool:
-        smallest = Data(1, 1, from_columns([0], [0], [1.0], [0], 1), np.ones((1, 1), np.float32))
+        two = from_columns([0, 0], [0, 0], [1.0, 2.0], [0, 1], 1)  # ordinal losses need two values
+        smallest = Data(1, 1, two, np.ones((1, 1), np.float32))
         learn = MODELS[name].make(config, smallest).learn
         return isinstance(learn, Gradient) and learn.streams
 
@@ -112,8 +114,8 @@ def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
 
     Raises InputError for settings of gradient steps with a model that takes none.
     """
-    features = dataset.features and dataset.features.vectors
-    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, features)
+    features = [side and side.vectors for side in (dataset.features, dataset.user_features)]
+    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, *features)
     model = MODELS[run.model].make(run.config, data)
     if isinstance(model.learn, Gradient):
         if dataset.stream is not None:
@@ -167,17 +169,29 @@ def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full:
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
-    """The metrics of each user, for tests between models: arrays by name, beside the users' own ids. Atomic.
+    """What tests between models and groups of users need, as arrays by name. Atomic.
 
-    Of several processes the first writes.
+    The users' own ids and their metrics; known_rows, their rows before the test part, and held_out_rows in it; and
+    held_out_popularity, the mean number of rows before the test part of the items in it, which a log in parts does not
+    tell. Of several processes the first writes.
     """
     if not is_first():
         return
+    users, (train, valid, test) = evaluation.users, (dataset.train, dataset.valid, dataset.test)
+    held_out = np.diff(test.offsets)[users]
+    about: dict[str, Any] = {
+        "ids": np.asarray(dataset.user_ids)[users],
+        "known_rows": (np.diff(train.offsets) + np.diff(valid.offsets))[users],
+        "held_out_rows": held_out,
+    }
+    if dataset.stream is None:
+        counts = np.bincount(np.concatenate([train.items, valid.items]), minlength=len(dataset.item_ids))
+        sums = np.bincount(np.asarray(test.users), counts[test.items], len(dataset.user_ids))
+        about["held_out_popularity"] = sums[users] / held_out
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    ids = np.asarray(dataset.user_ids)[evaluation.users]
     with partial.open("wb") as file:
-        np.savez_compressed(file, **{"ids": ids, **evaluation.per_user})
+        np.savez_compressed(file, **{**about, **evaluation.per_user})
     os.replace(partial, path)
 
 

@@ -27,8 +27,9 @@ import numpy as np
 from absl import flags
 
 from ancf_jax import checkpoint, report_speed, workdir
-from ancf_jax.config import EvalConfig, from_flags, given_flags
+from ancf_jax.config import from_flags, given_flags
 from ancf_jax.models import MODELS
+from ancf_jax.settings import EvalConfig
 from ancf_jax.types import InputError
 from experiments import console, train
 from experiments.peers.protocol import Stopped, connect
@@ -166,7 +167,7 @@ def suite_of(names: list[str]) -> list[Benchmark]:
             raise InputError(f"--suite: {name!r} is unknown; legal are {', '.join([*SUITES, *lines])}")
         values = flags.FlagValues()
         define(values)
-        values(["suite", *lines[name].split(), *(flag for other, flag in given.items() if other in values)])
+        values(["suite", *shlex.split(lines[name]), *(flag for other, flag in given.items() if other in values)])
         benchmark = benchmark_of(name, values)
         benchmarks.append(benchmark if benchmark.python else benchmark._replace(against="", quality=False))
     return benchmarks

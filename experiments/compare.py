@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ancf_jax import checkpoint, report, workdir
-from ancf_jax.config import DataConfig, TrainConfig, given_flags
+from ancf_jax import checkpoint, report, report_compare, report_curves, report_groups, workdir
+from ancf_jax.config import given_flags
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.metrics import ERRORS
 from ancf_jax.models import MODELS
+from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
 from experiments import console, train
 
 RECIPES = Path(__file__).parent / "recipes"
 METRICS = ("ndcg@10", "hr@10")
+GRADED = "gndcg@10"
 
 
 def define() -> None:
@@ -62,17 +64,6 @@ def collect(folder: Path, run: workdir.Run, dataset: Dataset, label: str) -> dic
         return result | {"users": dict(users)}
 
 
-def curve(folder: Path, metric: str) -> list[tuple[float, float]]:
-    """(seconds of training, validation metric) at each evaluation of a run."""
-    points, seconds = [], 0.0
-    for line in (folder / "metrics.jsonl").read_text().splitlines():
-        record = json.loads(line)
-        seconds += record["seconds"]
-        if metric in record:
-            points.append((seconds, record[metric]))
-    return points
-
-
 def main() -> dict[str, Any]:
     """Train what is not trained yet, and report."""
     options = flags.FLAGS
@@ -98,9 +89,8 @@ def main() -> dict[str, Any]:
     head["command"] = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
     write(root, rows, head, entries, metrics)
     headings, table = report.cells(rows, metrics)
-    remarks = report.notes(head, len(seeds), metrics)
     console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {metrics[0]}")
-    print("\n".join(remarks[:-2]))
+    print("\n".join(report.notes(head, len(seeds), metrics)[:-2]))
     print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
@@ -108,9 +98,16 @@ def main() -> dict[str, Any]:
 
 
 def columns(entries: dict[str, list[dict[str, Any]]]) -> tuple[str, ...]:
-    """The metrics of the table, which the first orders: an error if every model predicts values."""
+    """The metrics of the table, which the first orders: an error if every model predicts values.
+
+    Beside errors stands the NDCG with graded gains too, where the held-out values are graded.
+    """
     predicts = ["rmse" in results[0] for results in entries.values()]
-    return (*ERRORS, *METRICS) if all(predicts) else (*METRICS, *ERRORS) if any(predicts) else METRICS
+    if not any(predicts):
+        return METRICS
+    graded = all(GRADED in result for results in entries.values() for result in results)
+    ranks = (METRICS[0], GRADED, *METRICS[1:]) if graded else METRICS
+    return (*ERRORS, *ranks) if all(predicts) else (*ranks, *ERRORS)
 
 
 def write(
@@ -120,9 +117,10 @@ def write(
     entries: dict[str, list[dict[str, Any]]],
     metrics: tuple[str, ...],
 ) -> None:
-    """results.json, report.md, plot.svg and report.html, which holds the plot too."""
+    """results.json, report.md, report.html with plots, and plot.svg, the first of them."""
     title = f"{head['dataset']}: {len(rows)} models compared"
-    remarks = report.notes(head, len(next(iter(entries.values()))), metrics)
+    seeds = len(next(iter(entries.values())))
+    remarks = report.notes(head, seeds, metrics)
     runs = {
         name: [{key: value for key, value in result.items() if key != "users"} for result in results]
         for name, results in entries.items()
@@ -130,16 +128,27 @@ def write(
     kept = ("dataset", "split", "protocol", "users_tested", "command", "commit", "versions", "python", "hardware")
     content = {key: head[key] for key in kept} | {"metrics": metrics, "rows": rows, "runs": runs}
     checkpoint.write_text(root / "results.json", json.dumps(content, indent=1) + "\n")
-    checkpoint.write_text(root / "report.md", report.markdown(title, rows, metrics, remarks))
-    curves = {row["model"]: curve(root / row["model"] / "0", metrics[0]) for row in rows}
-    curves = {name: points for name, points in curves.items() if points}
+    names = [row["model"] for row in rows]
+    ranking = report.ranking_metric(metrics)
+    groups = report_groups.grouped(entries, tuple(dict.fromkeys((metrics[0], ranking))))
+    curves = {}
+    for name in names:
+        first = entries[name][0]
+        curves[name] = report_curves.curve(train.read_records(root / name / "0", first["epochs"]), first)
+    sections = [
+        report.Section("Test metrics", *report.cells(rows, metrics)),
+        *report.beyond(rows, ranking),
+        *report_groups.sections(groups, names),
+        *report_curves.section(curves, seeds),
+    ]
+    checkpoint.write_text(root / "report.md", report.markdown(title, sections, remarks))
     try:
-        plots = [report.plot(rows, metrics[:2], curves, metrics[0])]
-        checkpoint.write_text(root / "plot.svg", plots[0].decode())
+        figures = report_compare.plots(rows, metrics, groups, curves)
+        checkpoint.write_text(root / "plot.svg", report_compare.overview(rows, metrics).decode())
     except ImportError:
         remarks = [*remarks, "No plots: install the package with its [report] extra (matplotlib)."]
-        plots = []
-    checkpoint.write_text(root / "report.html", report.page(title, rows, metrics, remarks, plots))
+        figures = {}
+    checkpoint.write_text(root / "report.html", report.page(title, sections, figures, remarks))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ancf_jax import config
+from ancf_jax.settings import MeshConfig
 from ancf_jax.types import InputError
 
 LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
@@ -105,7 +106,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
 
 def _speaks() -> bool:
     """Whether this process prints results and progress: of several, the first. Errors are for each of them to print."""
-    return config.from_flags(config.MeshConfig).process_id == 0
+    return config.from_flags(MeshConfig).process_id == 0
 
 
 def _parse(argv: list[str]) -> None:

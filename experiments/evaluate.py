@@ -9,10 +9,11 @@ from typing import Any
 
 from absl import flags
 
-from ancf_jax.config import EvalConfig, MeshConfig, define_flags, from_flags
+from ancf_jax.config import define_flags, from_flags
 from ancf_jax.data.dataset import ranked
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.metrics import ERRORS
+from ancf_jax.settings import EvalConfig, MeshConfig
 from ancf_jax.sharding import connect
 from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError

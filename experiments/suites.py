@@ -1,5 +1,12 @@
 """Lists of benchmarks for experiments.benchmark: name -> its flags, in one line."""
 
+import shlex
+from pathlib import Path
+
+from ancf_jax.models import MODELS
+
+RECIPES = Path(__file__).parent / "recipes"
+
 ML_1M = "--dataset=ml-1m "
 NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negatives=1 --batch_size=2048 "
 SMALL = "--users=943 --items=1682 --interactions=110000 --repeats=3 "
@@ -7,6 +14,13 @@ SASREC = "--model=sasrec --history=50 --factors=64 --layers=2 --heads=2 --loss=f
 IALS = "--model=ials --exponent=0 --l2=1.5 "  # no frequency scaling, which implicit does not have
 UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=4096 --steps=20 --users=100000 "
 MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions=1000000 "
+
+
+def on_ml_1m(model: str) -> str:
+    """The model's recipe for ml-1m, or its defaults."""
+    recipe = RECIPES / f"ml-1m-{model}.flags"
+    return f"--flagfile={shlex.quote(str(recipe))}" if recipe.exists() else f"{ML_1M}--model={model}"
+
 
 SUITES = {
     "quick": {
@@ -49,5 +63,10 @@ SUITES = {
         "--users=138493 --items=26744 --interactions=20000000 --batch_size=1048576",
         "ancf-large": "--model=ancf --ordered --history=200 --factors=128 "
         "--users=138493 --items=26744 --interactions=20000000 --steps=50",
+    },
+    "models": {
+        f"{model}-{what}-ml-1m": f"{on_ml_1m(model)} --what={what} --repeats=1"
+        for model in MODELS
+        for what in ("training", "ranking")
     },
 }

@@ -19,12 +19,13 @@ from absl import flags
 from jax.sharding import Mesh
 
 from ancf_jax import checkpoint, workdir
-from ancf_jax.config import DataConfig, EvalConfig, MeshConfig, TrainConfig, define_flags, from_flags, reject_foreign
-from ancf_jax.data.dataset import Dataset, ranked
+from ancf_jax.config import define_flags, from_flags, reject_foreign
+from ancf_jax.data.dataset import Dataset, cleaning, ranked
 from ancf_jax.data.stream import count_windows, windows
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.metrics import ERRORS
 from ancf_jax.models import MODELS
+from ancf_jax.settings import DataConfig, EvalConfig, MeshConfig, TrainConfig
 from ancf_jax.sharding import check_batch, connect, shard
 from ancf_jax.train import batch_of, epochs_of, fit, init_state, make_optimizer, steps_per_epoch
 from ancf_jax.types import InputError
@@ -66,6 +67,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     on_test = workdir.evaluator_on_test(model, data, dataset, full=False, **limits)  # an empty part is refused here
     workdir.claim(folder, run, dataset.fingerprint)
+    checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
     validate = None
     if run.train.validation:
         candidates = dataset.valid_candidates
@@ -126,6 +128,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
         "split": dataset.split,
         "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test)),
         "users_tested": len(evaluation.users),
+        "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
         "epochs": len(done.records),
         "best_epoch": best,
@@ -171,18 +174,22 @@ def main() -> dict[str, Any]:
 
 
 def describe(dataset: Dataset) -> None:
-    """Say what was read, dropped and split."""
-    for removed in dataset.removed:
-        if removed.rows:
-            print(f"dropped {removed.rows:,} rows: {removed.rule}")
+    """Say what was read, dropped, changed and split."""
+    done = cleaning(dataset)
+    for what, counts in (("dropped", done["removed"]), ("changed", done["changed"])):
+        for rule, rows in counts.items():
+            print(f"{what} {rows:,} rows: {rule}")
+    if done["removed"]:
+        print(f"kept {done['kept']:,} of {done['read']:,} rows")
     rows = {name: len(getattr(dataset, name).users) for name in ("train", "valid", "test")}
     if dataset.stream is not None:
         print(f"{rows['train']:,} training rows stay in memory; a pass is {count_windows(dataset.stream):,} windows")
         rows["train"] = int(dataset.stream.rows.sum())
     sizes = ", ".join(f"{name} {count:,}" for name, count in rows.items())
-    if dataset.features is not None:
-        kinds = ", ".join(f"{count:,} of {kind}" for kind, count in dataset.features.kinds.items())
-        print(f"item features: columns {kinds}; {dataset.features.missing:,} items have none")
+    for side, features in (("item", dataset.features), ("user", dataset.user_features)):
+        if features is not None:
+            kinds = ", ".join(f"{count:,} of {kind}" for kind, count in features.kinds.items())
+            print(f"{side} features: columns {kinds}; {features.missing:,} {side}s have none")
     print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ancf_jax import config
-from ancf_jax.config import DataConfig, TrainConfig
+from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
 
 

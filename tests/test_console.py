@@ -13,6 +13,7 @@ import pytest
 from absl.testing import flagsaver
 
 from ancf_jax import config
+from ancf_jax.settings import TrainConfig
 from ancf_jax.types import InputError
 from experiments import console
 
@@ -28,7 +29,7 @@ def run(monkeypatch, capsys):
         return stop.value.code, *capsys.readouterr()
 
     with flagsaver.flagsaver():
-        config.define_flags(config.TrainConfig)
+        config.define_flags(TrainConfig)
         yield run
 
 
@@ -62,7 +63,7 @@ def test_last_line_is_json(run):
     ],
 )
 def test_bad_flags(run, argument, message):
-    status, out, err = run(lambda: config.to_json(config.from_flags(config.TrainConfig)), argument)
+    status, out, err = run(lambda: config.to_json(config.from_flags(TrainConfig)), argument)
     assert status == 2 and out == ""
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
 

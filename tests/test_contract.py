@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from ancf_jax.checkpoint import checkpoints, load_best, load_latest, save
-from ancf_jax.config import TrainConfig
 from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
+from ancf_jax.settings import TrainConfig
 from ancf_jax.train import TrainState, fit, init_state, make_optimizer, steps_per_epoch
 from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Query, Recommender
 
@@ -41,6 +41,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ancf, full softmax": {"loss": "full_softmax"},
     "ancf, scored by a network": {"scorer": 4, "heads": 1, "tower": (), "user": False, "project": False},
     "ancf, no history": {"history": 0},
+    "biased_mf, ordinal": {"loss": "ordinal"},
+    "neumf, squared": {"loss": "squared"},
+    "gmf, ordinal": {"loss": "ordinal"},
+    "autorec, ordinal": {"loss": "ordinal"},
     "content, grouped and recent": {"groups": 4, "half_life": 3.0},
 }
 
@@ -61,8 +65,8 @@ def model_of(name: str) -> Recommender:
     entry = MODELS[name.partition(",")[0]]
     values = SMALL | VARIANTS.get(name, {})
     config = entry.config(**{key: values[key] for key in values if key in entry.config.__dataclass_fields__})
-    model = entry.make(config, checkerboard())
-    return entry.make(config, checkerboard(rated=True)) if model.rates else model
+    model = entry.make(config, checkerboard(rated=True))
+    return model if model.rates else entry.make(config, checkerboard())
 
 
 def data_of(name: str) -> Data:
@@ -72,7 +76,7 @@ def data_of(name: str) -> Data:
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
 STEPS = {"ancf": 30, "caser": 60, "hybrid": 30, "mf": 60}
 NAMES = [*MODELS, *VARIANTS]
-PERSONAL = [name for name in NAMES if name not in ("popularity", "recent", "random")]
+PERSONAL = [name for name in NAMES if name not in ("popularity", "recent", "random", "global_mean", "item_mean")]
 GRADIENT = [name for name in NAMES if isinstance(model_of(name).learn, Gradient)]
 EMBEDS = [name for name in NAMES if model_of(name).embed is not None]
 ATTENDS = [name for name in NAMES if model_of(name).attend is not None]

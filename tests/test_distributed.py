@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ancf_jax import workdir
-from ancf_jax.config import DataConfig, TrainConfig
 from ancf_jax.models import MODELS
+from ancf_jax.settings import DataConfig, TrainConfig
 from experiments.train import train
 
 pytestmark = pytest.mark.xdist_group("distributed")  # its fixture is dear: one worker runs it, once

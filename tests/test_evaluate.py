@@ -142,6 +142,37 @@ def test_full_ranking_agrees_with_enumeration(example, some):
     assert found.metrics == pytest.approx({name: values.mean() for name, values in found.per_user.items()})
 
 
+def test_graded_values_weigh_the_held_out_items(example):
+    """Against places and gains averaged over the ties, whatever the order of the rows; values below 0 are worth 0."""
+    table, seen, held = example
+    pairs = np.array(sorted(set(held)))
+    values = np.random.default_rng(1).integers(-1, 6, len(pairs)).astype(np.float32)
+    values[pairs[:, 0] == 4] = -1  # a user with nothing of worth
+
+    def evaluated(order):
+        part = build(*pairs[order].T, values[order], np.arange(len(pairs)), USERS)
+        evaluator = make_evaluator(TABLE, Data(USERS, ITEMS, log(seen)), log(seen), part, ks=(1, 3, 10))
+        return evaluator(jnp.asarray(table))
+
+    found = evaluated(np.arange(len(pairs)))
+    assert_same(evaluated(np.random.default_rng(2).permutation(len(pairs))), found)
+    for place, user in enumerate(found.users):
+        worth = {
+            item: max(value, 0) for (owner, item), value in zip(pairs.tolist(), values, strict=True) if owner == user
+        }
+        visible = set(range(ITEMS)) - {item for owner, item in seen if owner == user} | set(worth)
+        levels = sorted({table[user, item] for item in worth}, reverse=True)
+        ties = [[worth[item] for item in worth if table[user, item] == level] for level in levels]
+        gains = np.concatenate([np.full(len(tie), np.mean(tie)) for tie in ties])
+        discounts = np.log2(np.array(enumerated_ranks(table[user], visible, worth)) + 2)
+        for k in (1, 3, 10):
+            best = sum(gain / np.log2(n + 2) for n, gain in enumerate(sorted(worth.values(), reverse=True)[:k]))
+            expected = (gains / discounts)[discounts < np.log2(k + 2)].sum() / (best or 1)
+            assert found.per_user[f"gndcg@{k}"][place] == pytest.approx(expected, rel=1e-5)
+    assert found.per_user["gndcg@3"][list(found.users).index(4)] == 0 < found.metrics["gndcg@3"]
+    assert not any("gndcg" in name for name in evaluate_example(example).metrics)  # all values are 1
+
+
 def assert_same(found, expected):
     assert found.metrics == expected.metrics
     for name in expected.per_user:

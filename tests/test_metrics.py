@@ -70,6 +70,22 @@ def test_ranking_agrees_with_scikit_learn(seed):
         assert metrics.recall(pad(ranks), 6, k) == pytest.approx(sk.recall_score(relevant, chosen))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_graded_ndcg_agrees_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    scores, values = rng.permutation(ITEMS).astype(np.float32), np.zeros(ITEMS)
+    held = rng.choice(ITEMS, 6, replace=False)
+    values[held] = rng.choice([0, 1, 2.5, 5, 400], 6)
+    ranks = pad([(scores > scores[item]).sum() for item in held])
+    gains = np.pad(values[held], (0, PLACES - 6))
+    for k in (3, 10):
+        expected = sk.ndcg_score([values], [scores], k=k)
+        assert metrics.graded_ndcg(ranks, gains, gains, k) == pytest.approx(expected)
+    assert metrics.graded_ndcg(ranks, 0 * gains, 0 * gains, 3) == 0  # nothing is worth anything
+    equal = np.where(np.isfinite(ranks), 4.0, 0.0)
+    assert metrics.graded_ndcg(ranks, equal, equal, 10) == pytest.approx(metrics.ndcg(ranks, 6, 10))
+
+
 def test_a_single_held_out_item():
     ranks = np.array([[0.0], [3.0], [9.5], [10.0]])
     count = np.ones(4, int)

@@ -1,5 +1,7 @@
 """The comparison's rows, tests and pages, on results written by hand."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -57,14 +59,69 @@ def test_the_lowest_error_is_first_and_missing_metrics_are_dashes():
     assert rows[2]["rmse"] is None
 
 
-def test_markdown_is_aligned(rows):
-    lines = [line for line in report.markdown("T", rows, ("ndcg@10", "hr@10"), ["note"]).splitlines() if "|" in line]
+def test_a_metric_that_one_seed_lacks_is_missing():
+    results = [result(0.0, 0), result(0.0, 1)]
+    results[0]["coverage@10"] = results[0]["gndcg@10"] = 0.5
+    row = report.summarise({"one": results}, ("ndcg@10", "gndcg@10"))[0]
+    assert row["gndcg@10"] is row["gndcg@10 ±"] is row["coverage@10"] is None and row["ndcg@10 ±"] > 0
+
+
+def test_beyond_accuracy_is_known_or_left_out(rows):
+    assert report.beyond(rows, "ndcg@10") == []
+    known = [row | {"coverage@10": 0.25, "popularity@10": 1234.5} for row in rows[:1]]
+    (section,) = report.beyond([*known, *rows[1:]], "ndcg@10")
+    assert [len(line) for line in (section.headings, *section.rows)] == [6] * 4
+    assert section.rows[0][2:] == ["1,234.5", "-", "0.250", "-"] and section.rows[1][2:] == ["-"] * 4
+
+
+@pytest.mark.parametrize(
+    ("ahead_of", "text"),
+    [
+        ([], "-"),
+        (["a", "b", "c", "d", "e"], "all below"),
+        (["c", "d", "e"], "c and below"),
+        (["a", "c", "d", "e"], "a; c and below"),
+        (["d", "e"], "d, e"),
+        (["a", "b", "c"], "a, b, c"),
+    ],
+)
+def test_a_long_list_of_models_is_shortened(ahead_of, text):
+    names = ["best", "a", "b", "c", "d", "e"]
+    rows = [
+        {"model": name, "hr@10": 0.5, "hr@10 ±": 0.1, "epochs": 1.0, "training seconds": 1.0, "ahead_of": []}
+        for name in names
+    ]
+    rows[0]["ahead_of"] = ahead_of
+    assert report.cells(rows, ("hr@10",))[1][0][-1] == text
+
+
+def sections(rows):
+    return [
+        report.Section("Test metrics", *report.cells(rows, ("ndcg@10", "hr@10"))),
+        report.Section("Words", [], [], "x"),
+    ]
+
+
+def test_markdown_is_aligned_and_has_the_tables_alone(rows):
+    text = report.markdown("T", sections(rows), ["note"])
+    lines = [line for line in text.splitlines() if "|" in line]
     assert len(lines) == 5 and len({len(line) for line in lines}) == 1
     assert "all below" not in lines[2] and "worse" in lines[2] and "all below" in lines[3]
+    assert "## Test metrics" in text and "Words" not in text and text.endswith("- note\n")
 
 
 def test_the_page_needs_no_other_file_and_escapes_names(rows):
-    picture = report.plot(rows, ("ndcg@10", "hr@10"), {"same": [(1.0, 0.2), (2.0, 0.3)]}, "ndcg@10")
-    assert b"<svg" in picture
-    page = report.page("T", rows, ("ndcg@10", "hr@10"), ["note"], [picture])
-    assert "best &lt;b&gt;" in page and "<b>" not in page and 'src="http' not in page and "note" in page
+    page = report.page("T <1>", sections(rows), {"Words": [("a <caption>", b"<svg/>")]}, ["a <note>", "run `x <y>`"])
+    assert "best &lt;b&gt;" in page and "T &lt;1&gt;" in page and "a &lt;note&gt;" in page
+    assert re.findall(r'(?:src|href)="([^"]{,26})', page) == ["#Test-metrics", "#Words", "data:image/svg+xml;base64,"]
+    assert page.index("<h2>Words</h2><p>x</p>") < page.index("<figcaption>a &lt;caption&gt;") < page.index("<img ")
+    assert "run <code>x &lt;y&gt;</code>" in page and not re.search("<(b|1|caption|note|y)>", page)
+
+
+def test_columns_of_text_are_told_from_numbers():
+    table = report.html_table(["name", "n", "why"], [["a", "-", "-"], ["b", "2", "x"]])
+    assert re.findall(r"<t[hd]( class=\"text\")?>(\w+)<", table)[:3] == [
+        ("", "name"),
+        ("", "n"),
+        (' class="text"', "why"),
+    ]

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from ancf_jax.checkpoint import checkpoints, load_best, load_latest, save, warm_start
-from ancf_jax.config import MeshConfig, TrainConfig
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS
+from ancf_jax.settings import MeshConfig, TrainConfig
 from ancf_jax.sharding import abstract, check_batch, connect, parse_mesh, shard
 from ancf_jax.train import TrainState, fit, init_state, make_optimizer
 from ancf_jax.types import Data, InputError

@@ -40,6 +40,10 @@ def test_resampling_in_chunks_is_complete_and_unbiased(monkeypatch):
     assert means.std() == pytest.approx(sample.std() / np.sqrt(50), rel=0.1)
 
 
+def p_value(a, b, **options):
+    return stats.paired_bootstrap([a, b], **options)[0, 1]
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.05, 0.12])
 def test_paired_bootstrap_agrees_with_the_paired_t_test(shift):
     rng = np.random.default_rng(0)
@@ -47,28 +51,38 @@ def test_paired_bootstrap_agrees_with_the_paired_t_test(shift):
     noise = rng.normal(scale=0.8, size=300)
     other = base + shift + noise - noise.mean()
     expected = scipy_stats.ttest_rel(base, other).pvalue
-    assert stats.paired_bootstrap(base, other) == pytest.approx(expected, abs=0.02)
+    assert p_value(base, other) == pytest.approx(expected, abs=0.02)
 
 
 def test_paired_bootstrap_uses_the_pairs():
     rng = np.random.default_rng(0)
     base = rng.normal(scale=100, size=200)  # users differ far more than the models do
     better = base + rng.normal(0.5, 0.5, size=200)
-    assert stats.paired_bootstrap(base, better, samples=999) == pytest.approx(1 / 1000)  # the least there is, never 0
-    assert stats.paired_bootstrap(base, rng.permutation(better), samples=999) > 0.05
+    assert p_value(base, better, samples=999) == pytest.approx(1 / 1000)  # the least there is, never 0
+    assert p_value(base, rng.permutation(better), samples=999) > 0.05
 
 
 def test_paired_bootstrap_of_equal_models_and_its_symmetry():
     rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 2, size=(2, 100))
-    assert stats.paired_bootstrap(a, a) == 1
-    assert stats.paired_bootstrap(a, b, seed=3) == stats.paired_bootstrap(b, a, seed=3)
+    a, b, c = rng.integers(0, 2, size=(3, 100))
+    found = stats.paired_bootstrap([a, b, a, c], seed=3)
+    np.testing.assert_array_equal(found, found.T)
+    np.testing.assert_array_equal(np.diag(found), 1)
+    assert found[0, 2] == 1
+    assert found[1, 3] == p_value(b, c, seed=3) < 1  # whatever the other models are
+
+
+def test_paired_bootstrap_counts_ties_as_extreme():
+    """Ten users, one of whom has the item in one model alone: |d_s - d| < |d| for resamples that draw the user once."""
+    a, b = np.zeros((2, 10))
+    a[4] = 1
+    assert p_value(a, b, samples=20_000) == pytest.approx(1 - 10 * 0.1 * 0.9**9, abs=0.015)
 
 
 def test_paired_bootstrap_holds_its_level():
     rng = np.random.default_rng(0)
     pairs = rng.normal(size=(200, 2, 60))
-    p_values = [stats.paired_bootstrap(a, b, seed=i, samples=200) for i, (a, b) in enumerate(pairs)]
+    p_values = [p_value(a, b, seed=i, samples=200) for i, (a, b) in enumerate(pairs)]
     assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.1
 
 

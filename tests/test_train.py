@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ancf_jax.checkpoint import checkpoints, load_latest, save
-from ancf_jax.config import TrainConfig
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS, ncf
+from ancf_jax.settings import TrainConfig
 from ancf_jax.train import fit, init_state, make_optimizer, make_schedule, order_of, steps_per_epoch
 from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Recommender
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ancf_jax import checkpoint, workdir
-from ancf_jax.config import DataConfig, TrainConfig
 from ancf_jax.models import MODELS
+from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.train import TrainState
 from ancf_jax.types import InputError, Query
 

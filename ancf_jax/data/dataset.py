@@ -3,19 +3,19 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ancf_jax.config import SPLITS, DataConfig
-from ancf_jax.data import splits
-from ancf_jax.data.clean import Removed, clean
-from ancf_jax.data.features import Features, item_features
+from ancf_jax.data import splits, targets
+from ancf_jax.data.clean import Changed, Removed, clean, rules_of
+from ancf_jax.data.features import Features, item_features, user_features
 from ancf_jax.data.interactions import build, encode, merge, select, vocabulary
 from ancf_jax.data.sources import read, read_titles
 from ancf_jax.data.stream import Stream, scan
 from ancf_jax.data.tables import Source
+from ancf_jax.settings import SPLITS, DataConfig
 from ancf_jax.types import InputError, Interactions
 
 PUBLISHED = {"ncf": "ncf-ml-1m", "published": "gowalla, yelp2018 or amazon-book"}  # split -> whose it is
@@ -41,6 +41,17 @@ class Dataset(NamedTuple):
     fingerprint: str  # of the arrays and vocabularies, 16 hexadecimal digits
     features: Features | None = None  # of the items; None unless a model reads them
     stream: Stream | None = None  # with it, `train` only has the rows of users who are held out too, or were asked for
+    changed: Sequence[Changed] = ()  # what cleaning changed in rows that it kept
+    user_features: Features | None = None  # as `features`, of the users
+
+
+class Cleaned(NamedTuple):
+    """A data set after cleaning, before it is encoded and split."""
+
+    source: Source  # its frame has the rows kept; without a test part unless that is the one to be used
+    split: str
+    removed: list[Removed]
+    changed: list[Changed]
 
 
 def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) -> Dataset:
@@ -49,12 +60,16 @@ def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) 
     The split is leave-one-out unless --split says otherwise, ncf for ncf-ml-1m, whose published candidates are in the
     vocabulary although two of them occur in no training row, and published for data sets with a published test part
     alone. With --stream the training part stays where it is, but for the rows that evaluation needs, and those of
-    `users`, given by their ids. With `features`, items have what the data set or flags say of them, and the fingerprint
-    covers it. Raises InputError for bad input.
+    `users`, given by their ids. With `features`, items and users have what the data set or flags say of them, and the
+    fingerprint covers it. Raises InputError for bad input.
     """
     if config.stream:
         return _streamed(config, users)
-    source = read(config)
+    return divided(cleaned(read(config), config), config, features)
+
+
+def cleaned(source: Source, config: DataConfig) -> Cleaned:
+    """A data set as it was read, cleaned; `load` is this and then `divided`. Raises InputError for bad input."""
     own = "leave-one-out" if source.test is None else "published" if source.negatives is None else "ncf"
     split = config.split or own
     if split not in SPLITS:
@@ -64,13 +79,22 @@ def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) 
             f"--split={split} needs the published files of --dataset={PUBLISHED[split]}, not {config.dataset}"
         )
     if source.test is not None and split != own:
-        source = source._replace(frame=pd.concat([source.frame, source.test], ignore_index=True))
-    least = config.min_value or source.min_value
-    frame, removed = clean(source.frame, min_value=least, user_core=config.user_core, item_core=config.item_core)
+        source = source._replace(frame=pd.concat([source.frame, source.test], ignore_index=True), test=None)
+    frame, removed, changed = clean(source.frame, rules_of(config, source.rules))
+    return Cleaned(source._replace(frame=frame), split, removed, changed)
+
+
+def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset:
+    """A cleaned data set, encoded and split, as `load` returns it. Raises InputError for bad input."""
+    source, split, removed, changed = log
+    frame = source.frame
     encoded = _published(source, frame, config.split_seed) if split in PUBLISHED else _own(frame, split, config)
     user_ids, item_ids, parts, valid_candidates, test_candidates = encoded
+    target = targets.fit(config.target, parts.train, len(item_ids))
+    parts = splits.Parts(*(targets.apply(target, part) for part in parts))
     known = item_features(config, source.items, item_ids) if features else None
-    origins = known.origins if known else ()
+    people = user_features(config, source.users, user_ids) if features else None
+    origins = [origin for side in (known, people) if side for origin in side.origins]
     return Dataset(
         name=source.name,
         split=split,
@@ -85,6 +109,8 @@ def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) 
         removed=removed,
         fingerprint=_fingerprint(user_ids, item_ids, *parts, valid_candidates, test_candidates, *origins),
         features=known,
+        changed=changed,
+        user_features=people,
     )
 
 
@@ -97,6 +123,16 @@ def fold_validation(dataset: Dataset) -> Dataset:
     train = merge(dataset.train, dataset.valid, len(dataset.user_ids))
     empty = select(dataset.valid, np.zeros(len(dataset.valid.users), bool))
     return dataset._replace(train=train, valid=empty, valid_candidates=None, stream=stream)
+
+
+def cleaning(dataset: Dataset) -> dict[str, Any]:
+    """What cleaning did: how many rows were read and kept, and how many each rule removed or changed."""
+    rows = {name: len(getattr(dataset, name).users) for name in ("train", "valid", "test")}
+    if dataset.stream is not None:
+        rows["train"] = int(dataset.stream.rows.sum())
+    kept, removed = sum(rows.values()), {rule.rule: rule.rows for rule in dataset.removed}
+    changed = {rule.rule: rule.rows for rule in dataset.changed}
+    return {"read": kept + sum(removed.values()), "kept": kept, "removed": removed, "changed": changed}
 
 
 def ranked(dataset: Dataset, part: Interactions) -> np.ndarray | None:
@@ -140,6 +176,7 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
         removed=found.removed,
         fingerprint=found.fingerprint,
         stream=found.stream,
+        changed=found.changed,
     )
 
 

@@ -1,4 +1,4 @@
-"""Item features: what is known of the items beside who chose them, as one vector for each.
+"""Features: what is known of items, or of users, beside who chose what, as one vector for each.
 
 Text is TF-IDF (Salton & Buckley, Term-weighting approaches in automatic text retrieval, 1988), a category is a column
 of 0 and 1, numbers are standardised, and vectors of any other kind, of pictures say, come ready-made. Each kind is a
@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data import tables
-from ancf_jax.data.sources import item_ids_of, read_items, require_columns
-from ancf_jax.data.tables import Items, readable
+from ancf_jax.data.sources import ids_of, read_attributes, require_columns
+from ancf_jax.data.tables import Attributes, readable
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes genres
 
 
 class Features(NamedTuple):
-    """The features of all items, and how words become such a vector."""
+    """The features of all items, or of all users, and how words become such a vector."""
 
     vectors: np.ndarray  # [I, F] float32; zeros where nothing is known of an item
     missing: int  # items of which nothing is known
@@ -34,33 +34,45 @@ class Features(NamedTuple):
     encode: Callable[[str], np.ndarray] | None  # words -> [F], as of an item with this text alone; None: no text
 
 
-def item_features(config: DataConfig, items: Items | None, item_ids: np.ndarray) -> Features | None:
+def item_features(config: DataConfig, items: Attributes | None, item_ids: np.ndarray) -> Features | None:
     """The features of the items `item_ids` [I] by the columns and the file that flags name; None if there are none.
 
     Without flags that name columns, those of `items` are taken, which the data set brings itself. Ids are compared as
     text; of rows with the same id the first counts. Raises InputError that names the file, row, column or flag.
     """
     if config.item_text or config.item_categories or config.item_numbers:
-        items = read_items(config)
+        items = read_attributes(config, "item")
+    return _features(config, "item", items, item_ids)
+
+
+def user_features(config: DataConfig, users: Attributes | None, user_ids: np.ndarray) -> Features | None:
+    """The features [U, F] of the users `user_ids` [U], as `item_features` makes those of items, without text."""
+    if config.user_categories or config.user_numbers:
+        users = read_attributes(config, "user")
+    return _features(config, "user", users, user_ids)
+
+
+def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.ndarray) -> Features | None:
+    """The features [n, F] of the items or users `ids` [n], by what is `known` of them and the file of vectors."""
     blocks: dict[str, np.ndarray] = {}
     origins: list[np.ndarray] = []
     encoder: Any = None
-    if items is not None:
-        frame = items.frame.reset_index(drop=True).reindex(_places(items.ids, item_ids))
-        if items.text:
-            documents = _documents(frame[list(items.text)])
-            encoder, blocks["text"] = _tf_idf(documents, items.text, config.text_terms)
+    if known is not None:
+        frame = known.frame.reset_index(drop=True).reindex(_places(known.ids, ids))
+        if known.text:
+            documents = _documents(frame[list(known.text)])
+            encoder, blocks["text"] = _tf_idf(documents, known.text, config.text_terms)
             origins.append(np.frombuffer("\0".join(documents).encode(), np.uint8))
-        if items.categories:
-            blocks["categories"] = np.hstack([_one_hot(frame[name]) for name in items.categories])
+        if known.categories:
+            blocks["categories"] = np.hstack([_one_hot(frame[name]) for name in known.categories])
             origins.append(blocks["categories"])
-        if items.numbers:
-            numbers = frame[list(items.numbers)].to_numpy(np.float64, na_value=np.nan)
+        if known.numbers:
+            numbers = frame[list(known.numbers)].to_numpy(np.float64, na_value=np.nan)
             blocks["numbers"] = _standardised(numbers)
             origins.append(numbers)
-    if config.item_vectors:
-        ids, vectors = _read_vectors(Path(config.item_vectors), config)
-        places = _places(ids, item_ids)
+    if path := getattr(config, f"{side}_vectors"):
+        listed, vectors = _read_vectors(Path(path), config, side)
+        places = _places(listed, ids)
         blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], 0.0)
         origins.append(blocks["vectors"])
     if not blocks:
@@ -77,11 +89,11 @@ def item_features(config: DataConfig, items: Items | None, item_ids: np.ndarray)
     return Features(vectors, missing, kinds, tuple(origins), encode if encoder else None)
 
 
-def _places(ids: pd.Series, item_ids: np.ndarray) -> np.ndarray:
-    """The first row [I] of each item in a table with these ids, -1 if it has none."""
-    rows = pd.Series(np.arange(len(ids)), index=pd.Index(ids.astype("string")))
+def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
+    """The first row [n] of each of `ids` [n] in a table whose rows are of the ids `listed`, -1 if it has none."""
+    rows = pd.Series(np.arange(len(listed)), index=pd.Index(listed.astype("string")))
     rows = rows[rows.index.notna() & ~rows.index.duplicated()]
-    return rows.reindex(item_ids.astype(str), fill_value=-1).to_numpy(np.int64)
+    return rows.reindex(ids.astype(str), fill_value=-1).to_numpy(np.int64)
 
 
 def _unit(block: np.ndarray) -> np.ndarray:
@@ -109,7 +121,12 @@ def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple
 
 def _one_hot(column: pd.Series) -> np.ndarray:
     """A column of 0 and 1 for each category [I, C], in alphabetical order; a missing cell has none."""
-    return column.astype("string").str.get_dummies(SEPARATOR).to_numpy(np.float32)
+    words = column.reset_index(drop=True).astype("string").str.split(SEPARATOR).explode().dropna()
+    words = words[words != ""]
+    codes, names = pd.factorize(words, sort=True)
+    hot = np.zeros((len(column), len(names)), np.float32)
+    hot[words.index, codes] = 1
+    return hot
 
 
 def _standardised(numbers: np.ndarray) -> np.ndarray:
@@ -119,45 +136,47 @@ def _standardised(numbers: np.ndarray) -> np.ndarray:
     return np.nan_to_num(numbers / np.where(deviation > 0, deviation, 1.0))
 
 
-def _read_vectors(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
-    """The item ids [n] and the vectors [n, F] in --item_vectors."""
+def _read_vectors(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
+    """The ids [n] and the vectors [n, F] in --item_vectors or --user_vectors."""
     if not path.is_file():
-        raise InputError(f"--item_vectors={path}: no such file")
+        raise InputError(f"--{side}_vectors={path}: no such file")
     if path.suffix == ".npy":
-        ids, vectors = _from_npy(path, config)
+        ids, vectors = _from_npy(path, config, side)
     elif path.suffix == ".parquet":
-        ids, vectors = _from_parquet(path, config)
+        ids, vectors = _from_parquet(path, config, side)
     else:
-        raise InputError(f"--item_vectors={path}: the name must end in .parquet or .npy")
+        raise InputError(f"--{side}_vectors={path}: the name must end in .parquet or .npy")
     wrong = np.argwhere(~np.isfinite(vectors))
     if len(wrong):
         raise InputError(f"{path}: row {wrong[0, 0] + 1}: number {wrong[0, 1] + 1} of its vector is not finite")
     return ids, vectors
 
 
-def _from_npy(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
-    """Rows in the order of --items_path."""
-    if not config.items_path:
-        raise InputError(f"--item_vectors={path}: rows without ids follow the rows of --items_path, which is not given")
-    ids = item_ids_of(config)
+def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
+    """Rows in the order of --items_path or --users_path."""
+    flag, table = f"--{side}s_path", getattr(config, f"{side}s_path")
+    if not table:
+        raise InputError(f"--{side}_vectors={path}: rows without ids follow the rows of {flag}, which is not given")
+    ids = ids_of(config, side)
     with readable(path):
         vectors = np.load(path, allow_pickle=False)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(vectors) != len(ids):
         raise InputError(
             f"{path}: holds {vectors.dtype} {list(vectors.shape)}; legal are numbers [{len(ids)}, F], a row for each "
-            f"row of --items_path={config.items_path}"
+            f"row of {flag}={table}"
         )
     return ids, vectors.astype(np.float32)
 
 
-def _from_parquet(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray]:
-    """A column of item ids beside either one column of lists or columns of numbers."""
+def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
+    """A column of ids beside either one column of lists or columns of numbers."""
+    flag, id_column = f"{side}_column", getattr(config, f"{side}_column")
     with readable(path):
         columns = tables.header(path.read_bytes(), "")
-    require_columns(path, columns, {"item_column": config.item_column})
+    require_columns(path, columns, {flag: id_column})
     with readable(path):
         frame = tables.read_parquet(path, columns)
-    ids, cells = tables.as_ids(frame[config.item_column]), frame.drop(columns=config.item_column)
+    ids, cells = tables.as_ids(frame[id_column]), frame.drop(columns=id_column)
     if cells.shape[1] == 1 and dtypes.is_object_dtype(cells.iloc[:, 0]):
         lists = cells.iloc[:, 0]
         present = lists.notna().to_numpy()
@@ -170,7 +189,7 @@ def _from_parquet(path: Path, config: DataConfig) -> tuple[pd.Series, np.ndarray
             )
         return ids[present], _numeric(path, lists.name, lists[present].tolist())
     if not cells.shape[1]:
-        raise InputError(f"{path}: no column beside '{config.item_column}'; legal are one of lists or some of numbers")
+        raise InputError(f"{path}: no column beside '{id_column}'; legal are one of lists or some of numbers")
     return ids, np.column_stack([_numeric(path, name, cells[name]) for name in cells])
 
 
@@ -182,3 +201,13 @@ def _numeric(path: Path, name: Any, cells: Any) -> np.ndarray:
         return np.asarray(cells, np.float32)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: column '{name}' holds neither numbers nor, alone, lists of them") from error
+
+
+def required(model: str, features: np.ndarray | None) -> np.ndarray:
+    """The item features [I, F]. Raises InputError that says where the `model` could have them from."""
+    if features is None:
+        raise InputError(
+            f"--model={model}: needs item features; legal are a data set that brings them (ml-100k, online-retail "
+            "...), or --items_path with --item_text, --item_categories or --item_numbers, or --item_vectors"
+        )
+    return features

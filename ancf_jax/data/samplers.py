@@ -55,6 +55,22 @@ def next_items(
     return history, jnp.where(history < padding, items[:, 1:], padding)
 
 
+def hold_out(key: Array, window: Array, count: int, padding: int) -> tuple[Array, Array, Array]:
+    """Split windows [B, L] at random into a history [B, L] and targets [B, count], at least one of each where L > 1.
+
+    At most half of a window's interactions become targets; what is taken out is `padding` in the history. The third
+    array has the columns [B, count] of the targets, and any where a target is `padding`.
+    """
+    present = window < padding
+    size = present.sum(1, keepdims=True)  # [B, 1]
+    lottery = jnp.where(present, jax.random.uniform(key, window.shape), 2.0)
+    place = jnp.argsort(jnp.argsort(lottery, axis=1), axis=1)  # of each column in the draw
+    drawn = (place < jnp.minimum(count, (size + 1) // 2)) & present
+    _, columns = jax.lax.top_k(-lottery, count)
+    targets = jnp.where(jnp.take_along_axis(drawn, columns, 1), jnp.take_along_axis(window, columns, 1), padding)
+    return jnp.where(drawn, padding, window), targets, columns
+
+
 def knows(train: Interactions, users: Array, items: Array) -> Array:
     """Whether each user [B] has each of the items [B, N] in training: bool [B, N], by bisection of the user's row."""
     known = jnp.asarray(train.known)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data import tables
 from ancf_jax.data.named import NAMED, read_named
-from ancf_jax.data.tables import Items, Source, readable
+from ancf_jax.data.tables import Attributes, Source, readable
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 
@@ -45,6 +45,8 @@ def wanted_columns(config: DataConfig) -> dict[str, str]:
 def require_columns(path: Path, columns: list[str], wanted: dict[str, str]) -> None:
     """Raises InputError unless the `columns` of a file are those wanted (flag -> column), and maybe others."""
     for flag, name in wanted.items():
+        if columns.count(name) > 1:
+            raise InputError(f"{path}: there are {columns.count(name)} columns '{name}' (--{flag}); legal is one")
         if name not in columns:
             close = _did_you_mean(name, columns)
             listed = ", ".join(columns)
@@ -57,7 +59,8 @@ def log_of(path: Path, table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     Raises InputError that names the first cell that is not a number or a date and should be.
     """
     user, item = tables.as_ids(table[config.user_column]), tables.as_ids(table[config.item_column])
-    known = user.notna() & item.notna()  # nothing is asked of the other cells of a row that will be dropped
+    # Nothing is asked of the other cells of a row that will be dropped.
+    known = item.notna() & (user.notna() | (config.anonymous == "keep"))
     value, time = np.ones(len(table)), np.arange(len(table))
     if config.value_column:
         value = tables.as_numbers(path, table[config.value_column], known)
@@ -74,21 +77,25 @@ def read_titles(config: DataConfig) -> pd.Series:
     return titles.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
 
 
-def item_ids_of(config: DataConfig) -> pd.Series:
-    """The item ids in --items_path, row by row. Raises InputError as `read` does."""
-    table = _table(Path(config.items_path), "items_path", [("item_column", config.item_column)])
-    return tables.as_ids(table[config.item_column])
+def ids_of(config: DataConfig, side: str) -> pd.Series:
+    """The ids in --items_path or --users_path, row by row; `side` is item or user. Raises InputError as `read`."""
+    flag, column = f"{side}_column", getattr(config, f"{side}_column")
+    return tables.as_ids(_table(Path(getattr(config, f"{side}s_path")), f"{side}s_path", [(flag, column)])[column])
 
 
-def read_items(config: DataConfig) -> Items:
-    """The columns of --items_path that flags name as text, categories and numbers. Raises InputError as `read` does."""
-    path, kinds = Path(config.items_path), ("item_text", "item_categories", "item_numbers")
-    columns = [(kind, column) for kind in kinds for column in getattr(config, kind)]
-    table = _table(path, "items_path", [("item_column", config.item_column), *columns])
-    ids = tables.as_ids(table[config.item_column])
-    for column in config.item_numbers:
+def read_attributes(config: DataConfig, side: str) -> Attributes:
+    """The columns of --items_path or --users_path that flags name as text, categories and numbers.
+
+    `side` is item or user; users have no text. Raises InputError as `read` does.
+    """
+    path, id_column = Path(getattr(config, f"{side}s_path")), getattr(config, f"{side}_column")
+    kinds = {kind: getattr(config, f"{side}_{kind}", ()) for kind in ("text", "categories", "numbers")}
+    columns = [(f"{side}_{kind}", column) for kind, names in kinds.items() for column in names]
+    table = _table(path, f"{side}s_path", [(f"{side}_column", id_column), *columns])
+    ids = tables.as_ids(table[id_column])
+    for column in kinds["numbers"]:
         table[column] = tables.as_numbers(path, table[column], ids.notna())
-    return Items(ids, table, config.item_text, config.item_categories, config.item_numbers)
+    return Attributes(ids, table, **kinds)
 
 
 def _table(path: Path, flag: str, wanted: list[tuple[str, str]]) -> pd.DataFrame:

@@ -22,12 +22,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data import splits
-from ancf_jax.data.clean import Removed, clean_rows
+from ancf_jax.data.clean import Changed, Kept, Removed, clean_rows, rules_of
 from ancf_jax.data.interactions import build, encode, vocabulary
 from ancf_jax.data.sources import log_of, require_columns, wanted_columns
 from ancf_jax.data.tables import read_parquet, readable
+from ancf_jax.data.targets import logarithm
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError, Interactions
 
 
@@ -58,6 +59,7 @@ class Scan(NamedTuple):
     item_ids: np.ndarray
     parts: splits.Parts  # train: the rows of some users alone
     removed: list[Removed]
+    changed: list[Changed]
     fingerprint: str
     stream: Stream
 
@@ -76,12 +78,13 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
     rows, folded = np.zeros((2, len(groups)), np.int64)
     seen_users: list[np.ndarray] = []
     seen_items: list[np.ndarray] = []
-    wanted, kept, ends, removed = np.array([]), {}, {}, Counter[str]()
+    wanted, kept, ends, removed, changed = np.array([]), {}, {}, Counter[str](), Counter[str]()
 
     def take(n: int) -> None:
         nonlocal wanted
-        log, dropped = _read(groups[n], config)
+        log, dropped, altered = _read(groups[n], config)
         removed.update({rule.rule: rule.rows for rule in dropped})
+        changed.update({rule.rule: rule.rows for rule in altered})
         if log.empty:
             return
         if config.time_column:
@@ -110,7 +113,8 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
     if not len(parts.test.users):
         raise InputError("--fractions: no row is left for the test part")
     stream = Stream(config, user_ids, item_ids, groups, rows, folded)
-    return Scan(user_ids, item_ids, parts, rules, fingerprint, stream)
+    alterations = [Changed(rule, count) for rule, count in sorted(changed.items())]
+    return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream)
 
 
 def count_windows(stream: Stream) -> int:
@@ -160,7 +164,7 @@ def windows(
     def read(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The training rows of a row group: users, items, values."""
         group, rows = stream.groups[n], int(stream.rows[n])
-        log = _read(group, config)[0][:rows]
+        log = _read(group, config).frame[:rows]
         try:
             users = encode(log["user"].astype(user_index.dtype), user_index)
             items = encode(log["item"].astype(item_index.dtype), item_index)
@@ -218,12 +222,15 @@ def _row_groups(config: DataConfig) -> tuple[list[RowGroup], str]:
     return groups, digest.hexdigest()[:16]
 
 
-def _read(group: RowGroup, config: DataConfig) -> tuple[pd.DataFrame, list[Removed]]:
-    """The rows of a row group that cleaning leaves, under their places in the file, and what it removed."""
+def _read(group: RowGroup, config: DataConfig) -> Kept:
+    """The rows of a row group that cleaning leaves, under their places in the file, and what it did."""
     with readable(group.path):
         table = read_parquet(group.path, list(dict.fromkeys(wanted_columns(config).values())), group.number)
     table.index = pd.RangeIndex(group.first, group.first + len(table))
-    return clean_rows(log_of(group.path, table, config), config.min_value)
+    kept = clean_rows(log_of(group.path, table, config), rules_of(config))
+    if config.target == "log":
+        kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))
+    return kept
 
 
 def _check_order(group: RowGroup, log: pd.DataFrame) -> _Ends:

@@ -1,5 +1,6 @@
 """The bytes of a file as a table, and the columns of a table as ids, numbers and times."""
 
+import codecs
 import contextlib
 import csv
 import gzip
@@ -17,6 +18,7 @@ import pyarrow
 import pyarrow.parquet
 from pandas.api import types as dtypes
 
+from ancf_jax.data.clean import DEFAULT, Rules
 from ancf_jax.types import InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": "", ".dat": None, ".txt": None}  # None: found in the header
@@ -29,8 +31,8 @@ NULLABLE = {  # Arrow's types as pandas' own that keep numbers as they are besid
 }
 
 
-class Items(NamedTuple):
-    """What is known of items beside who chose them: a table in which each has a row, and what its columns hold."""
+class Attributes(NamedTuple):
+    """What is known of items, or of users, beside who chose what: a row for each, and what the columns hold."""
 
     ids: pd.Series  # [n]
     frame: pd.DataFrame  # n rows in the same order
@@ -47,8 +49,9 @@ class Source(NamedTuple):
     titles: pd.Series | None = None  # item id -> title
     test: pd.DataFrame | None = None  # a published test part, with the columns of frame
     negatives: np.ndarray | None = None  # [rows of test, 99] item ids that the published test part ranks against
-    items: Items | None = None
-    min_value: float = 0.0  # what --min_value is unless it is given: smaller values are returns, no purchases
+    items: Attributes | None = None
+    rules: Rules = DEFAULT  # how it is cleaned where flags say nothing
+    users: Attributes | None = None
 
 
 def contents(path: Path, flag: str) -> tuple[bytes, str]:
@@ -63,6 +66,9 @@ def contents(path: Path, flag: str) -> tuple[bytes, str]:
         raise InputError(f"--{flag}={path}: the name must end in {', '.join(SEPARATORS)}, or one of them and .gz")
     with readable(path):
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as spreadsheets write Unicode text
+        with readable(path):
+            raw = raw.decode("utf-16").encode()
     if not raw.strip():
         raise InputError(f"--{flag}={path}: the file is empty")
     separator = SEPARATORS[kind]
@@ -92,10 +98,10 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def header(raw: bytes, separator: str) -> list[str]:
-    """The names of the columns."""
+    """The names of the columns, as they are: one may be there twice."""
     if not separator:
         return pyarrow.parquet.read_schema(io.BytesIO(raw)).names
-    return _read_csv(raw, separator, nrows=0).columns.tolist()
+    return _read_csv(raw, separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
 
 
 def body(raw: bytes, separator: str, names: list[str]) -> pd.DataFrame:
@@ -103,6 +109,30 @@ def body(raw: bytes, separator: str, names: list[str]) -> pd.DataFrame:
     if not separator:
         return read_parquet(io.BytesIO(raw), names)
     return _read_csv(raw, separator, usecols=names, low_memory=False, dtype_backend="numpy_nullable")
+
+
+def columns_of(path: Path, names: list[str]) -> pd.DataFrame:
+    """The columns `names` of an original that has a header. Raises InputError that names the file."""
+    raw, separator = contents(path, "data_dir")
+    with readable(path):
+        for name in set(names) - set(header(raw, separator)):
+            raise ValueError(f"there is no column '{name}'")
+        return body(raw, separator, names)
+
+
+def headless(path: Path, separator: str, columns: dict[str, str]) -> pd.DataFrame:
+    """The first columns of a file without a header, with their types. Raises InputError that names the file."""
+    with readable(path):
+        raw, separator = one_character(path.read_bytes(), separator)
+        return pd.read_csv(
+            io.BytesIO(raw),
+            sep=separator,
+            names=list(columns),
+            usecols=range(len(columns)),
+            dtype=columns,
+            quoting=csv.QUOTE_NONE,
+            encoding="latin-1",
+        )
 
 
 def read_parquet(file: Path | io.BytesIO, names: list[str], row_group: int | None = None) -> pd.DataFrame:
@@ -131,11 +161,15 @@ def as_ids(column: pd.Series) -> pd.Series:
 
 
 def as_numbers(path: Path, column: pd.Series, known: pd.Series) -> np.ndarray:
-    """A column as float64 [R], NaN where it is empty. Raises InputError that names a `known` cell that is no number."""
+    """A column as float64 [R], NaN where it is empty.
+
+    Raises InputError that names a `known` cell that is no number, or one that float32 cannot hold.
+    """
     numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
-    wrong = known & column.notna() & ~np.isfinite(numbers)
+    wrong = known & column.notna() & ~(np.abs(numbers) <= np.finfo(np.float32).max)
     if wrong.any():
-        raise InputError(f"{_place(path, column, wrong)} is not a number")
+        what = "too large" if np.isfinite(numbers[np.argmax(wrong)]) else "not a number"
+        raise InputError(f"{_place(path, column, wrong)} is {what}")
     return numbers
 
 
@@ -144,7 +178,7 @@ def as_seconds(path: Path, column: pd.Series, known: pd.Series) -> np.ndarray:
 
     Raises InputError that names a `known` cell that is neither.
     """
-    if dtypes.is_integer_dtype(column) and not (column.isna() & known).any():
+    if dtypes.is_signed_integer_dtype(column) and not (column.isna() & known).any():
         return column.to_numpy("int64", na_value=0)  # exact, nanoseconds too
     if dtypes.is_numeric_dtype(column):
         readings = [_from_numbers]
@@ -155,7 +189,7 @@ def as_seconds(path: Path, column: pd.Series, known: pd.Series) -> np.ndarray:
     failures = []
     for reading in readings:
         times = reading(column)
-        wrong = known & ~np.isfinite(times)
+        wrong = known & ~(np.abs(times) < 2**63)
         if not wrong.any():
             return np.floor(np.where(known, times, 0)).astype("int64")
         failures.append(wrong)
@@ -175,8 +209,7 @@ def _from_dates(column: pd.Series, pattern: str | None = None) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # pandas: the format could not be inferred
         dates = pd.to_datetime(column, errors="coerce", utc=True, format=pattern)
-    seconds = (dates - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-    return seconds.to_numpy("float64", na_value=np.nan)
+    return (dates - pd.Timestamp("1970-01-01", tz="UTC")).dt.total_seconds().to_numpy()
 
 
 def _place(path: Path, column: pd.Series, wrong: pd.Series) -> str:

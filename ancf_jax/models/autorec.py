@@ -5,9 +5,9 @@ A user's row r of the matrix of values, with 0 for what is not known, is coded a
     score(u, i) = <w_i, g(sum over j of r_j v_j + m)> + b_i,    g(x) = 1 / (1 + e^-x)
 
 which minimises the sum over users of sum over known i of (r_i - score_i)^2, plus l2 / 2 (|V|^2 + |W|^2). As published
-(`observed`), scores predict values. Where all values are 1, a constant would be perfect: then (`full`) each known entry
-counts as 1 and an unknown one as 0, with a weight of its own (Hu, Koren & Volinsky, Collaborative Filtering for
-Implicit Feedback Datasets, 2008), so that scores rank.
+(`observed`), scores predict values; in `ordinal`, what a head of ratings.py makes of them does. Where all values are 1,
+a constant would be perfect: then (`full`) each known entry counts as 1 and an unknown one as 0, with a weight of its
+own (Hu, Koren & Volinsky, Collaborative Filtering for Implicit Feedback Datasets, 2008), so that scores rank.
 
 Any history is a row, so new users need no training. The item-based variant codes columns instead: a user would be a
 learned row of its decoder, whatever the query's history, and a new user would be none.
@@ -25,6 +25,7 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import table
 from ancf_jax.losses import masked_mean
+from ancf_jax.ratings import make_head
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 
@@ -33,7 +34,9 @@ class Config:
     """AutoRec."""
 
     factors: int = field(200, "width D of the code", low=1)
-    loss: str = field("full", "entries of a row whose squared error counts", ("observed", "full"))
+    loss: str = field(
+        "full", "squared error of observed entries or of the full row, or ordinal", ("observed", "full", "ordinal")
+    )
     unobserved: float = field(0.1, "weight of an unknown entry against a known one, for full", low=0)
     l2: float = field(1.0, "L2 penalty on the weights, against the squared errors of all users", low=0)
 
@@ -47,9 +50,10 @@ class Rows(NamedTuple):
 
 def make(config: Config, data: Data) -> Recommender:
     """AutoRec by gradient steps over users."""
-    num_items, rates = data.num_items, config.loss == "observed"
+    num_items, rates = data.num_items, config.loss != "full"
     num_users = np.count_nonzero(np.diff(data.train.offsets))
-    mean = float(np.mean(data.train.values)) if rates else 0.0
+    head = make_head("ordinal", data.train.values) if config.loss == "ordinal" else None
+    mean = float(np.mean(data.train.values)) if config.loss == "observed" else 0.0
 
     def init(key: Array) -> Params:
         coder, output = jax.random.split(key)
@@ -58,7 +62,7 @@ def make(config: Config, data: Data) -> Recommender:
             "output": table(output, num_items, config.factors, glorot(num_items, config.factors)),
             "output_bias": jnp.pad(jnp.full((num_items, 1), mean), ((0, 1), (0, 0))),
         }
-        return {"tables": tables, "net": {"bias": jnp.zeros(config.factors)}}
+        return {"tables": tables, "net": {"bias": jnp.zeros(config.factors)} | (head.init() if head else {})}
 
     def matrix(rows: Rows) -> tuple[Array, Array]:
         """r [B, I], and which entries are known [B, I]; what a user has several times counts as its mean."""
@@ -73,12 +77,20 @@ def make(config: Config, data: Data) -> Recommender:
     def loss(params: Params, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         r, known = matrix(batch)
         weights = jnp.where(known, 1.0, 0.0 if rates else config.unobserved)
-        errors = jnp.sum(weights * (r - decode(params, code(params, r), num_items)) ** 2, 1)  # [B]
+        scores = decode(params, code(params, r), num_items)
+        losses = head.loss(params["net"], scores, r) if head else (r - scores) ** 2  # [B, I]
+        errors = jnp.sum(weights * losses, 1)  # [B]
         squares = sum(jnp.sum(params["tables"][name].astype(jnp.float32) ** 2) for name in ("item", "output"))
         return masked_mean(errors + config.l2 / (2 * num_users) * squares, jnp.ones_like(errors, bool))
 
     model = autoencoder(data, init, loss, lambda params, rows: code(params, matrix(rows)[0]), batch=256)
-    return model._replace(rates=rates)
+    if head is None:
+        return model._replace(rates=rates)
+
+    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
+        return head.predict(ready["net"], model.score(ready, query, items))
+
+    return model._replace(score=score, embed=None, rates=rates)
 
 
 def glorot(fan_in: int, fan_out: int) -> float:

@@ -6,7 +6,8 @@ With mu the mean of the training values r_ui, the squared error
 
 is minimised by gradient steps over the interactions (Koren, Bell & Volinsky, Matrix Factorization Techniques for
 Recommender Systems, 2009; the model "SVD" of Koren, Factorization Meets the Neighborhood, 2008). Item vectors start at
-zero, so that an item without training values is predicted by the biases alone, as an unknown user is.
+zero, so that an item without training values is predicted by the biases alone, as an unknown user is. With ordinal, a
+head of ratings.py makes loss and prediction of b_u + b_i + <p_u, q_i>.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from ancf_jax.config import field
 from ancf_jax.layers import table
 from ancf_jax.losses import masked_mean
+from ancf_jax.ratings import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 
@@ -26,6 +28,7 @@ class Config:
     """Biased matrix factorisation of ratings."""
 
     factors: int = field(100, "embedding width D", low=1)
+    loss: str = field("squared", "loss of a predicted value", RATING_LOSSES)
     l2: float = field(0.05, "L2 penalty on the biases and embeddings of each rating", low=0)
     stddev: float = field(0.1, "standard deviation of the initial user embeddings", low=0)
 
@@ -42,7 +45,8 @@ def make(config: Config, data: Data) -> Recommender:
     """Biased matrix factorisation by gradient steps over ratings."""
     num_users, num_items = data.num_users, data.num_items
     values = np.asarray(data.train.values)
-    mean = float(values.mean()) if len(values) else 0.0
+    head = make_head("ordinal", values) if config.loss == "ordinal" else None
+    mean = float(values.mean()) if len(values) and head is None else 0.0
 
     def init(key: Array) -> Params:
         tables = {
@@ -51,7 +55,7 @@ def make(config: Config, data: Data) -> Recommender:
             "user_bias": jnp.zeros((num_users + 1, 1)),
             "item_bias": jnp.zeros((num_items + 1, 1)),
         }
-        return {"tables": tables, "net": {}}
+        return {"tables": tables, "net": head.init() if head else {}}
 
     def sample(key: Array, train: Interactions, rows: Array) -> Batch:
         return Batch(*(jnp.asarray(column)[rows] for column in (train.users, train.items, train.values)))
@@ -60,26 +64,27 @@ def make(config: Config, data: Data) -> Recommender:
         tables = params["tables"]
         user, item = tables["user"][batch.users], tables["item"][batch.items]
         user_bias, item_bias = tables["user_bias"][batch.users], tables["item_bias"][batch.items]
-        predicted = mean + jnp.sum(user * item, axis=1) + (user_bias + item_bias)[:, 0]
+        scores = mean + jnp.sum(user * item, axis=1) + (user_bias + item_bias)[:, 0]
         squares = sum(jnp.sum(part**2, axis=1) for part in (user, item, user_bias, item_bias))
-        losses = (batch.values - predicted) ** 2 + config.l2 * squares
-        return masked_mean(losses, jnp.ones_like(losses, bool))
+        losses = head.loss(params["net"], scores, batch.values) if head else (batch.values - scores) ** 2
+        return masked_mean(losses + config.l2 * squares, jnp.ones_like(losses, bool))
 
-    def prepare(params: Params) -> dict[str, dict[str, Array]]:
+    def prepare(params: Params) -> Params:
         """Item vectors with the mean and their biases, and a one, as two more factors, put together once."""
         tables = params["tables"]
         item = [tables["item"], mean + tables["item_bias"], jnp.ones_like(tables["item_bias"])]
-        return {"tables": {**tables, "vectors": jnp.concatenate(item, axis=1)}}
+        return {"tables": {**tables, "vectors": jnp.concatenate(item, axis=1)}, "net": params["net"]}
 
-    def embed(ready: dict[str, dict[str, Array]], query: Query) -> tuple[Array, Array]:
+    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
         tables = ready["tables"]
         bias = tables["user_bias"][query.users]
         user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
         return user, tables["vectors"][:num_items]
 
-    def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
+    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
         user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        scores = user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        return head.predict(ready["net"], scores) if head else scores
 
     learn = Gradient(len(values), init, sample, loss, batch=256, streams=True)
-    return Recommender(learn, 0, prepare, score, embed, rates=True)
+    return Recommender(learn, 0, prepare, score, None if head else embed, rates=True)

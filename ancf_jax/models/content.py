@@ -21,9 +21,10 @@ import numpy as np
 import scipy.sparse
 
 from ancf_jax.config import field
+from ancf_jax.data.features import required
 from ancf_jax.layers import from_host
 from ancf_jax.memory import check_memory
-from ancf_jax.types import Array, ClosedForm, Data, InputError, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,11 @@ class Config:
 
 def make(config: Config, data: Data) -> Recommender:
     """Content-based recommendation. Raises InputError if nothing is known of the items."""
-    if data.features is None:
-        raise InputError(
-            "--model=content: needs item features; legal are a data set that brings them (ml-100k, ml-1m, "
-            "online-retail), or --items_path with --item_text, --item_categories or --item_numbers, or --item_vectors"
-        )
-    num_items, width = data.features.shape
+    known = required("content", data.features)
+    num_items, width = known.shape
     check_memory("content", (2 if config.groups else 1) * 4 * num_items * width, f"the features [{num_items}, {width}]")
     longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
-    features = _unit(data.features)
+    features = _unit(known)
     views = {"feature": features}  # as they make profiles, and as they are scored
     if config.groups:
         centres = _unit(group_means(features, config.groups))

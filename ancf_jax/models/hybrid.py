@@ -3,13 +3,14 @@
 Wherever ANCF reads a row of a table, as a candidate's vector q, tower input q' or bias b, as an interaction's r, or as
 a user's p and p', it is given, with a projection W of the features x for each table,
 
-    q_i <- known_i q_i + W x_i,   p_u <- known_u p_u + mean over h in u's history of W x_h
+    q_i <- known_i q_i + W x_i,   p_u <- known_u p_u + mean over h in u's history of W x_h + V y_u
 
-and known is 0 for who has no training row: a new item is its features, and a new user the features of the history (as
-the sums of features in Kula, Metadata Embeddings for User and Item Cold-start Recommendations, 2015). In training,
-known is 0 for a random share of what is read, so that the projections learn to do alone (Volkovs, Yu & Poutanen,
-DropoutNet: Addressing Cold Start in Recommender Systems, 2017). Order-aware, the mean is of what came before a target.
-New items are no negatives, for nobody has turned them down. With W = 0 this is ANCF.
+with the user's own features y_u, if any are known, under a projection V; known is 0 for who has no training row: a new
+item is its features, and a new user the features of the history and the user's own, by which a user without a history
+is scored too (as the sums of features in Kula, Metadata Embeddings for User and Item Cold-start Recommendations, 2015).
+In training, known is 0 for a random share of what is read, so that the projections learn to do alone (Volkovs, Yu &
+Poutanen, DropoutNet: Addressing Cold Start in Recommender Systems, 2017). Order-aware, the mean is of what came before
+a target. New items are no negatives, for nobody has turned them down. With W = V = 0 this is ANCF.
 """
 
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.features import required
 from ancf_jax.losses import PAIR_LOSSES
 from ancf_jax.memory import check_memory
 from ancf_jax.models import ancf
 from ancf_jax.sparse import Rows
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,19 @@ def as_ancf(config: Config) -> ancf.Config:
 def make(config: Config, data: Data) -> Recommender:
     """The hybrid by ANCF's gradient steps. Raises InputError if nothing is known of the items.
 
-    Memory: the features [I + 1, F] float32, and as much again for the projected rows that a step reads.
+    Memory: the features [I + 1, F] and [U + 1, G] float32, and as much again for the projected rows that a step reads.
     """
-    if data.features is None:
-        raise InputError(
-            "--model=hybrid: needs item features; legal are a data set that brings them (ml-100k, ml-1m, "
-            "online-retail), or --items_path with --item_text, --item_categories or --item_numbers, or --item_vectors"
-        )
-    num_items, width = data.features.shape
-    check_memory("hybrid", 8 * num_items * width, f"the features [{num_items}, {width}]")
+    num_items = data.num_items
+    given = {"item": required("hybrid", data.features)} | (
+        {} if data.user_features is None else {"user": data.user_features}
+    )
+    shapes = " and ".join(str(list(rows.shape)) for rows in given.values())
+    check_memory("hybrid", 8 * sum(rows.size for rows in given.values()), f"the features {shapes}")
     base = ancf.make(as_ancf(config), data)
     learn = base.learn
     assert isinstance(learn, Gradient)
-    features = jnp.asarray(np.pad(data.features, ((0, 1), (0, 0))))  # [I + 1, F]
+    # [I + 1, F] and [U + 1, G]: padding and the unknown user have none
+    features = {side: jnp.asarray(np.pad(rows, ((0, 1), (0, 0)))) for side, rows in given.items()}
     known = {
         "user": jnp.asarray(np.bincount(data.train.users, minlength=data.num_users + 1) > 0),
         "item": jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0),
@@ -82,36 +84,49 @@ def make(config: Config, data: Data) -> Recommender:
         """Whose rows a table holds: user or item."""
         return name.partition("_")[0]
 
-    def project(kernel: Array, ids: Array | None = None) -> Array:
-        """W x [..., D] of items [...], or [I + 1, D] of all; the product is of the fewer rows."""
-        every = features.astype(kernel.dtype)
+    def project(side: str, kernel: Array, ids: Array | None = None) -> Array:
+        """The features of `ids` [...], or of all [n + 1], by a kernel [F, D]; the product is of the fewer rows."""
+        every = features[side].astype(kernel.dtype)
         if ids is None:
             return every @ kernel
-        return every[ids] @ kernel if ids.size < num_items else (every @ kernel)[ids]
+        return every[ids] @ kernel if ids.size < len(every) - 1 else (every @ kernel)[ids]
 
     def init(key: Array) -> Params:
         params = learn.init(key)
-        kernels = {name: jnp.zeros((width, table.shape[1])) for name, table in params["tables"].items()}
-        return {**params, "net": {**params["net"], "features": kernels}}
+        widths = {name: table.shape[1] for name, table in params["tables"].items()}
+        deep = {side: rows.shape[1] for side, rows in features.items()}
+        net = {**params["net"], "features": {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}}
+        if "user" in features:
+            of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
+            net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
+        return {**params, "net": net}
 
     def sample(key: Array, train: Interactions, index: Array) -> ancf.Batch:
         batch = learn.sample(key, train, index)
         return batch._replace(absent=batch.absent | ~known["item"][batch.negatives])
 
+    def own(net: dict, name: str, ids: Array | None = None) -> Array | float:
+        """W x or V y [..., D] of the items or users `ids` [...] of a table, or of all; 0 if they have no features."""
+        side = side_of(name)
+        if side not in features:
+            return 0.0
+        return project(side, net["features" if side == "item" else "user_features"][name], ids)
+
     def loss(params: Params, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        kernels = params["net"]["features"]
+        net = params["net"]
         keys = dict(zip(known, jax.random.split(jax.random.fold_in(key, 1)), strict=True))
 
         def view(name: str, table: Any) -> Rows:
-            side, kernel = side_of(name), kernels[name]
+            side = side_of(name)
 
             def read(ids: Array) -> Array:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
                 kept = known[side][ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
+                rows = table[ids] * kept[..., None] + own(net, name, ids)
                 if side == "item":
-                    return table[ids] * kept[..., None] + project(kernel, ids)
-                past = profile(project(kernel, batch.history), batch.history < num_items, config.ordered)
-                return table[ids] * kept[..., None] + past
+                    return rows
+                past = project("item", net["features"][name], batch.history)
+                return rows + profile(past, batch.history < num_items, config.ordered)
 
             return Rows(table.shape, table.dtype, read)
 
@@ -119,12 +134,14 @@ def make(config: Config, data: Data) -> Recommender:
         return learn.loss({**params, "tables": tables}, batch, key)
 
     def prepare(params: Params) -> dict:
-        """ANCF's, of item tables that hold the projections; and those for users' histories, [I + 1, D] each."""
-        tables = {name: table * known[side_of(name)][:, None] for name, table in params["tables"].items()}
-        projected = {name: project(kernel) for name, kernel in params["net"]["features"].items()}
-        items = {name: table + projected[name] for name, table in tables.items() if side_of(name) == "item"}
-        ready = base.prepare({**params, "tables": {**tables, **items}})
-        profiles = {f"profile_{name}": rows for name, rows in projected.items() if side_of(name) == "user"}
+        """ANCF's, of tables that hold the projections; and those for users' histories, [I + 1, D] each."""
+        net = params["net"]
+        tables = {
+            name: table * known[side_of(name)][:, None] + own(net, name) for name, table in params["tables"].items()
+        }
+        ready = base.prepare({**params, "tables": tables})
+        kernels = {name: kernel for name, kernel in net["features"].items() if side_of(name) == "user"}
+        profiles = {f"profile_{name}": project("item", kernel) for name, kernel in kernels.items()}
         return {**ready, "tables": {**ready["tables"], **profiles}}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:

@@ -7,6 +7,8 @@
 trained by binary cross-entropy of each interaction against N negatives. NeuMF's tables and weights carry the names
 they have in GMF and MLP, so the paper's pretraining is a warm start from those two checkpoints; alpha stands in the
 equation, where the paper scales the pretrained output weights by it.
+
+With a loss of ratings.py, s_ui predicts the value of an interaction, and there are no negatives.
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,11 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
 from ancf_jax.layers import Tower, items_at_once, over_items, table, tower_input
 from ancf_jax.losses import SAMPLED_LOSSES, masked_mean, pair_loss
+from ancf_jax.ratings import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+
+LOSSES = (*SAMPLED_LOSSES, *RATING_LOSSES)
+LOSS = "of a positive against its negatives, or of a predicted value"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class NeuMF:
     tower_factors: int = field(32, "embedding width of the tower", low=1)
     tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers (empty: no tower)")
     alpha: float = field(0.5, "weight of the element-wise path against the tower", low=0, high=1)
-    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    loss: str = field("bce", LOSS, LOSSES)
     negatives: int = field(4, "negatives per positive", low=1)
     l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
     dropout: float = field(0.0, "dropout inside the tower", low=0, high=0.99)
@@ -43,7 +49,7 @@ class GMF:
     """GMF: the element-wise path alone."""
 
     factors: int = field(32, "embedding width D of the element-wise path", low=1)
-    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    loss: str = field("bce", LOSS, LOSSES)
     negatives: int = field(4, "negatives per positive", low=1)
     l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
     stddev: float = field(0.01, "standard deviation of the initial embeddings", low=0)
@@ -55,7 +61,7 @@ class MLP:
 
     tower_factors: int = field(32, "embedding width of the tower", low=1)
     tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers")
-    loss: str = field("bce", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    loss: str = field("bce", LOSS, LOSSES)
     negatives: int = field(4, "negatives per positive", low=1)
     l2: float = field(0.0, "L2 penalty on the embeddings of each scored pair", low=0)
     dropout: float = field(0.0, "dropout inside the tower", low=0, high=0.99)
@@ -63,10 +69,11 @@ class MLP:
 
 
 class Batch(NamedTuple):
-    """Each user's positive in column 0, then the negatives."""
+    """Each user's item in column 0 and its value, then the negatives, if the loss has any."""
 
     users: Array  # [B]
-    items: Array  # [B, 1 + N]
+    items: Array  # [B, 1 + N], or [B, 1]
+    values: Array  # [B]
 
 
 class Net(nn.Module):
@@ -95,6 +102,7 @@ def make(config: NeuMF, data: Data) -> Recommender:
     """NeuMF, and through it GMF and MLP, by gradient steps over pairs."""
     num_users, num_items = data.num_users, data.num_items
     net = Net(config)
+    head = make_head(config.loss, data.train.values) if config.loss in RATING_LOSSES else None
     widths = {"": config.factors, "_tower": config.tower_factors if config.tower else 0}
 
     def rows(tables: dict, side: str, ids: Array) -> dict:
@@ -110,18 +118,23 @@ def make(config: NeuMF, data: Data) -> Recommender:
                 tables[f"item{suffix}"] = table(item_key, num_items, width, config.stddev)
         one = jnp.zeros((1,), jnp.int32)
         variables = net.init(keys[0], rows(tables, "user", one), rows(tables, "item", one[:, None]))
-        return {"tables": tables, "net": variables["params"]}
+        return {"tables": tables, "net": variables["params"] | ({"head": head.init()} if head else {})}
 
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users = jnp.asarray(train.users)[index]
+        users, items, values = (jnp.asarray(column)[index] for column in train[:3])
+        if head:
+            return Batch(users, items[:, None], values)
         others = negatives(key, train, users, config.negatives, num_items)
-        return Batch(users, jnp.concatenate([jnp.asarray(train.items)[index][:, None], others], axis=1))
+        return Batch(users, jnp.concatenate([items[:, None], others], axis=1), values)
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         user, item = rows(params["tables"], "user", batch.users), rows(params["tables"], "item", batch.items)
         scores = net.apply({"params": params["net"]}, user, item, False, rngs={"dropout": key})
-        ratio = float(config.negatives)
-        losses = pair_loss(config.loss, scores[:, 0], scores[:, 1:], num_items=num_items, ratio=ratio)
+        if head:
+            losses = head.loss(params["net"]["head"], scores[:, 0], batch.values)
+        else:
+            ratio = float(config.negatives)
+            losses = pair_loss(config.loss, scores[:, 0], scores[:, 1:], num_items=num_items, ratio=ratio)
         if config.l2:
             squares = sum(jnp.sum(x**2, tuple(range(1, x.ndim))) for x in [*user.values(), *item.values()])
             losses = losses + config.l2 * squares
@@ -146,7 +159,8 @@ def make(config: NeuMF, data: Data) -> Recommender:
             return net.apply({"params": net_weights}, user, rows(tables, "item", ids))
 
         floats = max(len(query.users) * max(config.tower, default=1), config.factors)
-        return over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
+        scores = over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
+        return head.predict(net_weights["head"], scores) if head else scores
 
     def embed(ready: dict, query: Query) -> tuple[Array, Array]:
         user = ready["tables"]["user"][query.users] * ready["net"]["product"]
@@ -154,7 +168,8 @@ def make(config: NeuMF, data: Data) -> Recommender:
         return jnp.concatenate([user, bias], 1), ready["tables"]["vectors"]
 
     learn = Gradient(len(data.train.users), init, sample, loss, streams=True)
-    return Recommender(learn, 0, prepare, score, None if config.tower else embed)
+    inner = not config.tower and head is None
+    return Recommender(learn, 0, prepare, score, embed if inner else None, rates=head is not None)
 
 
 def make_gmf(config: GMF, data: Data) -> Recommender:

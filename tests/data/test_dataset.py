@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data.dataset import find_item, find_user, fold_validation, load
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 PURCHASES = """user,item,value,time
@@ -42,7 +42,7 @@ def test_default_split_is_leave_one_out_with_stable_ties(purchases):
     assert rows_of(dataset, dataset.test) == [("al", "z", 1)]
     assert rows_of(dataset, dataset.valid) == [("al", "x", 3)]
     assert rows_of(dataset, dataset.train) == [("al", "y", 2), ("bo", "y", 4), ("bo", "x", 2), ("cy", "w", 1)]
-    assert [tuple(rule) for rule in dataset.removed] == [("no user or item", 1), ("repeated user and item", 1)]
+    assert [tuple(rule) for rule in dataset.removed] == [("anonymous user", 1), ("repeated user and item", 1)]
     assert dataset.valid_candidates is None and dataset.test_candidates is None and dataset.titles is None
 
 

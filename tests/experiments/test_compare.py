@@ -1,7 +1,10 @@
 """Comparison by command line: one table over models and seeds, recipes, reuse of finished runs."""
 
 import json
+import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ancf_jax.data.named import NAMED
@@ -16,7 +19,7 @@ def compared(script, shop, tmp_path_factory):
     """Two models and two seeds on the shop's log: the workdir, the flags, and what was printed."""
     folder = tmp_path_factory.mktemp("compared")
     options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", f"--workdir={folder}"]
-    options += ["--models=popularity,mf", "--seeds=2", "--epochs=1"]
+    options += ["--models=popularity,mf", "--seeds=2", "--epochs=2"]
     status, out, err = script(compare, *options)
     assert status == 0, err
     return folder, options, out
@@ -33,7 +36,29 @@ def test_table_and_files(compared):
         assert [run["seed"] for run in runs] == [0, 1]
         assert row["hr@10"] == pytest.approx(sum(run["hr@10"] for run in runs) / 2)
         assert f"{row['hr@10']:.4f}" in (folder / "report.md").read_text()
-    assert "ties count half" in out and "data:image/svg+xml;base64," in (folder / "report.html").read_text()
+    assert "ties count half" in out and "<svg" in (folder / "plot.svg").read_text()
+
+
+def test_the_page_has_every_part(compared):
+    page = (compared[0] / "report.html").read_text()
+    parts = ["Test metrics", "Beyond accuracy", "Users by the popularity of their items"]  # all users are as active
+    assert re.findall("<h2>(.*?)</h2>", page) == [*parts, "Learning curves"]
+    assert "Of a single epoch or sweep: popularity." in page
+    assert page.count('src="data:image/svg+xml;base64,') == 3 + 2 + 1 + 1
+    assert re.findall("^## (.*)$", (compared[0] / "report.md").read_text(), re.MULTILINE) == parts
+
+
+def test_numbers_of_users_are_those_of_the_log(compared, shop):
+    log = pd.read_csv(shop / "log.csv")  # without times, so a customer's last row is the test part
+    last = log.groupby("customer").tail(1)
+    known = log.drop(last.index)
+    with np.load(compared[0] / "mf" / "0" / "users.npz") as found:
+        users = dict(found)
+    assert users["ids"].tolist() == sorted(log["customer"].unique())
+    assert users["known_rows"].tolist() == known.groupby("customer").size().tolist()
+    assert users["held_out_rows"].tolist() == [1] * 12
+    popularity = known.groupby("product").size().reindex(last.sort_values("customer")["product"], fill_value=0)
+    assert users["held_out_popularity"].tolist() == popularity.tolist()
 
 
 def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank():
@@ -41,6 +66,10 @@ def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank(
     assert compare.columns({"a": ranks}) == ("ndcg@10", "hr@10")
     assert compare.columns({"a": rates, "b": rates})[:2] == ("rmse", "mae")
     assert compare.columns({"a": rates, "b": ranks}) == ("ndcg@10", "hr@10", "rmse", "mae", "mse")
+    rates, ranks = ([results[0] | {"gndcg@10": 0.2}] for results in (rates, ranks))
+    assert compare.columns({"a": ranks}) == ("ndcg@10", "hr@10")
+    assert compare.columns({"a": rates}) == ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
+    assert compare.columns({"a": rates, "b": ranks})[:4] == ("ndcg@10", "gndcg@10", "hr@10", "rmse")
 
 
 def test_finished_runs_are_reused(compared, script):

@@ -10,7 +10,8 @@ import pytest
 from ancf_jax.config import from_json
 from ancf_jax.losses import PAIR_LOSSES
 from ancf_jax.models import ancf, ncf
-from ancf_jax.models.ancf import Config, Net, hold_out
+from ancf_jax.models.ancf import Config
+from ancf_jax.models.ancf_net import Net, recency_init
 from ancf_jax.types import InputError
 
 SMALL = Config(factors=4, history=5, tower=(6, 3), tower_factors=3, negatives=6, targets=2, stddev=0.1)
@@ -190,32 +191,6 @@ def test_a_causal_encoder_never_sees_the_future(data, randomise, batch, tower):
         assert (np.abs(after[:, 3:] - before[:, 3:]) > 1e-5).all()
 
 
-@pytest.mark.parametrize("count", [1, 3, 7])
-def test_hold_out_splits_windows(count):
-    """Windows of 0 to 7 distinct or repeated items: at most half become targets, and nothing is lost or doubled."""
-    rng, padding, length = np.random.default_rng(count), 5, 7
-    sizes = np.repeat(np.arange(length + 1), 20)
-    windows = np.full((len(sizes), length), padding)
-    for row, size in zip(windows, sizes, strict=True):
-        row[length - size :] = rng.integers(0, padding, size)
-    history, targets = map(np.asarray, hold_out(jax.random.key(count), jnp.asarray(windows), count, padding))
-    assert history.shape == windows.shape and targets.shape == (len(sizes), count)
-    for window, kept, taken, size in zip(windows, history, targets, sizes, strict=True):
-        out = (window < padding) & (kept == padding)
-        np.testing.assert_array_equal(kept[~out], window[~out])  # what stays, stays in its place
-        assert sorted(taken[taken < padding]) == sorted(window[out])  # what is taken out is what is asked for
-        assert out.sum() == min(count, (size + 1) // 2)
-        if size >= 2:
-            assert out.sum() >= 1 and (kept < padding).sum() >= 1
-
-
-def test_hold_out_takes_every_place_equally_often():
-    window = jnp.broadcast_to(jnp.arange(6), (3000, 6))
-    _, targets = hold_out(jax.random.key(0), window, 2, 6)
-    expected, error = 1 / 3, np.sqrt(1 / 3 * 2 / 3 / 3000)
-    np.testing.assert_allclose(np.bincount(targets.ravel(), minlength=6) / 3000, expected, atol=4 * error)
-
-
 @pytest.fixture(scope="module")
 def sampled(data):
     """A function that samples one batch of all windows."""
@@ -333,5 +308,5 @@ def test_heads_do_not_matter_without_attention():
 
 def test_recency_starts_as_power_laws():
     """Head n weighs the interaction d steps back by (1 + d)^-s, with slopes s from 3 to 1."""
-    found = np.exp(ancf.recency_init(jax.random.key(0), (3, 6)))
+    found = np.exp(recency_init(jax.random.key(0), (3, 6)))
     np.testing.assert_allclose(found, [[(1.0 + d) ** -s for d in range(6)] for s in (3, 2, 1)], rtol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 
 from ancf_jax.data.interactions import build
 from ancf_jax.models.autorec import Config, make
+from ancf_jax.ratings import make_head
 from ancf_jax.types import Data
 
 USERS, ITEMS = 5, 7
@@ -35,7 +36,7 @@ def matrix(loss):
     for user, (items, values) in enumerate(ROWS):
         for item in items:
             mean = np.mean([value for other, value in zip(items, values, strict=True) if other == item])
-            r[user, item], known[user, item] = mean if loss == "observed" else 1, True
+            r[user, item], known[user, item] = 1 if loss == "full" else mean, True
     return r, known
 
 
@@ -45,20 +46,22 @@ def scores(params, r):
     return code @ tables["output"][:-1].T + tables["output_bias"][:-1, 0]
 
 
-@pytest.mark.parametrize("loss", ["observed", "full"])
+@pytest.mark.parametrize("loss", ["observed", "full", "ordinal"])
 def test_the_loss_is_the_papers_objective_over_the_number_of_users(loss, randomise):
     model, value = compiled(loss)
     params, (r, known) = randomise(model), matrix(loss)
-    assert model.rates == (loss == "observed") and model.learn.rows == USERS - 1
-    weights = np.where(known, 1, 0.2 if loss == "full" else 0)[[0, 1, 2, 4]]
-    expected = (weights * (r - scores(params, r))[[0, 1, 2, 4]] ** 2).sum()
+    assert model.rates == (loss != "full") and model.learn.rows == USERS - 1
+    weights, errors = np.where(known, 1, 0.2 if loss == "full" else 0), (r - scores(params, r)) ** 2
+    if loss == "ordinal":
+        errors = np.asarray(jax.jit(make_head(loss, log().train.values).loss)(params["net"], scores(params, r), r))
+    expected = (weights * errors)[[0, 1, 2, 4]].sum()
     expected += 0.7 / 2 * sum((params["tables"][name] ** 2).sum() for name in ("item", "output"))
     batch = model.learn.sample(jax.random.key(0), log().train, jnp.arange(USERS - 1))
     mean, sums = value(params, batch, jax.random.key(0))
     np.testing.assert_allclose([mean, sums["loss"]], [expected / (USERS - 1), expected], rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["observed", "full"])
+@pytest.mark.parametrize("loss", ["observed", "full", "ordinal"])
 def test_scores_are_the_reconstructed_rows(loss, randomise, ask):
     model, _ = compiled(loss)
     params, (r, _) = randomise(model), matrix(loss)
@@ -66,7 +69,11 @@ def test_scores_are_the_reconstructed_rows(loss, randomise, ask):
     for user, (_, values) in enumerate(ROWS):
         query.values[user, model.history - len(values) :] = values
     found = jax.jit(lambda p: model.score(model.prepare(p), query), compiler_options=QUICK)(params)
-    np.testing.assert_allclose(found, scores(params, r), rtol=1e-5, atol=1e-5)
+    expected = scores(params, r)
+    if loss == "ordinal":
+        expected = jax.jit(make_head(loss, log().train.values).predict)(params["net"], expected)
+    assert (model.embed is None) == (loss == "ordinal")
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_predictions_start_at_the_mean_value():

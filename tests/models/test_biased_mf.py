@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.models.biased_mf import Batch, Config, make
+from ancf_jax.ratings import make_head
 
 CONFIG = Config(factors=4, l2=0.02)
 
@@ -61,6 +62,22 @@ def test_loss_and_gradient(made):
             values.append(reference(moved, mean, *batch))
         slope = (values[0] - values[1]) / 2e-4
         np.testing.assert_allclose(gradient["tables"][name][row, column], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_ordinal_makes_loss_and_prediction_of_the_score_without_the_mean(made, randomise, ask):
+    data = made[2]
+    model, head = make(Config(factors=4, l2=0.02, loss="ordinal"), data), make_head("ordinal", data.train.values)
+    params, users, items = randomise(model), np.array([0, 1, 1, 4]), np.array([2, 0, 3, 8])
+    scores, values = predicted(params, 0), np.array([5, 1, 3, 4], np.float32)
+    penalty = reference(params, 0, users, items, scores[users, items])
+    expected = jax.jit(head.loss)(params["net"], scores[users, items], values).mean() + penalty
+    found, _ = jax.jit(model.learn.loss)(params, Batch(users, items, values), None)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert model.rates and model.embed is None
+    for given in ((), (np.array([[3, 3], [0, 8]]),)):
+        wanted = scores[[0, 5], :-1] if not given else np.take_along_axis(scores[[0, 5]], given[0], axis=1)
+        found = jax.jit(model.score)(jax.jit(model.prepare)(params), ask([0, 5]), *given)
+        np.testing.assert_allclose(found, jax.jit(head.predict)(params["net"], wanted), rtol=1e-5)
 
 
 def test_a_batch_holds_ratings_and_a_new_item_starts_at_the_biases(made):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.data.interactions import build
 from ancf_jax.models import ancf
 from ancf_jax.models.hybrid import Config, as_ancf, make
 from ancf_jax.types import InputError
@@ -96,6 +97,55 @@ def test_the_vector_of_a_user_is_the_row_and_the_mean_of_the_history(plain, desc
     np.testing.assert_allclose(rowless - neither, past @ net["features"]["user"] @ direction.T, rtol=1e-4, atol=1e-5)
     new = score(params, query)[2:4]
     assert np.isfinite(new).all() and np.abs(new[0] - new[1]).max() > 0.01
+
+
+@pytest.fixture(scope="module")
+def peopled(described):
+    """The same, with features of users and one more user, who has no training row."""
+    train = build(*described.train[:4], described.num_users + 1)
+    features = np.random.default_rng(3).normal(size=(described.num_users + 1, 2)).astype(np.float32)
+    return described._replace(num_users=described.num_users + 1, train=train, user_features=features)
+
+
+def test_the_features_of_users_are_added_and_do_without_a_history(peopled, randomise, ask):
+    """NumPy: what their projections add to the scores of a known, a new and an unknown user."""
+    new, unknown = peopled.num_users - 1, peopled.num_users
+    model = make(config_of(), peopled)
+    params, query = randomise(model), ask([0, new, new, unknown], [[8, 1], [8, 1], [], []], 4, ITEMS)
+    score = jax.jit(lambda params: model.score(model.prepare(params), query), compiler_options=QUICK)
+    found, net = np.asarray(score(params)), params["net"]
+    item = peopled.features @ net["features"]["item"]
+    item[:TRAINED] += params["tables"]["item"][:TRAINED]
+    own = np.vstack([peopled.user_features, np.zeros(2)])[query.users] @ net["user_features"]["user"]
+    without = score(changed(params, "net", "user_features", partial(jax.tree.map, np.zeros_like)))
+    np.testing.assert_allclose(found - without, own @ (net["product"] * item).T, rtol=1e-4, atol=1e-5)
+    assert np.abs(found[2] - found[3]).max() > 0.01  # neither has a history or a row, one has features
+    rows = np.arange(new + 2)[:, None]
+    other = changed(params, "tables", "user", lambda table: np.where(rows == new, 7.0, table).astype(np.float32))
+    np.testing.assert_array_equal(score(other), found)
+
+
+def test_features_of_users_that_project_to_nothing_change_nothing(peopled, randomise, ask):
+    config = config_of(id_dropout=0.3)
+    model, plain = make(config, peopled), make(config, peopled._replace(user_features=None))
+    params = changed(randomise(model), "net", "user_features", partial(jax.tree.map, np.zeros_like))
+    less = {**params, "net": {name: part for name, part in params["net"].items() if name != "user_features"}}
+    batch, query = batch_of(model, peopled.train), ask([0, 3], [[8, 1], []], 4, ITEMS)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def results(params, less):
+        key = jax.random.key(5)
+        loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, batch, key)[0])(params)
+        losses = [loss, plain.learn.loss(less, batch, key)[0]]
+        scores = [m.score(m.prepare(p), query) for m, p in ((model, params), (plain, less))]
+        return losses, scores, gradient["net"]["user_features"]
+
+    losses, scores, gradient = results(params, less)
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    np.testing.assert_allclose(*scores, rtol=1e-6)
+    assert np.asarray(gradient["user"]).all()
+    shapes = [jax.eval_shape(m.learn.init, jax.random.key(0))["net"] for m in (model, plain)]
+    assert shapes[0].keys() - shapes[1].keys() == {"user_features"} and shapes[1].keys() == less["net"].keys()
 
 
 @pytest.mark.parametrize("id_dropout", [0.0, 1.0])

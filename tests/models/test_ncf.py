@@ -8,6 +8,7 @@ import pytest
 from ancf_jax.checkpoint import checkpoints, save, warm_start
 from ancf_jax.losses import SAMPLED_LOSSES
 from ancf_jax.models import ncf
+from ancf_jax.ratings import make_head
 from ancf_jax.train import TrainState
 
 SIZES = {"factors": 4, "tower_factors": 3, "tower": (6, 5), "negatives": 2, "l2": 0.02}
@@ -87,9 +88,36 @@ def test_losses(data, randomise, loss):
         for name, table in params["tables"].items():
             ids = [user] if name.startswith("user") else row
             total += 0.02 * sum((table[id] ** 2).sum() for id in ids)
-    found, sums = model.learn.loss(params, ncf.Batch(users, items), jax.random.key(0))
+    found, sums = model.learn.loss(params, ncf.Batch(users, items, np.ones(2)), jax.random.key(0))
     np.testing.assert_allclose(found, total / 2, rtol=1e-4)
     assert sums["count"] == 2
+
+
+@pytest.mark.parametrize(("name", "loss"), [("gmf", "squared"), ("neumf", "ordinal")])
+def test_values_are_learnt_without_negatives(data, randomise, ask, name, loss):
+    values = (np.arange(len(data.train.values)) % 5 + 1).astype(np.float32)
+    rated = data._replace(train=data.train._replace(values=values))
+    model, head = make(name, rated, alpha=0.3, loss=loss), make_head(loss, values)
+    params, index = randomise(model), np.array([3, 0, 7])
+    assert model.rates and model.embed is None
+    batch = model.learn.sample(jax.random.key(0), rated.train, index)
+    for found, column in zip(batch, data.train[:2], strict=False):
+        np.testing.assert_array_equal(np.ravel(found), column[index])
+    np.testing.assert_array_equal(batch.values, values[index])
+    scores = [
+        forward(name, params, int(user), int(item[0])) for user, item in zip(batch.users, batch.items, strict=True)
+    ]
+    expected = np.array(jax.jit(head.loss)(params["net"]["head"], jnp.array(scores), batch.values))
+    for table, rows in params["tables"].items():
+        ids = batch.users if table.startswith("user") else batch.items[:, 0]
+        expected += 0.02 * (rows[ids] ** 2).sum(axis=1)
+    found, sums = jax.jit(model.learn.loss)(params, batch, jax.random.key(0))
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-4)
+    assert sums["count"] == 3
+    items = np.array([[3, 3], [0, 8]])
+    scores = [[forward(name, params, user, item) for item in row] for user, row in zip((0, 5), items, strict=True)]
+    found = jax.jit(model.score)(jax.jit(model.prepare)(params), ask([0, 5]), items)
+    np.testing.assert_allclose(found, jax.jit(head.predict)(params["net"]["head"], jnp.array(scores)), rtol=1e-4)
 
 
 def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
@@ -105,7 +133,7 @@ def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
 
 def test_dropout_draws_from_the_key(data, randomise):
     model = make("mlp", data, dropout=0.5)
-    params, batch = randomise(model), ncf.Batch(np.array([1, 4]), np.array([[2, 3, 3], [5, 7, 1]]))
+    params, batch = randomise(model), ncf.Batch(np.array([1, 4]), np.array([[2, 3, 3], [5, 7, 1]]), np.ones(2))
     first, again, other = (float(model.learn.loss(params, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2))
     assert first == again != other
 

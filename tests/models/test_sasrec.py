@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from ancf_jax.config import TrainConfig, from_json
+from ancf_jax.config import from_json
 from ancf_jax.data.interactions import build
 from ancf_jax.models.sasrec import LOSSES, Batch, Config, make
+from ancf_jax.settings import TrainConfig
 from ancf_jax.train import make_optimizer, make_step
 from ancf_jax.types import Data, InputError
 

@@ -1,0 +1,117 @@
+"""Describe data: python -m experiments.describe --dataset=online-retail --workdir=checkpoints/describe
+
+Says what a log is like as it was read and after it was cleaned and split: counts, values, times, the long tail of
+items, activity, repeats, drift, whether the split leaks, and what of it deserves attention. No model is trained. Writes
+describe.html, with plots, and describe.json.
+"""
+
+import json
+import shlex
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from ancf_jax import checkpoint, report_data, report_plots
+from ancf_jax.config import define_flags, from_flags
+from ancf_jax.data import summary
+from ancf_jax.data.dataset import cleaned, divided
+from ancf_jax.data.sources import read
+from ancf_jax.data.splits import Parts
+from ancf_jax.data.tables import Source
+from ancf_jax.findings import findings
+from ancf_jax.settings import DataConfig
+from ancf_jax.types import InputError
+from experiments import console
+
+WIDTH = 100  # of the lines of text
+
+
+def define() -> None:
+    """Which data, and where the report goes."""
+    define_flags(DataConfig)
+    flags.DEFINE_string("workdir", "checkpoints/describe", "where the report is kept", allow_override=True)
+
+
+def describe(config: DataConfig) -> dict[str, Any]:
+    """The report of the data that `config` names, which are read once."""
+    if config.stream:
+        raise InputError("flag --stream: a description needs the whole log in memory; legal is a part of it, without")
+    source = read(config)
+    log = cleaned(source, config)
+    dataset = divided(log, config)
+    before, after = _rows(source), _rows(log.source)
+    timed = not np.array_equal(before["time"], np.arange(len(before)))  # a log without times has its rows' places
+    times = np.sort(after["time"].to_numpy()) if timed else None
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "removed": [rule._asdict() for rule in dataset.removed],
+        "changed": [rule._asdict() for rule in dataset.changed],
+        "read": summary.of_log(before, timed),
+        "cleaned": summary.of_log(after, timed),
+        "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), times),
+        "command": shlex.join(["python", "-m", "experiments.describe", *sys.argv[1:]]),
+    }
+
+
+def _rows(source: Source) -> pd.DataFrame:
+    """All rows, those of a published test part last."""
+    return source.frame if source.test is None else pd.concat([source.frame, source.test], ignore_index=True)
+
+
+def main() -> dict[str, Any]:
+    """Describe, print, and write the page."""
+    folder = Path(flags.FLAGS.workdir)
+    report = describe(from_flags(DataConfig))
+    found = findings(report)
+    remarks = [f"Command: {report['command']}"]
+    try:
+        pictures = report_plots.plots(report)
+    except ImportError:
+        pictures = {}
+        remarks.append("No plots: install the package with its [report] extra (matplotlib).")
+    checkpoint.write_text(folder / "describe.json", json.dumps(report | {"findings": found}, indent=1) + "\n")
+    checkpoint.write_text(folder / "describe.html", report_data.page(report, remarks, pictures))
+    show(report, found)
+    print(f"wrote {folder}/describe.json and {folder}/describe.html", *remarks[1:], sep="\n")
+    before, after, test = report["read"], report["cleaned"], report["parts"]["test"]
+    return {
+        "dataset": report["dataset"],
+        "split": report["split"],
+        "rows_read": before["rows"],
+        **{name: after[name] for name in ("rows", "users", "items", "density")},
+        **{name: report["parts"][name]["rows"] for name in ("train", "valid", "test")},
+        "gini": after["long_tail"]["gini"],
+        "top_10%": after["long_tail"]["top"]["10%"],
+        "repeats": before["repeats"]["rows"],
+        "test_before_own_train": test.get("before_own"),
+        "test_before_any_train": test.get("before_any"),
+        "test_new_users": test["new_users"],
+        "test_new_items": test["new_items"],
+        "findings": len(found),
+        "workdir": str(folder),
+    }
+
+
+def show(report: dict[str, Any], found: list[str]) -> None:
+    """Print the tables, their numbers aligned on the right, and then what stands out."""
+    for section in report_data.sections(report):
+        lines = [section.headings, *section.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        first, *rows = [[line[0], *map(str.rjust, line[1:], widths[1:])] for line in lines]
+        console.table(first, rows, section.title)
+        if section.note:
+            print(textwrap.fill(section.note, WIDTH))
+    print("\nWorth knowing:" if found else "\nNothing stands out.")
+    for sentence in found:
+        print(textwrap.fill(f"- {sentence}", WIDTH, subsequent_indent="  "))
+
+
+if __name__ == "__main__":
+    define()
+    console.run(main)
