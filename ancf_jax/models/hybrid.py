@@ -11,6 +11,9 @@ is scored too (as the sums of features in Kula, Metadata Embeddings for User and
 In training, known is 0 for a random share of what is read, so that the projections learn to do alone (Volkovs, Yu &
 Poutanen, DropoutNet: Addressing Cold Start in Recommender Systems, 2017). Order-aware, the mean is of what came before
 a target. New items are no negatives, for nobody has turned them down. With W = V = 0 this is ANCF.
+
+W of p and of q start as one random matrix N(0, 1 / D), which keeps inner products on average (Johnson & Lindenstrauss,
+Extensions of Lipschitz Mappings into a Hilbert Space, 1984): training starts from the similarity of content.
 """
 
 from dataclasses import dataclass
@@ -65,9 +68,9 @@ def make(config: Config, data: Data) -> Recommender:
     Memory: the features [I + 1, F] and [U + 1, G] float32, and as much again for the projected rows that a step reads.
     """
     num_items = data.num_items
-    given = {"item": required("hybrid", data.features)} | (
-        {} if data.user_features is None else {"user": data.user_features}
-    )
+    given = {"item": required("hybrid", data.features)}
+    if data.user_features is not None:
+        given["user"] = data.user_features
     shapes = " and ".join(str(list(rows.shape)) for rows in given.values())
     check_memory("hybrid", 8 * sum(rows.size for rows in given.values()), f"the features {shapes}")
     base = ancf.make(as_ancf(config), data)
@@ -95,7 +98,10 @@ def make(config: Config, data: Data) -> Recommender:
         params = learn.init(key)
         widths = {name: table.shape[1] for name, table in params["tables"].items()}
         deep = {side: rows.shape[1] for side, rows in features.items()}
-        net = {**params["net"], "features": {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}}
+        kernels = {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}
+        start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * config.factors**-0.5
+        kernels |= {"item": start, "user": start}
+        net = {**params["net"], "features": kernels}
         if "user" in features:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
             net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
