@@ -139,9 +139,9 @@ def make_evaluator(
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
     gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
     With `among` [n], item ids that hold all held-out ones, no other item is ranked.
-    Where the held-out values differ, they are graded, and gndcg@k weighs the items by them: a value below 0, as that of
-    a return or below a mean that was subtracted, gains nothing, as if the item were not wanted. A repeated pair has the
-    value of its first row.
+    Where users have several held-out items and their values differ, they are graded, and gndcg@k weighs the items by
+    them: a value below 0, as that of a return or below a mean that was subtracted, gains nothing, as if the item were
+    not wanted. A repeated pair has the value of its first row.
     A model that `rates` gives rmse, mae and mse of all held-out pairs too, and one with `propensities` ips and snips.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
@@ -217,7 +217,7 @@ def _full_step(
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
     train = _distinct(data.train, data.num_items)
     counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
-    graded = np.ptp(np.asarray(held_out.values)) > 0
+    graded = most_held > 1 and np.ptp(np.asarray(held_out.values)) > 0  # one gain of a user's is ndcg, whatever it is
     away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
 
     def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
