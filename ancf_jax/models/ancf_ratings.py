@@ -166,7 +166,7 @@ def make(config: Any, data: Data) -> Recommender:
             own = [item["item"], item["item_bias"], user["user_bias"], *([user["user"]] if config.user else [])]
             others = [past[name] for name in ("item_history", "item_valued") if name in past]
             squares = sum(jnp.sum(part**2, -1) for part in own)  # [B, P]
-            rows = sum(jnp.sum(part**2, (1, 2)) for part in others)  # [B]
+            rows = jnp.asarray(sum(jnp.sum(part**2, (1, 2)) for part in others))  # [B]
             losses = losses + config.l2 * (squares + rows[:, None])
         return masked_mean(losses, batch.targets < num_items)
 
