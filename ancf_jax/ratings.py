@@ -45,6 +45,12 @@ def moments(values: ArrayLike) -> tuple[float, float]:
     return (float(observed.mean()), float(observed.std()) or 1.0) if len(observed) else (0.0, 1.0)
 
 
+def damped_means(values: Array, ids: Array, count: int, damping: float) -> Array:
+    """sum / (damping + number) of the values [R] of each id below `count`: [count]."""
+    sums, numbers = (jnp.zeros(count).at[ids].add(part) for part in (values, 1.0))
+    return sums / jnp.maximum(damping + numbers, 1.0)
+
+
 def _squared(values: np.ndarray) -> Head:
     mean, scale = moments(values)
     return Head(

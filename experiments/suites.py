@@ -1,11 +1,9 @@
 """Lists of benchmarks for experiments.benchmark: name -> its flags, in one line."""
 
 import shlex
-from pathlib import Path
 
 from ancf_jax.models import MODELS
-
-RECIPES = Path(__file__).parent / "recipes"
+from experiments.compare import RECIPES
 
 ML_1M = "--dataset=ml-1m "
 NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negatives=1 --batch_size=2048 "

@@ -6,7 +6,7 @@ the rules in this order:
 1. rows without an item or a value are dropped;
 2. rows of no user, or of one of `anonymous_ids`, which stand for many, are dropped, or kept as one user;
 3. rows of items that are no products, by the pattern `drop_items`, are dropped;
-4. returns, which are negative values, take back what was bought before (`returns.match_returns`), are dropped or stay;
+4. returns, which are negative values, take back what was bought before (`match_returns`), are dropped or stay;
 5. rows with a value below `min_value` are dropped;
 6. values above the `clip_quantile` of all values become it;
 7. of several rows of a user and an item one is left, with the value of the latest or with the sum of all;

@@ -33,7 +33,7 @@ from ancf_jax.data.samplers import hold_out, take_window, windows
 from ancf_jax.layers import Dropout, Tower, items_at_once, over_items
 from ancf_jax.losses import masked_mean
 from ancf_jax.models.ancf_net import init_tables, project_items, project_users, rows_of, user_rows
-from ancf_jax.ratings import make_head, moments
+from ancf_jax.ratings import damped_means, make_head, moments
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 DAMPING = 5.0  # values that a mean must outweigh
@@ -206,8 +206,7 @@ def rows_of_windows(data: Data, length: int, asked: int) -> tuple[np.ndarray, np
 
 
 def item_means(data: Data) -> np.ndarray:
-    """The damped mean value of each item, mu + sum (v - mu) / (n + 5), and mu for the padding: [I + 1] float64."""
-    values, items = np.asarray(data.train.values, np.float64), np.asarray(data.train.items)
-    mean, _ = moments(values)
-    sums, counts = (np.bincount(items, weights, data.num_items + 1) for weights in (values - mean, None))
-    return mean + sums / (counts + DAMPING)
+    """The damped mean value of each item, mu + sum (v - mu) / (n + 5), and mu for the padding: [I + 1]."""
+    mean, _ = moments(data.train.values)
+    values, items = jnp.asarray(data.train.values) - mean, jnp.asarray(data.train.items)
+    return mean + np.asarray(damped_means(values, items, data.num_items + 1, DAMPING))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from ancf_jax.config import field
-from ancf_jax.ratings import moments
+from ancf_jax.ratings import damped_means, moments
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 
@@ -43,9 +43,8 @@ def make_item_mean(config: ItemMean, data: Data) -> Recommender:
         return {"tables": {"item": jnp.zeros((num_items + 1, 1))}, "net": {}}
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        values = jnp.asarray(train.values) - mean
-        sums, counts = (jnp.zeros((num_items + 1, 1)).at[train.items, 0].add(column) for column in (values, 1.0))
-        return {"tables": {"item": sums / jnp.maximum(counts + config.damping, 1.0)}, "net": {}}
+        values, items = jnp.asarray(train.values) - mean, jnp.asarray(train.items)
+        return {"tables": {"item": damped_means(values, items, num_items + 1, config.damping)[:, None]}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
         values = mean + params["tables"]["item"][:, 0]

@@ -25,6 +25,7 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import multi_hot
 from ancf_jax.memory import check_memory
+from ancf_jax.ratings import damped_means
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 USER_BLOCK = 256
@@ -56,9 +57,9 @@ def make(config: Config, data: Data) -> Recommender:
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
         users, items, values = map(jnp.asarray, train[:3])
         mean = values.mean()
-        item_bias = _damped_means(values - mean, items, num_items, config.item_damping)
+        item_bias = damped_means(values - mean, items, num_items, config.item_damping)
         left = values - mean - item_bias[items]
-        left = left - _damped_means(left, users, num_users, config.user_damping)[users]
+        left = left - damped_means(left, users, num_users, config.user_damping)[users]
         similar = _similarities(train._replace(values=left), num_users, num_items, longest, config.shrinkage)
         return {"tables": {"similar": similar, "item_bias": jnp.append(item_bias, 0.0)}, "net": {"mean": mean}}
 
@@ -95,12 +96,6 @@ def make(config: Config, data: Data) -> Recommender:
         return params["net"]["mean"] + user_bias[:, None] + baselines + corrections
 
     return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, score, rates=True)
-
-
-def _damped_means(values: Array, ids: Array, count: int, damping: float) -> Array:
-    """sum / (damping + number) of the values [R] of each id below `count`: [count]."""
-    sums, numbers = (jnp.zeros(count).at[ids].add(part) for part in (values, 1.0))
-    return sums / jnp.maximum(damping + numbers, 1.0)
 
 
 def _similarities(train: Interactions, num_users: int, num_items: int, longest: int, shrinkage: float) -> Array:
