@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ancf_jax.bits import hashed, random_words
 from ancf_jax.types import Array, Interactions
 
 
@@ -73,22 +74,24 @@ def hold_out(key: Array, window: Array, count: int, padding: int) -> tuple[Array
 
 def knows(train: Interactions, users: Array, items: Array) -> Array:
     """Whether each user [B] has each of the items [B, N] in training: bool [B, N], by bisection of the user's row."""
-    known = jnp.asarray(train.known)
-    offsets = jnp.asarray(train.offsets)
-    low = jnp.broadcast_to(offsets[users][:, None], items.shape)
-    high = jnp.broadcast_to(offsets[users + 1][:, None], items.shape)
-    end = high
+    known, offsets = jnp.asarray(train.known), jnp.asarray(train.offsets)
+    first, last = offsets[users][:, None], jnp.int32(known.shape[0] - 1)
+    count = offsets[users + 1][:, None] - first
 
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) // 2
-        right = known[jnp.minimum(middle, known.shape[0] - 1)] < items
-        searching = low < high
-        return jnp.where(searching & right, middle + 1, low), jnp.where(searching & ~right, middle, high)
+    def halve(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        below, step = state  # how many of the row's items are smaller, so far
+        further = below + step
+        smaller = known[jnp.minimum(first + further - 1, last)] < items
+        return jnp.where((further <= count) & smaller, further, below), step >> 1
 
-    steps = max(int(known.shape[0]).bit_length(), 1)
-    low, _ = jax.lax.fori_loop(0, steps, halve, (low, high))
-    return (low < end) & (known[jnp.minimum(low, known.shape[0] - 1)] == items)
+    widest = jnp.int32(1) << (31 - jax.lax.clz(jnp.max(count, initial=1)))  # the last power of 2 in the longest row
+    below, _ = jax.lax.while_loop(lambda state: state[1] > 0, halve, (jnp.zeros_like(items), widest))
+    return (below < count) & (known[jnp.minimum(first + below, last)] == items)
+
+
+def items_of(words: Array, num_items: int) -> Array:
+    """Items, int32, from random words; the remainder favours some items by a factor of at most 1 + I / 2^32."""
+    return (words % jnp.uint32(num_items)).astype(jnp.int32)
 
 
 def negatives(key: Array, train: Interactions, users: Array, count: int, num_items: int) -> Array:
@@ -98,7 +101,8 @@ def negatives(key: Array, train: Interactions, users: Array, count: int, num_ite
     exact rejection loop would cost more than that noise (Rendle et al., Neural Collaborative Filtering vs. Matrix
     Factorization Revisited, 2020, do not reject at all).
     """
-    first, again = jax.random.randint(key, (2, users.shape[0], count), 0, num_items)
+    words = random_words(key, (users.shape[0], count))
+    first, again = items_of(words, num_items), items_of(hashed(words), num_items)
     return jnp.where(knows(train, users, first), again, first)
 
 
@@ -107,5 +111,5 @@ def shared_negatives(key: Array, train: Interactions, users: Array, count: int, 
 
     Those that the user has are not to be counted.
     """
-    items = jax.random.randint(key, (users.shape[0], count), 0, num_items)
+    items = items_of(random_words(key, (users.shape[0], count)), num_items)
     return items, knows(train, users, items)

@@ -1,0 +1,25 @@
+"""Random bits from an integer hash of a counter, seeded by one word of JAX's generator.
+
+The hash is the finaliser of Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators, 2014, on 32 bits.
+Drawing every word from threefry took a third of a training step with dropout on a CPU, and a fifth of BPR's.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array
+
+
+def hashed(words: Array) -> Array:
+    """Other words, uint32: a bijection whose every output bit depends on every input bit."""
+    words = (words ^ (words >> 16)) * jnp.uint32(0x85EBCA6B)
+    words = (words ^ (words >> 13)) * jnp.uint32(0xC2B2AE35)
+    return words ^ (words >> 16)
+
+
+def random_words(key: Array, shape: tuple[int, ...]) -> Array:
+    """Uniform uint32 words of that shape."""
+    counter = jax.lax.iota(jnp.uint32, math.prod(shape)) * jnp.uint32(0x9E3779B9)
+    return hashed(counter + jax.random.bits(key)).reshape(shape)
