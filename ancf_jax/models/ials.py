@@ -33,6 +33,8 @@ from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Interactions, Par
 CHUNK = 64  # interactions of a long row that are gathered at once
 BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what the caches of two cores hold
 
+LENGTHS = (64, 128, 256, 512, 1024)  # of the rows that conjugate gradients gather once
+
 exactly = jax.default_matmul_precision("highest")  # normal equations do not forgive the short mantissas of accelerators
 
 
@@ -74,8 +76,11 @@ class Slices(NamedTuple):
     end: Array  # [B]
 
 
-def arrange(counts: np.ndarray, lengths: tuple[int, ...], factors: int) -> Layout:
-    """Group rows with `counts` [rows] interactions: those of at most each of `lengths`, ascending, and the others."""
+def arrange(counts: np.ndarray, lengths: tuple[int, ...], factors: int, *, systems: bool = True) -> Layout:
+    """Group rows with `counts` [rows] interactions: those of at most each of `lengths`, ascending, and the others.
+
+    With `systems`, a row's system takes room in its block besides the vectors that are gathered.
+    """
     group = np.where(counts > 0, np.searchsorted(lengths, counts), -1)
     place = np.full(len(counts) + 1, -1, np.int32)
     groups, total = [], 0
@@ -83,7 +88,7 @@ def arrange(counts: np.ndarray, lengths: tuple[int, ...], factors: int) -> Layou
         rows = np.flatnonzero(group == k)
         rows = rows[np.argsort(-counts[rows], kind="stable")]
         gathered, system = (lengths[k], lengths[k]) if k < len(lengths) else (CHUNK, factors)
-        most = max(BLOCK // (gathered * factors + system**2), 8)
+        most = max(BLOCK // (gathered * factors + systems * system**2), 8)
         number = -(-len(rows) // most)
         block = np.full((number, -(-len(rows) // max(number, 1))), len(counts), np.int32)
         block.flat[: len(rows)] = rows
@@ -104,9 +109,10 @@ def make(config: Config, data: Data) -> Recommender:
     # A system of the history's length pays up to about D / 2. Shorter rows come in steps of a half, down to 16.
     least = min(16, max(factors // 2, 1))
     halves = [factors >> n for n in range(factors.bit_length(), 0, -1) if factors >> n >= least]
-    lengths = tuple(halves) if config.solver == "cholesky" else ()
-    user_layout = arrange(np.diff(offsets), lengths, factors)
-    item_layout = arrange(np.diff(item_offsets), lengths, factors)
+    cholesky = config.solver == "cholesky"
+    lengths = tuple(halves) if cholesky else LENGTHS
+    user_layout = arrange(np.diff(offsets), lengths, factors, systems=cholesky)
+    item_layout = arrange(np.diff(item_offsets), lengths, factors, systems=cholesky)
 
     def init(key: Array) -> Params:
         user, item = jax.random.split(key)
@@ -129,7 +135,7 @@ def make(config: Config, data: Data) -> Recommender:
             slices = Slices(others, ends[rows], ends[rows + 1])
             m = diagonal(fixed, slices)
             if config.solver == "cg":
-                return descend(fixed.table, m, slices, start[rows], config.cg_steps)
+                return descend(fixed.table, m, slices, length, start[rows], config.cg_steps)
             return solve(fixed.table, m, slices) if length is None else solve_short(fixed.table, m, slices, length)
 
         solved = [
@@ -227,8 +233,12 @@ def cholesky_solve(matrix: Array, right: Array) -> Array:
     return jax.scipy.linalg.cho_solve((factor, True), right[..., None])[..., 0]
 
 
-def descend(table: Array, m: Array, slices: Slices, w: Array, steps: int) -> Array:
-    """From `w` [B, D] towards the solution by steps of conjugate gradients, preconditioned with M."""
+def descend(table: Array, m: Array, slices: Slices, length: int | None, w: Array, steps: int) -> Array:
+    """From `w` [B, D] towards the solution by steps of conjugate gradients, preconditioned with M.
+
+    Rows of at most `length` interactions gather their vectors once for all steps, rows of any length in every step.
+    """
+    whole = None if length is None else gather(table, slices, 0, length)
 
     def pull(v: Array, target: float) -> Array:
         """X^T (target - X v) - M v."""
@@ -236,7 +246,7 @@ def descend(table: Array, m: Array, slices: Slices, w: Array, steps: int) -> Arr
         def add(x: Array, total: Array) -> Array:
             return total + jnp.einsum("bh,bhd->bd", target - jnp.einsum("bhd,bd->bh", x, v), x)
 
-        return over_chunks(add, table, slices, -m * v)
+        return over_chunks(add, table, slices, -m * v) if whole is None else add(whole, -m * v)
 
     def ratio(a: Array, b: Array) -> Array:
         return (a / jnp.where(b > 0, b, 1.0))[:, None]  # 0 where there is nothing left to descend

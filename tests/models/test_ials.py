@@ -22,9 +22,10 @@ QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than run
 
 @pytest.fixture(scope="module", autouse=True)
 def short_chunks():
-    """So that a row takes several of them."""
+    """So that a row takes several of them, and conjugate gradients gather some rows once and others in every step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ials, "CHUNK", 2)
+        patch.setattr(ials, "LENGTHS", (2, 4))
         yield
 
 
