@@ -25,6 +25,12 @@ def from_host(array: np.ndarray) -> Array:
     return jax.pure_callback(lambda: array, jax.ShapeDtypeStruct(array.shape, array.dtype))
 
 
+def unit_rows(rows: Array) -> Array:
+    """The rows [..., D] at length 1; rows of zeros stay."""
+    length = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / jnp.where(length > 0, length, 1)
+
+
 class Dropout(nn.Module):
     """Inverted dropout: x / (1 - rate) with probability 1 - rate, else 0."""
 

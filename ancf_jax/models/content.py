@@ -22,7 +22,7 @@ import scipy.sparse
 
 from ancf_jax.config import field
 from ancf_jax.data.features import required
-from ancf_jax.layers import from_host
+from ancf_jax.layers import from_host, unit_rows
 from ancf_jax.memory import check_memory
 from ancf_jax.types import Array, ClosedForm, Data, Params, Query, Recommender
 
@@ -60,7 +60,7 @@ def make(config: Config, data: Data) -> Recommender:
         weights = 0.5 ** (age / config.half_life) if config.half_life else jnp.ones(age.shape)
         rows = jnp.arange(len(query.history))[:, None]
         bags = jnp.zeros((len(rows), num_items)).at[rows, query.history].add(weights, mode="drop")
-        return _unit_rows(bags @ ready["tables"]["feature"])
+        return unit_rows(bags @ ready["tables"]["feature"])
 
     def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
         scores = profile(ready, query) @ items_of(ready).T
@@ -70,7 +70,7 @@ def make(config: Config, data: Data) -> Recommender:
         return profile(ready, query), items_of(ready)
 
     def retrieve(ready: dict[str, dict[str, Array]], wanted: Array) -> tuple[Array, Array]:
-        return _unit_rows(wanted), items_of(ready)
+        return unit_rows(wanted), items_of(ready)
 
     learn = ClosedForm(1, lambda key: {"tables": {}, "net": {}}, lambda params, train, key: params)
     # A query may know more of a user than training did: the validation part, and the test part when serving.
@@ -94,8 +94,3 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     """The rows at length 1; rows of zeros stay."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
-
-
-def _unit_rows(rows: Array) -> Array:
-    length = jnp.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)

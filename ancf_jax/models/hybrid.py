@@ -13,7 +13,12 @@ Poutanen, DropoutNet: Addressing Cold Start in Recommender Systems, 2017). Order
 a target. New items are no negatives, for nobody has turned them down. With W = V = 0 this is ANCF.
 
 W of p and of q start as one random matrix N(0, 1 / D), which keeps inner products on average (Johnson & Lindenstrauss,
-Extensions of Lipschitz Mappings into a Hilbert Space, 1984): training starts from the similarity of content.
+Extensions of Lipschitz Mappings into a Hilbert Space, 1984): training starts from the similarity of content. Rare words
+get lost in D numbers, so order-free there may be a term more, which starts as a multiple of content's cosine itself,
+
+    s_ui += sum over f of g_f x'_uf x'_if,    x'_i = x_i / |x_i|,   x'_u = (sum over h of x'_h) / |sum over h of x'_h|
+
+with the same weights g for all users. It enters by way of b_i, whose rows are then a user's own.
 """
 
 from dataclasses import dataclass
@@ -26,11 +31,14 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.features import required
+from ancf_jax.layers import unit_rows
 from ancf_jax.losses import PAIR_LOSSES
 from ancf_jax.memory import check_memory
 from ancf_jax.models import ancf
 from ancf_jax.sparse import Rows
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+
+OWN = ("id_dropout", "similarity")  # settings that ANCF does not have
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Config:
     """Hybrid."""
 
     id_dropout: float = field(0.2, "share of users and items that a step sees by features alone", low=0, high=1)
+    similarity: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
     factors: int = field(32, "embedding width D of the element-wise path and the attention", low=1)
     history: int = field(100, "latest interactions attended to, H", low=1)
     ordered: bool = field(False, "order-aware: positions, causal self-attention, recency")
@@ -55,11 +64,15 @@ class Config:
 
     def __post_init__(self) -> None:
         as_ancf(self)  # which checks that the settings go together
+        if self.similarity and self.ordered:
+            raise InputError(
+                f"flag --similarity: {self.similarity} goes with order-free models; legal with --ordered is 0"
+            )
 
 
 def as_ancf(config: Config) -> ancf.Config:
     """The ANCF that is given the rows."""
-    return ancf.Config(**{name: value for name, value in vars(config).items() if name != "id_dropout"})
+    return ancf.Config(**{name: value for name, value in vars(config).items() if name not in OWN})
 
 
 def make(config: Config, data: Data) -> Recommender:
@@ -83,16 +96,21 @@ def make(config: Config, data: Data) -> Recommender:
         "item": jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0),
     }
 
+    unit = unit_rows(features["item"]) if config.similarity else None
+
     def side_of(name: str) -> str:
         """Whose rows a table holds: user or item."""
         return name.partition("_")[0]
 
     def project(side: str, kernel: Array, ids: Array | None = None) -> Array:
-        """The features of `ids` [...], or of all [n + 1], by a kernel [F, D]; the product is of the fewer rows."""
+        """The features of `ids` [...], or of all [n + 1], by a kernel [F, D].
+
+        A step asks for many rows more than once, so all are cheaper than a fair share of them each time.
+        """
         every = features[side].astype(kernel.dtype)
         if ids is None:
             return every @ kernel
-        return every[ids] @ kernel if ids.size < len(every) - 1 else (every @ kernel)[ids]
+        return every[ids] @ kernel if ids.size < len(every) // 4 else (every @ kernel)[ids]
 
     def init(key: Array) -> Params:
         params = learn.init(key)
@@ -102,6 +120,8 @@ def make(config: Config, data: Data) -> Recommender:
         start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * config.factors**-0.5
         kernels |= {"item": start, "user": start}
         net = {**params["net"], "features": kernels}
+        if config.similarity:
+            net["similarity"] = jnp.full(deep["item"], config.similarity)
         if "user" in features:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
             net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
@@ -118,6 +138,20 @@ def make(config: Config, data: Data) -> Recommender:
             return 0.0
         return project(side, net["features" if side == "item" else "user_features"][name], ids)
 
+    def wanted(net: dict, history: Array) -> Array:
+        """g x'_u [B, F] of histories [B, H]."""
+        assert unit is not None
+        rows = jnp.arange(len(history))[:, None]
+        counts = jnp.zeros((len(history), len(unit))).at[rows, history].add(1.0)
+        return net["similarity"] * unit_rows(counts @ unit)
+
+    def similarity(wanted: Array, ids: Array) -> Array:
+        """The term of content [B, K, 1] of candidates [B, K], or [1, K]."""
+        assert unit is not None
+        rows = unit[ids]
+        scores = wanted @ rows[0].T if len(rows) == 1 else jnp.einsum("bf,bkf->bk", wanted, rows)
+        return scores[..., None]
+
     def loss(params: Params, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         net = params["net"]
         keys = dict(zip(known, jax.random.split(jax.random.fold_in(key, 1)), strict=True))
@@ -129,6 +163,8 @@ def make(config: Config, data: Data) -> Recommender:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
                 kept = known[side][ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
                 rows = table[ids] * kept[..., None] + own(net, name, ids)
+                if name == "item_bias" and config.similarity:
+                    return rows + similarity(wanted(net, batch.history), ids)
                 if side == "item":
                     return rows
                 past = project("item", net["features"][name], batch.history)
@@ -157,8 +193,11 @@ def make(config: Config, data: Data) -> Recommender:
             past = profile(tables[f"profile_{name}"][query.history], query.history < num_items, False)
             return Rows(tables[name].shape, tables[name].dtype, lambda ids: tables[name][ids] + past)
 
-        users = {name: view(name) for name in tables if side_of(name) == "user"}
-        return base.score({**ready, "tables": {**tables, **users}}, query, items)
+        views = {name: view(name) for name in tables if side_of(name) == "user"}
+        if config.similarity:
+            bias, of_user = tables["item_bias"], wanted(ready["net"], query.history)
+            views["item_bias"] = Rows(bias.shape, bias.dtype, lambda ids: bias[ids] + similarity(of_user, ids))
+        return base.score({**ready, "tables": {**tables, **views}}, query, items)
 
     return base._replace(learn=learn._replace(init=init, sample=sample, loss=loss), prepare=prepare, score=score)
 
