@@ -38,7 +38,7 @@ from ancf_jax.models import ancf
 from ancf_jax.sparse import Rows
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
-OWN = ("id_dropout", "similarity")  # settings that ANCF does not have
+OWN = ("id_dropout", "content_weight")  # settings that ANCF does not have
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Config:
     """Hybrid."""
 
     id_dropout: float = field(0.2, "share of users and items that a step sees by features alone", low=0, high=1)
-    similarity: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
+    content_weight: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
     factors: int = field(32, "embedding width D of the element-wise path and the attention", low=1)
     history: int = field(100, "latest interactions attended to, H", low=1)
     ordered: bool = field(False, "order-aware: positions, causal self-attention, recency")
@@ -64,9 +64,9 @@ class Config:
 
     def __post_init__(self) -> None:
         as_ancf(self)  # which checks that the settings go together
-        if self.similarity and self.ordered:
+        if self.content_weight and self.ordered:
             raise InputError(
-                f"flag --similarity: {self.similarity} goes with order-free models; legal with --ordered is 0"
+                f"flag --content_weight: {self.content_weight} goes with order-free models; legal with --ordered is 0"
             )
 
 
@@ -96,7 +96,7 @@ def make(config: Config, data: Data) -> Recommender:
         "item": jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0),
     }
 
-    unit = unit_rows(features["item"]) if config.similarity else None
+    unit = unit_rows(features["item"]) if config.content_weight else None
 
     def side_of(name: str) -> str:
         """Whose rows a table holds: user or item."""
@@ -120,8 +120,8 @@ def make(config: Config, data: Data) -> Recommender:
         start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * config.factors**-0.5
         kernels |= {"item": start, "user": start}
         net = {**params["net"], "features": kernels}
-        if config.similarity:
-            net["similarity"] = jnp.full(deep["item"], config.similarity)
+        if config.content_weight:
+            net["content"] = jnp.full(deep["item"], config.content_weight)
         if "user" in features:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
             net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
@@ -143,9 +143,9 @@ def make(config: Config, data: Data) -> Recommender:
         assert unit is not None
         rows = jnp.arange(len(history))[:, None]
         counts = jnp.zeros((len(history), len(unit))).at[rows, history].add(1.0)
-        return net["similarity"] * unit_rows(counts @ unit)
+        return net["content"] * unit_rows(counts @ unit)
 
-    def similarity(wanted: Array, ids: Array) -> Array:
+    def content(wanted: Array, ids: Array) -> Array:
         """The term of content [B, K, 1] of candidates [B, K], or [1, K]."""
         assert unit is not None
         rows = unit[ids]
@@ -163,8 +163,8 @@ def make(config: Config, data: Data) -> Recommender:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
                 kept = known[side][ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
                 rows = table[ids] * kept[..., None] + own(net, name, ids)
-                if name == "item_bias" and config.similarity:
-                    return rows + similarity(wanted(net, batch.history), ids)
+                if name == "item_bias" and config.content_weight:
+                    return rows + content(wanted(net, batch.history), ids)
                 if side == "item":
                     return rows
                 past = project("item", net["features"][name], batch.history)
@@ -194,9 +194,9 @@ def make(config: Config, data: Data) -> Recommender:
             return Rows(tables[name].shape, tables[name].dtype, lambda ids: tables[name][ids] + past)
 
         views = {name: view(name) for name in tables if side_of(name) == "user"}
-        if config.similarity:
+        if config.content_weight:
             bias, of_user = tables["item_bias"], wanted(ready["net"], query.history)
-            views["item_bias"] = Rows(bias.shape, bias.dtype, lambda ids: bias[ids] + similarity(of_user, ids))
+            views["item_bias"] = Rows(bias.shape, bias.dtype, lambda ids: bias[ids] + content(of_user, ids))
         return base.score({**ready, "tables": {**tables, **views}}, query, items)
 
     return base._replace(learn=learn._replace(init=init, sample=sample, loss=loss), prepare=prepare, score=score)

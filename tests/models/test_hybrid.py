@@ -189,31 +189,31 @@ def test_without_features_the_flags_are_named(data):
 
 def test_the_term_of_content_is_the_weighted_cosine(described, randomise, query):
     """NumPy: what it adds to the scores; alone and untrained it is content's score, but for the factor."""
-    model = make(config_of(similarity=2.0), described)
+    model = make(config_of(content_weight=2.0), described)
     score = jax.jit(lambda params: model.score(model.prepare(params), query), compiler_options=QUICK)
     params, fresh = randomise(model), jax.jit(model.learn.init, compiler_options=QUICK)(jax.random.key(0))
     unit = described.features / np.linalg.norm(described.features, axis=1, keepdims=True)
     past = np.array([unit[row].sum(axis=0) if row else np.zeros(3) for row in HISTORIES])
     past /= np.maximum(np.linalg.norm(past, axis=1, keepdims=True), 1e-9)
-    without = score(changed(params, "net", "similarity", np.zeros_like))
-    expected = (past * params["net"]["similarity"]) @ unit.T
+    without = score(changed(params, "net", "content", np.zeros_like))
+    expected = (past * params["net"]["content"]) @ unit.T
     np.testing.assert_allclose(score(params) - without, expected, rtol=1e-4, atol=1e-5)
     untrained = jax.tree.map(np.zeros_like, fresh)
-    untrained["net"]["similarity"] = fresh["net"]["similarity"]
+    untrained["net"]["content"] = fresh["net"]["content"]
     alone = content.make(content.Config(), described)
     np.testing.assert_allclose(score(untrained), 2 * alone.score(alone.prepare({}), query), rtol=1e-4, atol=1e-5)
 
 
 def test_the_term_of_content_is_trained_on_the_history_alone(described, randomise):
-    model = make(config_of(similarity=2.0, id_dropout=0.0), described)
+    model = make(config_of(content_weight=2.0, id_dropout=0.0), described)
     batch, params = batch_of(model, described.train), randomise(model)
     slope = jax.grad(lambda params, batch: model.learn.loss(params, batch, jax.random.key(0))[0])
     slope = jax.jit(slope, compiler_options=QUICK)
-    assert np.abs(slope(params, batch)["net"]["similarity"]).max() > 1e-4
+    assert np.abs(slope(params, batch)["net"]["content"]).max() > 1e-4
     nothing = batch._replace(history=np.full_like(batch.history, ITEMS))
-    assert np.abs(slope(params, nothing)["net"]["similarity"]).max() == 0
+    assert np.abs(slope(params, nothing)["net"]["content"]).max() == 0
 
 
 def test_the_term_of_content_is_order_free():
-    with pytest.raises(InputError, match=r"flag --similarity: 2.0 .* legal with --ordered is 0"):
-        config_of(similarity=2.0, ordered=True)
+    with pytest.raises(InputError, match=r"flag --content_weight: 2.0 .* legal with --ordered is 0"):
+        config_of(content_weight=2.0, ordered=True)
