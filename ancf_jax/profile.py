@@ -15,10 +15,11 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from ancf_jax.data import splits
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import build
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.recommend import known, query_users, recommend
 from ancf_jax.settings import TrainConfig
 from ancf_jax.topk import top_k_inner
-from ancf_jax.train import init_state, make_epoch, make_optimizer, order_of, steps_per_epoch
+from ancf_jax.train import init_state, make_epoch, order_of, steps_per_epoch
 from ancf_jax.types import Array, ArrayLike, Data, Interactions, Params, Query, Recommender
 from ancf_jax.workdir import evaluator_on_test
 

@@ -25,9 +25,10 @@ from ancf_jax.data.stream import count_windows, windows
 from ancf_jax.evaluate import make_evaluator, protocol
 from ancf_jax.metrics import ERRORS
 from ancf_jax.models import MODELS
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import DataConfig, EvalConfig, MeshConfig, TrainConfig
 from ancf_jax.sharding import check_batch, connect, shard
-from ancf_jax.train import batch_of, epochs_of, fit, init_state, make_optimizer, steps_per_epoch
+from ancf_jax.train import batch_of, epochs_of, fit, init_state, steps_per_epoch
 from ancf_jax.types import InputError
 from experiments import console
 

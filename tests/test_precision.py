@@ -11,10 +11,11 @@ from jax.extend.core import jaxprs_in_params
 from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.precision import in_bfloat16
 from ancf_jax.settings import TrainConfig
 from ancf_jax.sparse import make_lazy_step, new_slots
-from ancf_jax.train import make_optimizer, make_step
+from ancf_jax.train import make_step
 from ancf_jax.types import Data, Gradient, Query, Recommender
 
 USERS, ITEMS = 10, 22

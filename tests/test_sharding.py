@@ -21,9 +21,10 @@ from ancf_jax.checkpoint import checkpoints, load_best, load_latest, save, warm_
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import MeshConfig, TrainConfig
 from ancf_jax.sharding import abstract, check_batch, connect, parse_mesh, shard
-from ancf_jax.train import TrainState, fit, init_state, make_optimizer
+from ancf_jax.train import TrainState, fit, init_state
 from ancf_jax.types import Data, InputError
 
 pytestmark = pytest.mark.xdist_group("sharding")  # its fixture is dear: one worker runs it, once

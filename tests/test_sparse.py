@@ -14,9 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import TrainConfig
 from ancf_jax.sparse import assign, make_lazy_step, new_slots, read_by_rows
-from ancf_jax.train import init_state, make_epoch, make_optimizer, make_step
+from ancf_jax.train import init_state, make_epoch, make_step
 from ancf_jax.types import Data, Gradient, InputError
 
 USERS, ITEMS, STEPS, BATCH = 7, 11, 4, 6

@@ -11,8 +11,9 @@ from ancf_jax.checkpoint import checkpoints, load_latest, save
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS, ncf
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import TrainConfig
-from ancf_jax.train import fit, init_state, make_optimizer, make_schedule, order_of, steps_per_epoch
+from ancf_jax.train import fit, init_state, order_of, steps_per_epoch
 from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Recommender
 
 USERS, ITEMS = 12, 9
@@ -177,32 +178,6 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
     assert saved == [1, 2] and [record["loss"] for record in reported] == [2.0, 0.0]
 
 
-def test_constant_schedule():
-    schedule = make_schedule(TrainConfig(learning_rate=0.2), 100)
-    assert [float(schedule(step)) for step in (0, 50, 99)] == pytest.approx([0.2] * 3)
-
-
-def test_cosine_schedule_warms_up_and_falls_to_zero():
-    schedule = make_schedule(TrainConfig(learning_rate=0.2, schedule="cosine", warmup=0.1), 100)
-    expected = [
-        0.2 * step / 10 if step < 10 else 0.1 * (1 + np.cos(np.pi * (step - 10) / 90)) for step in range(0, 101, 5)
-    ]
-    assert [float(schedule(step)) for step in range(0, 101, 5)] == pytest.approx(expected, abs=1e-7)
-    single = make_schedule(TrainConfig(learning_rate=0.2, schedule="cosine", warmup=1.0), 1)
-    assert np.isfinite([float(single(step)) for step in range(3)]).all()
-
-
-def test_cyclical_schedule_restarts():
-    schedule = make_schedule(TrainConfig(learning_rate=0.2, schedule="cyclical", cycles=4), 100)
-
-    def cycle(step):
-        return 0.2 * (0.05 + 0.95 * (1 + np.cos(np.pi * (step % 25) / 25)) / 2)
-
-    assert [float(schedule(step)) for step in range(100)] == pytest.approx(
-        [cycle(step) for step in range(100)], rel=1e-4
-    )
-
-
 @pytest.mark.parametrize(
     ("rows", "batch_size", "shape"), [(10, 4, (3, 4)), (12, 4, (3, 4)), (3, 8, (1, 3)), (1, 1, (1, 1))]
 )
@@ -313,45 +288,6 @@ def test_the_evaluator_compiles_once(data):
     for scale in (0.0, 1.0, 2.0):
         evaluate({"tables": {"item": scale * jnp.arange(ITEMS + 1.0)[:, None]}, "net": {}})
     assert traced == [(5,)]
-
-
-def test_weight_decay_shrinks_the_nets_matrices_alone():
-    model, states = toy(lambda params, rows: 0.0 * sum(map(jnp.sum, jax.tree.leaves(params)))), []
-    config = TrainConfig(epochs=2, batch_size=5, weight_decay=0.25, learning_rate=0.1, optimizer="sgd", eval_every=2)
-    run(model, (), config, save=lambda epoch, state, value: states.append(state))
-    (state,) = states
-    np.testing.assert_allclose(state.params["net"]["w"], np.full((2, 2), (1 - 0.1 * 0.25) ** 4), rtol=1e-6)
-    np.testing.assert_array_equal(state.params["net"]["b"], np.ones(2))
-    np.testing.assert_array_equal(state.params["tables"]["item"], np.ones((3, 2)))
-
-
-@pytest.mark.parametrize(("clip", "step"), [(0.0, 3.0), (0.5, 0.5)])
-def test_clip_limits_the_global_norm(clip, step):
-    """The gradient is 3 for one number of the net and 0 elsewhere."""
-    model, states = toy(lambda params, rows: 3.0 * params["net"]["b"][0]), []
-    config = TrainConfig(epochs=1, clip=clip, learning_rate=1.0, optimizer="sgd")
-    run(model, (), config, save=lambda epoch, state, value: states.append(state))
-    np.testing.assert_allclose(states[0].params["net"]["b"], [1 - step, 1], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "expected"),
-    [
-        ("sgd", [1, 1, 1]),
-        ("adagrad", [1 / np.sqrt(n + 0.1) for n in (1, 2, 3)]),  # Optax starts the sum of squares at 0.1
-        ("adam", [1, 1, 1]),  # both moments of a constant are the constant
-    ],
-)
-def test_optimizers_step_by_their_rules(optimizer, expected):
-    """Steps for a constant gradient of 1, in units of the learning rate."""
-    config = TrainConfig(optimizer=optimizer, learning_rate=0.01)
-    tx = make_optimizer(config, 3)
-    params = {"tables": {"item": jnp.ones(())}, "net": {}}
-    state, steps = tx.init(params), []
-    for _ in range(3):
-        updates, state = tx.update(params, state, params)
-        steps.append(-float(updates["tables"]["item"]) / 0.01)
-    np.testing.assert_allclose(steps, expected, rtol=1e-4)
 
 
 def test_a_closed_form_sweeps_once(data):

@@ -12,8 +12,9 @@ from scipy.special import logsumexp
 from ancf_jax.config import from_json
 from ancf_jax.data.interactions import build
 from ancf_jax.models.sasrec import LOSSES, Batch, Config, make
+from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import TrainConfig
-from ancf_jax.train import make_optimizer, make_step
+from ancf_jax.train import make_step
 from ancf_jax.types import Data, InputError
 
 SMALL = {"factors": 4, "history": 3, "layers": 1, "heads": 1, "dropout": 0.0, "negatives": 5}
