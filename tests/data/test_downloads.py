@@ -200,7 +200,7 @@ def test_lightgcn_files(tmp_path, monkeypatch, name):
     assert files_in(tmp_path) == files
 
 
-@pytest.mark.parametrize("answer", [b"<html>please sign in</html>", zipped(other=b"")])
+@pytest.mark.parametrize("answer", [b"<html>please sign in</html>", zipped(other=b"")], ids=["page", "zip"])
 def test_an_answer_that_is_not_the_archive_is_a_failure(tmp_path, monkeypatch, answer):
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-1m.zip": answer})
     with pytest.raises(InputError, match=r"ratings\.dat, movies\.dat"):
