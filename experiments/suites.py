@@ -33,6 +33,8 @@ SUITES = {
     },
     "cpu": {
         "neumf-training": ML_1M + NEUMF + "--against=recbole",
+        # RecBole's batch of 2,048 holds negatives too.
+        "neumf-training-1024": ML_1M + NEUMF + "--batch_size=1024 --against=recbole",
         "neumf-training-torch": ML_1M + NEUMF + "--against=torch",
         "neumf-ranking": ML_1M + NEUMF + "--what=ranking --against=recbole",
         "sasrec-training": ML_1M + SASREC + "--against=recbole --peer_repeats=1",
