@@ -1,7 +1,7 @@
 """Random bits from an integer hash of a counter, seeded by one word of JAX's generator.
 
 The hash is the finaliser of Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators, 2014, on 32 bits.
-Drawing every word from threefry took a third of a training step with dropout on a CPU, and a fifth of BPR's.
+Drawing every word from threefry took a third of a training step with dropout on a CPU, and a tenth of BPR's.
 """
 
 import math

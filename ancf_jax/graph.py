@@ -1,4 +1,4 @@
-"""Recommenders on the graph of users and items: propagation, BPR on the vectors that come of it, and new users.
+"""Recommenders on the graph of users and items: propagation, a loss on the vectors that come of it, and new users.
 
 Every distinct interaction of the training part is an edge. With A [U + I, U + I] the adjacency matrix, D the diagonal
 of its degrees and E^(0) the tables, layer k of K is followed by
@@ -22,9 +22,9 @@ import numpy as np
 import scipy.sparse
 from jax.experimental.sparse import BCSR
 
-from ancf_jax.data.samplers import negatives
+from ancf_jax.data import samplers
 from ancf_jax.layers import Dropout
-from ancf_jax.losses import masked_mean, pair_loss
+from ancf_jax.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 
@@ -39,7 +39,7 @@ class Batch(NamedTuple):
     """Triples (u, i, j)."""
 
     users: Array  # [B]
-    items: Array  # [B, 2]: the user's, and one that the user does not have
+    items: Array  # [B, 1 + N]: the user's, and those that the user does not have
 
 
 Step = Callable[[Any, int, Array, Array, Array | None], Array]  # net, k, E^(k) and M^(k) [n, D], key -> E^(k+1)
@@ -91,13 +91,16 @@ def over_graph(
     init: Callable[[Array], Params],
     step: Step,
     combine: Combine,
+    objective: str,
+    negatives: int,
     l2: float,
     node_dropout: float = 0.0,
 ) -> Recommender:
     """The recommender of the module's head, by gradient steps over triples; the tables are `user` and `item`.
 
-    -log sigma(s_ui - s_uj) + l2 (|e_u|^2 + |e_i|^2 + |e_j|^2) over rows of E^(0) is minimised. In a step of training, a
-    node sends nothing with probability `node_dropout`. The whole graph is propagated in every step, whatever its batch.
+    The pair loss `objective` of s_ui against `negatives` s_uj + l2 (|e_u|^2 + |e_i|^2 + mean_j |e_j|^2) over rows of
+    E^(0) is minimised. In a step of training, a node sends nothing with probability `node_dropout`. The whole graph is
+    propagated in every step, whatever its batch, so many negatives cost little.
     """
     num_users, num_items = data.num_users, data.num_items
     matrix = edges(data)
@@ -122,16 +125,16 @@ def over_graph(
 
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
         users, items = jnp.asarray(train.users)[index], jnp.asarray(train.items)[index]
-        others = negatives(key, train, users, 1, num_items)
+        others = samplers.negatives(key, train, users, negatives, num_items)
         return Batch(users, jnp.concatenate([items[:, None], others], axis=1))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         nodes = walk(params, key)
         user, item = (combine(part) for part in zip(*nodes, strict=True))
-        scores = jnp.einsum("bd,bkd->bk", user[batch.users], item[batch.items])  # [B, 2]
-        losses = pair_loss("bpr", scores[:, 0], scores[:, 1:], num_items=num_items, ratio=1.0)
+        scores = jnp.einsum("bd,bkd->bk", user[batch.users], item[batch.items])  # [B, 1 + N]
+        losses = pair_loss(objective, scores[:, 0], scores[:, 1:], num_items=num_items, ratio=1.0)
         user, item = nodes[0].users[batch.users], nodes[0].items[batch.items]
-        losses = losses + l2 * (jnp.sum(user**2, -1) + jnp.sum(item**2, (1, 2)))
+        losses = losses + l2 * pair_squares(user, item)
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def prepare(params: Params) -> dict:

@@ -96,6 +96,12 @@ def pair_loss(
     return full_softmax(positive, negatives)
 
 
+def pair_squares(user: Array, item: Array) -> Array:
+    """|e_u|^2 + |e_i|^2 + mean_j |e_j|^2 [B] of users [B, D], their positives item[:, 0] and negatives item[:, 1:]."""
+    squares = jnp.sum(item**2, -1)  # [B, 1 + N]
+    return jnp.sum(user**2, -1) + squares[:, 0] + jnp.mean(squares[:, 1:], -1)
+
+
 def masked_mean(values: Array, mask: Array) -> tuple[Array, dict[str, Array]]:
     """The mean of values where mask, and the sums to log: {'loss': sum, 'count': number}; in float32."""
     total = jnp.sum(jnp.where(mask, values.astype(jnp.float32), 0.0))

@@ -9,7 +9,6 @@ import pytest
 
 from ancf_jax.checkpoint import checkpoints, load_latest, save
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluate import make_evaluator
 from ancf_jax.models import MODELS, ncf
 from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import TrainConfig
@@ -272,22 +271,6 @@ def test_training_on_parts_saves_each_and_compiles_once():
     assert [record["loss"] for record in done.records] == [1, 2, 3, 4, 5, 6] and done.best == 3
     assert saved == [(1, -np.inf), (2, -np.inf), (3, 0.5), (4, -np.inf), (5, -np.inf), (6, 0.5)]
     assert first[0] == first[-1] > 0
-
-
-def test_the_evaluator_compiles_once(data):
-    traced = []
-    entry = MODELS["popularity"]
-    model = entry.make(entry.config(), data)
-
-    def score(ready, query, items=None):
-        traced.append(query.users.shape)
-        return model.score(ready, query, items)
-
-    counted = model._replace(score=score)
-    evaluate = make_evaluator(counted, data, data.train, data.train, block=5)  # three blocks, the last one not full
-    for scale in (0.0, 1.0, 2.0):
-        evaluate({"tables": {"item": scale * jnp.arange(ITEMS + 1.0)[:, None]}, "net": {}})
-    assert traced == [(5,)]
 
 
 def test_a_closed_form_sweeps_once(data):

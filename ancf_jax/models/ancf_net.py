@@ -37,10 +37,6 @@ class Net(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, ())
         self.drop = Dropout(c.dropout)
 
-    def split(self, x: Array) -> Array:
-        """[..., D] to heads [..., heads, d]."""
-        return x.reshape(*x.shape[:-1], self.config.heads, -1)
-
     def encode(self, rows: Array, mask: Array, train: bool) -> tuple[Array, Array]:
         """Keys and values [B, H, heads, d] of history rows [B, H, D]."""
         if self.config.ordered:
@@ -49,12 +45,12 @@ class Net(nn.Module):
         if self.encoder is not None:
             rows = self.encoder(rows, mask, deterministic=not train)
         if not self.config.project:
-            return self.split(rows), self.split(rows)
-        return self.split(self.key(rows)), self.split(self.value(rows))
+            return split_heads(rows, self.config.heads), split_heads(rows, self.config.heads)
+        return split_heads(self.key(rows), self.config.heads), split_heads(self.value(rows), self.config.heads)
 
     def logits(self, item: Array, keys: Array) -> Array:
         """f [B, heads, K, H] of candidates [B, K, D] over keys [B, H, heads, d], without recency."""
-        query = self.split(self.query(item) if self.config.project else item)
+        query = split_heads(self.query(item) if self.config.project else item, self.config.heads)
         if self.config.scorer:
             pairs = query[:, :, None] * keys[:, None]  # [B, K, H, heads, d]
             return jnp.moveaxis(self.scorer_out(nn.relu(self.scorer_in(pairs)))[..., 0], 3, 1)
@@ -110,9 +106,14 @@ class Net(nn.Module):
         if self.config.tower:
             mixed = causal_mixtures(cross, values, recency, mask, smoothing, own_column=False)  # [B, P, N, D]
             return positive, self.fuse(every_user, every_other, mixed, True)
-        along = jnp.einsum("bhnd,bknd->bnkh", values, self.split(other["item"] * self.attended))
+        along = jnp.einsum("bhnd,bknd->bnkh", values, split_heads(other["item"] * self.attended, self.config.heads))
         negative = self.fuse(every_user, every_other, None, True)  # [B, 1, N]
         return positive, negative + causal_contributions(cross, along, recency, mask, smoothing)
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """[..., D] to [..., heads, d]."""
+    return x.reshape(*x.shape[:-1], heads, -1)
 
 
 def recency_init(key: Array, shape: tuple[int, int]) -> Array:

@@ -32,7 +32,7 @@ from ancf_jax.attention import candidate_weights
 from ancf_jax.data.samplers import hold_out, take_window, windows
 from ancf_jax.layers import Dropout, Tower, items_at_once, over_items
 from ancf_jax.losses import masked_mean
-from ancf_jax.models.ancf_net import init_tables, project_items, project_users, rows_of, user_rows
+from ancf_jax.models.ancf_net import init_tables, project_items, project_users, rows_of, split_heads, user_rows
 from ancf_jax.ratings import damped_means, make_head, moments
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -61,16 +61,12 @@ class RatingNet(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, ())
         self.drop = Dropout(c.dropout)
 
-    def split(self, x: Array) -> Array:
-        """[..., D] to heads [..., heads, d]."""
-        return x.reshape(*x.shape[:-1], self.config.heads, -1)
-
     def weights(self, rows: Array, seen: Array, item: dict) -> Array:
         """a [B, heads, K, H] of candidates [B, K, ...] or [1, K, ...] over what each has seen [B, K or 1, H]."""
         query, key = item["item"], rows
         if self.config.project:
             query, key = self.query(query), self.key(key)
-        query, key = self.split(query), self.split(key)
+        query, key = split_heads(query, self.config.heads), split_heads(key, self.config.heads)
         logits = jnp.einsum("bknd,bhnd->bnkh", query, key) / jnp.sqrt(query.shape[-1])
         nothing = jnp.broadcast_to(self.nothing[:, None, None], (*logits.shape[:3], 1)).astype(logits.dtype)
         seen = jnp.broadcast_to(seen, (len(seen), *logits.shape[2:]))
@@ -92,7 +88,7 @@ class RatingNet(nn.Module):
             mean = z.sum(1, keepdims=True) / (seen[:, 0].sum(1, keepdims=True) + DAMPING)  # [B, 1]
             score = score + self.deviation * mean + jnp.einsum("bnkh,bh->bkn", weights, z - mean) @ self.trust
             values = values + z[..., None] * self.drop(past["item_valued"], deterministic=not train)
-        attended = jnp.einsum("bnkh,bhnd->bknd", weights, self.split(values))
+        attended = jnp.einsum("bnkh,bhnd->bknd", weights, split_heads(values, self.config.heads))
         attended = attended.reshape(*attended.shape[:2], c.factors)
         score = score + jnp.sum(attended * item["item"], -1)
         if c.tower:

@@ -1,11 +1,11 @@
 """BPR-MF: score(u, i) = b_i + <p_u, q_i>, learned so that what a user has scores above what the user has not.
 
-For each interaction (u, i) one item j is drawn that u does not have, and
+For each interaction (u, i) an item j is drawn that u does not have, and
 
     -log sigma(s_ui - s_uj) + l2 (|p_u|^2 + |q_i|^2 + |q_j|^2)
 
-is minimised (Rendle, Freudenthaler, Gantner & Schmidt-Thieme, BPR: Bayesian Personalized Ranking from Implicit
-Feedback, 2009). A user bias would cancel out.
+or its mean over several such j is minimised (Rendle, Freudenthaler, Gantner & Schmidt-Thieme, BPR: Bayesian
+Personalized Ranking from Implicit Feedback, 2009). A user bias would cancel out.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
 from ancf_jax.layers import table
-from ancf_jax.losses import masked_mean, pair_loss
+from ancf_jax.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
 
@@ -26,15 +26,16 @@ class Config:
     """BPR-MF."""
 
     factors: int = field(64, "embedding width D", low=1)
+    negatives: int = field(1, "sampled negatives per positive, N", low=1)
     l2: float = field(0.002, "L2 penalty on the embeddings of each triple", low=0)
     stddev: float = field(0.1, "standard deviation of the initial embeddings", low=0)
 
 
 class Batch(NamedTuple):
-    """Triples (u, i, j): one gather, and so one scatter of gradients, for both items."""
+    """Triples (u, i, j): one gather, and so one scatter of gradients, for all items."""
 
     users: Array  # [B]
-    items: Array  # [B, 2]: the user's, and one that the user does not have
+    items: Array  # [B, 1 + N]: the user's, and those that the user does not have
 
 
 def make(config: Config, data: Data) -> Recommender:
@@ -52,15 +53,15 @@ def make(config: Config, data: Data) -> Recommender:
 
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
         users, items = jnp.asarray(train.users)[index], jnp.asarray(train.items)[index]
-        others = negatives(key, train, users, 1, num_items)
+        others = negatives(key, train, users, config.negatives, num_items)
         return Batch(users, jnp.concatenate([items[:, None], others], axis=1))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, item = tables["user"][batch.users], tables["item"][batch.items]
-        scores = jnp.einsum("bd,bkd->bk", user, item) + tables["item_bias"][batch.items][..., 0]  # [B, 2]
+        scores = jnp.einsum("bd,bkd->bk", user, item) + tables["item_bias"][batch.items][..., 0]  # [B, 1 + N]
         losses = pair_loss("bpr", scores[:, 0], scores[:, 1:], num_items=num_items, ratio=1.0)
-        losses = losses + config.l2 * (jnp.sum(user**2, -1) + jnp.sum(item**2, (1, 2)))
+        losses = losses + config.l2 * pair_squares(user, item)
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def prepare(params: Params) -> dict[str, dict[str, Array]]:

@@ -105,12 +105,12 @@ def make(config: Config, data: Data) -> Recommender:
     def project(side: str, kernel: Array, ids: Array | None = None) -> Array:
         """The features of `ids` [...], or of all [n + 1], by a kernel [F, D].
 
-        A step asks for many rows more than once, so all are cheaper than a fair share of them each time.
+        A step may ask for more rows than there are, many of them more than once.
         """
         every = features[side].astype(kernel.dtype)
         if ids is None:
             return every @ kernel
-        return every[ids] @ kernel if ids.size < len(every) // 4 else (every @ kernel)[ids]
+        return every[ids] @ kernel if ids.size < len(every) else (every @ kernel)[ids]
 
     def init(key: Array) -> Params:
         params = learn.init(key)
@@ -145,11 +145,11 @@ def make(config: Config, data: Data) -> Recommender:
         counts = jnp.zeros((len(history), len(unit))).at[rows, history].add(1.0)
         return net["content"] * unit_rows(counts @ unit)
 
-    def content(wanted: Array, ids: Array) -> Array:
-        """The term of content [B, K, 1] of candidates [B, K], or [1, K]."""
+    def content(profiles: Array, ids: Array) -> Array:
+        """The term of content [B, K, 1] of profiles [B, F] as `wanted` has them and candidates [B, K] or [1, K]."""
         assert unit is not None
         rows = unit[ids]
-        scores = wanted @ rows[0].T if len(rows) == 1 else jnp.einsum("bf,bkf->bk", wanted, rows)
+        scores = profiles @ rows[0].T if len(rows) == 1 else jnp.einsum("bf,bkf->bk", profiles, rows)
         return scores[..., None]
 
     def loss(params: Params, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:

@@ -32,7 +32,6 @@ from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Interactions, Par
 
 CHUNK = 64  # interactions of a long row that are gathered at once
 BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what the caches of two cores hold
-
 LENGTHS = (64, 128, 256, 512, 1024)  # of the rows that conjugate gradients gather once
 
 exactly = jax.default_matmul_precision("highest")  # normal equations do not forgive the short mantissas of accelerators

@@ -13,6 +13,7 @@ import jax
 from ancf_jax.config import field
 from ancf_jax.graph import over_graph
 from ancf_jax.layers import table
+from ancf_jax.losses import SAMPLED_LOSSES
 from ancf_jax.types import Array, Data, Params, Recommender
 
 
@@ -22,6 +23,8 @@ class Config:
 
     factors: int = field(64, "embedding width D", low=1)
     layers: int = field(3, "layers of propagation K", low=1)
+    loss: str = field("bpr", "loss of a positive against its negatives", SAMPLED_LOSSES)
+    negatives: int = field(1, "sampled negatives per positive, N", low=1)
     l2: float = field(0.00005, "L2 penalty on the initial embeddings of each triple", low=0)
     stddev: float = field(0.1, "standard deviation of the initial embeddings", low=0)
 
@@ -43,5 +46,7 @@ def make(config: Config, data: Data) -> Recommender:
         init=init,
         step=lambda net, k, x, message, key: message,
         combine=lambda layers: sum(layers[1:], layers[0]) / len(layers),
+        objective=config.loss,
+        negatives=config.negatives,
         l2=config.l2,
     )

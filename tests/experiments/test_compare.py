@@ -63,13 +63,14 @@ def test_numbers_of_users_are_those_of_the_log(compared, shop):
 
 def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank():
     ranks, rates = [{"ndcg@10": 0.5, "hr@10": 0.5}], [{"ndcg@10": 0.1, "hr@10": 0.1, "rmse": 0.9}]
-    assert compare.columns({"a": ranks}) == ("ndcg@10", "hr@10")
-    assert compare.columns({"a": rates, "b": rates})[:2] == ("rmse", "mae")
-    assert compare.columns({"a": rates, "b": ranks}) == ("ndcg@10", "hr@10", "rmse", "mae", "mse")
+    assert compare.columns({"a": ranks}, "random") == ("ndcg@10", "hr@10")
+    assert compare.columns({"a": rates, "b": rates}, "random")[:2] == ("rmse", "mae")
+    assert compare.columns({"a": rates, "b": ranks}, "random") == ("ndcg@10", "hr@10", "rmse", "mae", "mse")
     rates, ranks = ([results[0] | {"gndcg@10": 0.2}] for results in (rates, ranks))
-    assert compare.columns({"a": ranks}) == ("ndcg@10", "hr@10")
-    assert compare.columns({"a": rates}) == ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
-    assert compare.columns({"a": rates, "b": ranks})[:4] == ("ndcg@10", "gndcg@10", "hr@10", "rmse")
+    assert compare.columns({"a": ranks}, "random") == ("ndcg@10", "hr@10")
+    assert compare.columns({"a": rates}, "random") == ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
+    assert compare.columns({"a": rates, "b": ranks}, "random")[:4] == ("ndcg@10", "gndcg@10", "hr@10", "rmse")
+    assert compare.columns({"a": ranks}, "published") == ("recall@20", "ndcg@20")
 
 
 def test_finished_runs_are_reused(compared, script):

@@ -17,14 +17,15 @@ def made(data, randomise):
 
 
 def reference(params, users, items):
-    """Mean of -log sigma(s_ui - s_uj) + l2 of the squares of the triple, in float64."""
+    """Mean of -log sigma(s_ui - s_uj) + l2 of the squares of the triple, over all triples, in float64."""
     tables = {name: np.asarray(rows, np.float64) for name, rows in params["tables"].items()}
-    total = 0.0
-    for user, (mine, other) in zip(users, items, strict=True):
+    losses = []
+    for user, (mine, *others) in zip(users, items, strict=True):
         p, q = tables["user"][user], tables["item"]
-        margin = p @ (q[mine] - q[other]) + tables["item_bias"][mine, 0] - tables["item_bias"][other, 0]
-        total += np.logaddexp(0, -margin) + 0.02 * sum((row**2).sum() for row in (p, q[mine], q[other]))
-    return total / len(users)
+        for other in others:
+            margin = p @ (q[mine] - q[other]) + tables["item_bias"][mine, 0] - tables["item_bias"][other, 0]
+            losses.append(np.logaddexp(0, -margin) + 0.02 * sum((row**2).sum() for row in (p, q[mine], q[other])))
+    return np.mean(losses)
 
 
 def test_the_score_is_the_inner_product_plus_the_items_bias(made, data, ask):
@@ -41,10 +42,11 @@ def test_the_score_is_the_inner_product_plus_the_items_bias(made, data, ask):
     np.testing.assert_allclose(user @ item.T, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_loss_and_gradient(made):
+@pytest.mark.parametrize("items", [[[2, 5], [0, 2], [3, 2], [8, 0]], [[2, 5, 0], [0, 2, 2], [3, 2, 5], [8, 0, 1]]])
+def test_loss_and_gradient(made, items):
     """The gradient against central differences of the reference."""
     model, params = made
-    users, items = np.array([0, 1, 1, 4]), np.array([[2, 5], [0, 2], [3, 2], [8, 0]])
+    users, items = np.array([0, 1, 1, 4]), np.array(items)
     grad = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True))
     (loss, sums), gradient = grad(params, Batch(users, items), None)
     np.testing.assert_allclose(loss, reference(params, users, items), rtol=1e-5)

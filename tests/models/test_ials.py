@@ -129,10 +129,11 @@ def test_an_unknown_user_gets_the_row_of_a_half_sweep_and_a_known_one_keeps_its_
     st.lists(st.integers(0, 300), min_size=1, max_size=60),
     st.sets(st.integers(1, 40), max_size=3).map(sorted),
     st.sampled_from([1, 64, 2000]),
+    st.booleans(),
 )
-def test_blocks_hold_every_row_with_interactions_once(counts, lengths, factors):
+def test_blocks_hold_every_row_with_interactions_once(counts, lengths, factors, systems):
     counts = np.array(counts)
-    layout = arrange(counts, tuple(lengths), factors)
+    layout = arrange(counts, tuple(lengths), factors, systems=systems)
     held = np.concatenate([group.ravel() for group in layout.groups])
     rows = held[held < len(counts)]
     np.testing.assert_array_equal(np.sort(rows), np.flatnonzero(counts))

@@ -1,5 +1,7 @@
 """LightGCN against its equations, with dense matrices."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -46,6 +48,21 @@ def test_loss_is_bpr_of_the_vectors_and_l2_of_the_first_layer(made, layers):
     squares = (users[0][batch.users] ** 2).sum(1) + (items[0][batch.items] ** 2).sum((1, 2))
     np.testing.assert_allclose(loss, np.mean(np.logaddexp(0, -margin) + 0.02 * squares), rtol=1e-5)
     assert sums["count"] == 3
+
+
+def test_sampled_softmax_against_several_negatives(made, layers, data):
+    model = make(replace(CONFIG, loss="sampled_softmax", negatives=2), data)
+    batch = Batch(np.array([1, 3, 1]), np.array([[0, 2, 5], [4, 1, 3], [7, 0, 0]]))
+    loss, _ = jax.jit(model.learn.loss)(made[1], batch, jax.random.key(0))
+    users, items, _ = layers
+    scores = np.einsum("bd,bkd->bk", np.mean(users, 0)[batch.users], np.mean(items, 0)[batch.items])
+    scores[:, 1:] += np.log((data.num_items - 1) / 2)
+    squares = (items[0][batch.items] ** 2).sum(2)
+    squares = (users[0][batch.users] ** 2).sum(1) + squares[:, 0] + squares[:, 1:].mean(1)
+    expected = np.log(np.exp(scores).sum(1)) - scores[:, 0] + 0.02 * squares
+    np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
+    sampled = model.learn.sample(jax.random.key(0), data.train, np.arange(4))
+    assert sampled.items.shape == (4, 3)
 
 
 def test_a_new_user_is_a_node_with_edges_to_its_history(made, layers, data, ask):
