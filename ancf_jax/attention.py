@@ -18,6 +18,11 @@ from ancf_jax.types import Array
 TINY = 1e-18  # its square is still a normal float32, which the gradient of a quotient needs
 
 
+def split_heads(x: Array, heads: int) -> Array:
+    """[..., D] to [..., heads, d]."""
+    return x.reshape(*x.shape[:-1], heads, -1)
+
+
 def candidate_weights(logits: Array, mask: Array, smoothing: float) -> Array:
     """exp(f) / (sum exp f)^smoothing over the last axis where mask; 0 elsewhere, and everywhere if all is masked."""
     masked = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)

@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "ancf, full softmax": {"loss": "full_softmax"},
     "ancf, scored by a network": {"scorer": 4, "heads": 1, "tower": (), "user": False, "project": False},
     "ancf, no history": {"history": 0},
+    "ancf_ratings, ordinal": {"loss": "ordinal"},
     "biased_mf, ordinal": {"loss": "ordinal"},
     "neumf, squared": {"loss": "squared"},
     "gmf, ordinal": {"loss": "ordinal"},

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ancf_jax.models import (
     abcf,
     ancf,
+    ancf_ratings,
     attention_matrix,
     autorec,
     bert4rec,
@@ -71,6 +72,7 @@ MODELS = {
     "attention_matrix": Entry(attention_matrix.Config, attention_matrix.make),
     "abcf": Entry(abcf.Config, abcf.make),
     "ancf": Entry(ancf.Config, ancf.make),
+    "ancf_ratings": Entry(ancf_ratings.Config, ancf_ratings.make),
     "hybrid": Entry(hybrid.Config, hybrid.make, features=lambda config: True),
     "gru4rec": Entry(gru4rec.Config, gru4rec.make),
     "reinforce": Entry(policy.Config, policy.make),

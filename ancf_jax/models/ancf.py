@@ -34,9 +34,7 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import hold_out, knows, shift_ends, take_window, windows
 from ancf_jax.layers import items_at_once, over_items
 from ancf_jax.losses import PAIR_LOSSES, masked_mean, pair_loss
-from ancf_jax.models import ancf_ratings
 from ancf_jax.models.ancf_net import Net, init_tables, project_items, project_users, rows_of, user_rows
-from ancf_jax.ratings import RATING_LOSSES
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
 
@@ -57,9 +55,7 @@ class Config:
     tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers (empty: no tower)")
     tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
     dropout: float = field(0.0, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
-    loss: str = field(
-        "bce", "of a positive against its negatives, or of a predicted value", (*PAIR_LOSSES, *RATING_LOSSES)
-    )
+    loss: str = field("bce", "loss of a positive against its negatives", PAIR_LOSSES)
     negatives: int = field(64, "sampled items that a window's positives share as negatives", low=1)
     popular: float = field(0.0, "share of negatives drawn by popularity, for sampled_softmax", low=0, high=1)
     ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
@@ -70,10 +66,6 @@ class Config:
     def __post_init__(self) -> None:
         if self.popular and self.loss != "sampled_softmax":
             raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
-        if self.loss in RATING_LOSSES and (self.ordered or self.layers or self.scorer or not self.history):
-            raise InputError(
-                f"flag --loss: {self.loss} needs a history; legal with it are --noordered, --layers=0 and --scorer=0"
-            )
         if self.ordered and not self.history:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.history and self.factors % self.heads:
@@ -92,8 +84,6 @@ class Batch(NamedTuple):
 
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
-    if config.loss in RATING_LOSSES:
-        return ancf_ratings.make(config, data)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     net = Net(config)
     span = length + 1 if config.ordered else max(length, 1)

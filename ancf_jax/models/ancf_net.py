@@ -6,11 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.attention import candidate_weights, causal_contributions, causal_mixtures
+from ancf_jax.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
 from ancf_jax.layers import Dropout, SelfAttention, Tower, table, tower_input
 from ancf_jax.types import Array, Data
-
-HISTORY = ("item_history", "item_valued")  # tables that are read for past interactions alone
 
 
 class Net(nn.Module):
@@ -111,11 +109,6 @@ class Net(nn.Module):
         return positive, negative + causal_contributions(cross, along, recency, mask, smoothing)
 
 
-def split_heads(x: Array, heads: int) -> Array:
-    """[..., D] to [..., heads, d]."""
-    return x.reshape(*x.shape[:-1], heads, -1)
-
-
 def recency_init(key: Array, shape: tuple[int, int]) -> Array:
     """-s_n log(1 + steps back): power laws, from steep (s = 3: mostly the latest interaction) to slow (s = 1)."""
     slopes = jnp.linspace(3.0, 1.0, shape[0])
@@ -143,7 +136,7 @@ def init_tables(keys: Array, config: Any, data: Data) -> dict[str, Array]:
 
 def rows_of(tables: dict[str, Any], side: str, ids: Array) -> dict[str, Array]:
     """What a score reads of some users or items: the rows of every table of that side, but for those of histories."""
-    chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name not in HISTORY}
+    chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name != "item_history"}
     return jax.tree.map(lambda rows: rows[ids], chosen)
 
 

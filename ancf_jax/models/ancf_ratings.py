@@ -1,208 +1,156 @@
-"""ANCF that predicts values: how a user will rate item i, or how much of it.
+"""ANCF that predicts values: how a user will rate item i, or how much of it the user will buy.
 
-A head of ratings.py makes the prediction from a score that has ANCF's paths, and a bias of the user. A candidate may
-attend to nothing at all, by a learned o of each head:
+The candidate attends to the user's past values by least squares, the weights a softmax cannot have: two items of the
+history that say the same count once, and a candidate unlike all of them gets little from any (Garnelo & Czarnecki,
+Exploring the Space of Key-Value-Query Models with Intention, 2023). In each head, with z_h the value of interaction h,
+less the mean and divided by the standard deviation of all, and x_h = [k_h, c] its item's key and a constant:
 
-    s_ui = <p_u, q_i> + <c_ui, q_i> + w_t . tower([p'_u, q'_i, c_ui]) + b_u + b_i + b
-    a_ih = exp(f_ih) / (exp(o) + sum over h' of exp(f_ih'))^smoothing,    c_ui = heads of sum over h of a_ih r_h
+    s_ui = m_ui + sum over h of a_ih (z_h - m_uh),    a_ih = x_i . (sum over h of x_h x_h' + (t + t' n) 1)^-1 x_h
+    m_ui = b_i + <y_u, k_i>,    y_u = (n + 1)^-1/2 sum over h of y_h
 
-with f_ih = <W_q q_i, W_k r_h> / sqrt(d). With user vectors this is SVD++ (Koren, Factorization Meets the Neighborhood,
-2008), whose weights are n^-1/2 for all of a history: what a user has chosen tells about taste, whatever the values
-were. Without user vectors the values are read too. With z_h = (v_h - m_h) / sigma, how far the value of interaction h
-lies from the damped mean of its item, r_h + z_h x_h stands for r_h in c, and two terms join the score, the user's mean
-deviation and, as in a neighbourhood model but with attention for correlations, the deviations of similar items from it:
+So a head is Bayesian linear regression on the user's n interactions. What was chosen, whatever its value, tells about
+taste, and makes the prior mean y_u (as in SVD++: Koren, Factorization Meets the Neighborhood, 2008); the user's values
+say what is different. Nothing is learned of users, so new ones are predicted as well as others. A score is the mean
+over heads, and a head of ratings.py makes the prediction from it.
 
-    d_u = (sum over h of z_h) / (n + 5),    s_ui += w_d d_u + sum over heads of w_n sum over h of a_ih (z_h - d_u)
-
-So new users are predicted as well as others. Both at once would not do: a vector that has learnt a user's values by
-heart, less those that are shown, gives away the value that is asked for.
-
-A training row is a window of one user's interactions, some of which are predicted: with user vectors each after all the
-others, without them all after the rest. There are as many rows of a window as it takes to ask for all that it holds.
+A training row is a window of one user's interactions. Each of them is predicted after all others, in closed form: with
+H_hh = a_hh, the prediction without h itself is m_uh + (sum over h' of a_hh' r_h' - H_hh r_h) / (1 - H_hh), r = z - m. A
+head reads a random part of the window, another in each step, and predicts all. Each head has a loss of its own, so that
+their mean is that of an ensemble.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.attention import candidate_weights
-from ancf_jax.data.samplers import hold_out, take_window, windows
-from ancf_jax.layers import Dropout, Tower, items_at_once, over_items
+from ancf_jax.attention import split_heads
+from ancf_jax.bits import random_words
+from ancf_jax.config import field
+from ancf_jax.data.samplers import take_window, windows
+from ancf_jax.layers import table
 from ancf_jax.losses import masked_mean
-from ancf_jax.models.ancf_net import init_tables, project_items, project_users, rows_of, split_heads, user_rows
-from ancf_jax.ratings import damped_means, make_head, moments
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.ratings import RATING_LOSSES, damped_means, make_head, moments
+from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
-DAMPING = 5.0  # values that a mean must outweigh
+DAMPING = 5.0  # values that an item's mean must outweigh
 
 
-class RatingNet(nn.Module):
-    """Everything but the tables: rows in, scores out.
+@dataclass(frozen=True)
+class Config:
+    """ANCF for values."""
 
-    Where ANCF weighs its paths by learned vectors, there are none: they would grow for rows that l2 keeps small.
-    """
+    factors: int = field(128, "width of the keys of all heads", low=1)
+    heads: int = field(4, "attention heads", low=1)
+    history: int = field(400, "latest interactions attended to, H", low=1)
+    loss: str = field("squared", "loss of a predicted value", RATING_LOSSES)
+    dropout: float = field(0.3, "share of a window that a head does not read in a training step", low=0, high=0.99)
+    l2: float = field(0.3, "L2 penalty on the keys of each interaction", low=0)
+    choice_l2: float = field(0.1, "L2 penalty on what each interaction says by having been chosen, y_h", low=0)
+    stddev: float = field(0.1, "standard deviation of the initial keys", low=0)
 
-    config: Any  # ancf.Config
-
-    def setup(self):
-        c = self.config
-        if not c.user:
-            self.deviation = self.param("deviation", nn.initializers.ones, ())
-            self.trust = self.param("trust", nn.initializers.constant(1 / c.heads), (c.heads,))
-        if c.project:
-            self.query, self.key = (nn.Dense(c.factors, use_bias=False) for _ in range(2))
-        if c.tower:
-            self.mlp = Tower(c.tower, c.dropout)
-            self.hidden = self.param("hidden", nn.initializers.normal(c.tower[-1] ** -0.5), (c.tower[-1],))
-        self.nothing = self.param("nothing", nn.initializers.zeros, (c.heads,))
-        self.bias = self.param("bias", nn.initializers.zeros, ())
-        self.drop = Dropout(c.dropout)
-
-    def weights(self, rows: Array, seen: Array, item: dict) -> Array:
-        """a [B, heads, K, H] of candidates [B, K, ...] or [1, K, ...] over what each has seen [B, K or 1, H]."""
-        query, key = item["item"], rows
-        if self.config.project:
-            query, key = self.query(query), self.key(key)
-        query, key = split_heads(query, self.config.heads), split_heads(key, self.config.heads)
-        logits = jnp.einsum("bknd,bhnd->bnkh", query, key) / jnp.sqrt(query.shape[-1])
-        nothing = jnp.broadcast_to(self.nothing[:, None, None], (*logits.shape[:3], 1)).astype(logits.dtype)
-        seen = jnp.broadcast_to(seen, (len(seen), *logits.shape[2:]))
-        seen = jnp.pad(seen, ((0, 0), (0, 0), (0, 1)), constant_values=True)[:, None]
-        return candidate_weights(jnp.concatenate([logits, nothing], -1), seen, self.config.smoothing)[..., :-1]
-
-    def __call__(self, user: dict, past: dict, seen: Array, item: dict, train: bool = False) -> Array:
-        """Scores [B, K] of candidates [B, K, ...] or [1, K, ...] after what each has seen [B, K or 1, H] of a history.
-
-        past: rows 'item_history' [B, H, D], and without user vectors 'item_valued' and deviations 'z' [B, H].
-        """
-        c, values = self.config, self.drop(past["item_history"], deterministic=not train)
-        weights = self.weights(values, seen, item)
-        score = user["user_bias"][..., 0] + item["item_bias"][..., 0] + self.bias
-        if c.user:
-            score = score + jnp.sum(user["user"] * item["item"], -1)
-        else:
-            z = past["z"]
-            mean = z.sum(1, keepdims=True) / (seen[:, 0].sum(1, keepdims=True) + DAMPING)  # [B, 1]
-            score = score + self.deviation * mean + jnp.einsum("bnkh,bh->bkn", weights, z - mean) @ self.trust
-            values = values + z[..., None] * self.drop(past["item_valued"], deterministic=not train)
-        attended = jnp.einsum("bnkh,bhnd->bknd", weights, split_heads(values, self.config.heads))
-        attended = attended.reshape(*attended.shape[:2], c.factors)
-        score = score + jnp.sum(attended * item["item"], -1)
-        if c.tower:
-            parts = [user["user_tower"]] if c.user else []
-            score = score + self.mlp([*parts, item["item_tower"], attended], deterministic=not train) @ self.hidden
-        return score
-
-    def attend(self, past: dict, mask: Array, item: dict) -> Array:
-        """a [B, K, heads, H]."""
-        return jnp.moveaxis(self.weights(past["item_history"], mask[:, None], item), 1, 2)
+    def __post_init__(self) -> None:
+        if self.factors % self.heads:
+            raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
 class Batch(NamedTuple):
     """Windows of one user each."""
 
-    users: Array  # [B]
-    history: Array  # [B, H], padded with I
+    items: Array  # [B, H], padded with I
     values: Array  # [B, H]
-    targets: Array  # [B, P], padded with I
-    columns: Array  # [B, P] where the targets are in the window
-    wanted: Array  # [B, P] values of the targets
 
 
-def make(config: Any, data: Data) -> Recommender:
-    """ANCF that predicts values, by gradient steps over windows; config is an ancf.Config with a rating loss."""
-    num_users, num_items, length = data.num_users, data.num_items, config.history
-    net, head = RatingNet(config), make_head(config.loss, data.train.values)
-    asked = min(config.targets, length)
-    window_users, window_ends = map(jnp.asarray, rows_of_windows(data, length, asked))
-    _, scale = moments(data.train.values)
-    usual = item_means(data)  # [I + 1]
-    means = jnp.asarray(usual, jnp.float32)
-    history_table = "item" if config.tied else "item_history"
+class Past(NamedTuple):
+    """What each of the N heads makes of a history; 0 at padding."""
 
-    def past_of(tables: dict, items: Array, values: Array) -> dict:
-        past = {"item_history": tables[history_table][items]}
-        if config.user:
-            return past
-        z = jnp.where(items < num_items, (values - means[items]) / scale, 0.0)
-        return {**past, "item_valued": tables["item_valued"][items], "z": z}
+    keys: Array  # [B, N, H, d + 1]: x
+    prior: Array  # [B, N, H]: m, of each interaction without what its own choice says
+    choice: Array  # [B, H, N, d]: y_h
+    taste: Array  # [B, N, d]: y_u
+
+
+def make(config: Config, data: Data) -> Recommender:
+    """ANCF that predicts values, by gradient steps over windows."""
+    num_items, heads, length = data.num_items, config.heads, config.history
+    head = make_head(config.loss, data.train.values)
+    mean, scale = moments(data.train.values)
+    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
 
     def init(key: Array) -> Params:
-        keys = jax.random.split(key, 6)
-        tables = init_tables(keys[:5], config, data)
-        if not config.user:
-            tables["item_valued"] = jnp.zeros((num_items + 1, config.factors))
-        tables["user_bias"] = jnp.zeros((num_users + 1, 1))
-        tables["item_bias"] = jnp.asarray((usual - usual[-1]) / scale, jnp.float32)[:, None]
-        one = jnp.full((1, 1), num_items)
-        user, past = user_rows(tables, jnp.full((1,), num_users)), past_of(tables, one, jnp.zeros((1, 1)))
-        variables = net.init(keys[5], user, past, (one < num_items)[:, None], rows_of(tables, "item", one))
-        return {"tables": tables, "net": {"rating": variables["params"], "head": head.init()}}
+        values = jnp.asarray(data.train.values)
+        usual = damped_means(values - mean, jnp.asarray(data.train.items), num_items + 1, DAMPING)
+        tables = {
+            "item": table(key, num_items, config.factors, config.stddev),
+            "item_choice": jnp.zeros((num_items + 1, config.factors)),
+            "item_bias": usual.at[num_items].set(0.0)[:, None] / scale,
+        }
+        start = {"constant": 0.5, "log_ridge": 0.0, "log_ridge_each": -3.0}
+        net = {name: jnp.full(heads, value) for name, value in start.items()}
+        return {"tables": tables, "net": {**net, "head": head.init()}}
 
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users = window_users[index]
-        window, values = take_window(train, users, window_ends[index], length, num_items)
-        history, targets, columns = hold_out(key, window, asked, num_items)
-        history = window if config.user else history
-        wanted = jnp.take_along_axis(values, columns, axis=1)
-        return Batch(users, history, jnp.where(history < num_items, values, 0.0), targets, columns, wanted)
+        return Batch(*take_window(train, window_users[index], window_ends[index], length, num_items))
+
+    def read(params: Params, items: Array) -> Past:
+        tables, there = params["tables"], (items < num_items)[..., None]  # [B, H, 1]
+        keys, choice = (
+            jnp.where(there[..., None], split_heads(tables[name][items].astype(jnp.float32), heads), 0.0)
+            for name in ("item", "item_choice")
+        )
+        choice = choice * jax.lax.rsqrt(1.0 + there.sum(1, keepdims=True))[..., None]
+        taste = choice.sum(1)  # [B, N, d]
+        others = jnp.einsum("bhnd,bhnd->bhn", taste[:, None] - choice, keys)
+        prior = tables["item_bias"][items].astype(jnp.float32) + others
+        constant = jnp.broadcast_to(params["net"]["constant"][:, None] * there[..., None], (*keys.shape[:-1], 1))
+        keys = jnp.concatenate([keys, constant], axis=-1)
+        return Past(jnp.moveaxis(keys, 1, 2), jnp.moveaxis(prior, 1, 2) * there[:, None, :, 0], choice, taste)
+
+    def inverse(net: dict, keys: Array, seen: Array) -> Array:
+        """(sum over h of x_h x_h' + (t + t' n) 1)^-1 [B, N, d + 1, d + 1] over those seen [B, N, H]."""
+        ridge = jnp.exp(net["log_ridge"]) + jnp.exp(net["log_ridge_each"]) * seen.sum(-1)  # [B, N]
+        one = jnp.eye(keys.shape[-1])
+        gram = jnp.einsum("bnhe,bnhf->bnef", keys * seen[..., None], keys) + ridge[..., None, None] * one
+        return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram), True), jnp.broadcast_to(one, gram.shape))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        tables = params["tables"]
-        user, item = user_rows(tables, batch.users), rows_of(tables, "item", batch.targets)
-        past = past_of(tables, batch.history, batch.values)
-        seen = (batch.history < num_items)[:, None] & (jnp.arange(length) != batch.columns[..., None])  # [B, P, H]
-        variables = {"params": params["net"]["rating"]}
-        scores = net.apply(variables, user, past, seen, item, True, rngs={"dropout": key})
-        losses = head.loss(params["net"]["head"], scores, batch.wanted)
-        if config.l2:
-            own = [item["item"], item["item_bias"], user["user_bias"], *([user["user"]] if config.user else [])]
-            others = [past[name] for name in ("item_history", "item_valued") if name in past]
-            squares = sum(jnp.sum(part**2, -1) for part in own)  # [B, P]
-            rows = jnp.asarray(sum(jnp.sum(part**2, (1, 2)) for part in others))  # [B]
-            losses = losses + config.l2 * (squares + rows[:, None])
-        return masked_mean(losses, batch.targets < num_items)
+        there, past = batch.items < num_items, read(params, batch.items)
+        keep = random_words(key, past.prior.shape) >= jnp.uint32(int(config.dropout * 2**32))
+        seen = (there[:, None] & keep).astype(jnp.float32)  # [B, N, H]
+        residual = jnp.where(there, (batch.values - mean) / scale, 0.0)[:, None] - past.prior  # [B, N, H]
+        through = past.keys @ inverse(params["net"], past.keys, seen)  # [B, N, H, d + 1]
+        own = jnp.sum(through * past.keys, -1) * seen
+        fit = jnp.einsum("bnhe,bne->bnh", through, jnp.einsum("bnhe,bnh->bne", past.keys, residual * seen))
+        scores = past.prior + (fit - own * residual) / (1.0 - own)
+        losses = head.loss(params["net"]["head"], scores, batch.values[:, None]).mean(1)  # [B, H]
+        keys, choice = (params["tables"][name][batch.items] for name in ("item", "item_choice"))
+        squares = config.l2 * jnp.sum(keys**2, -1) + config.choice_l2 * jnp.sum(choice**2, -1)
+        return masked_mean(losses + squares / heads, there)
 
-    def prepare(params: Params) -> dict:
-        """The item part of the tower's first layer, in place of its table."""
-        mlp = params["net"]["rating"].get("mlp")
-        return {**params, "tables": project_items(params["tables"], config, mlp)}
+    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
+        """Vectors whose inner products are values with a squared loss, else scores."""
+        tables, net, there = ready["tables"], ready["net"], query.history < num_items
+        past = read(ready, query.history)
+        residual = jnp.where(there, (query.values - mean) / scale, 0.0)[:, None] - past.prior
+        seen = jnp.broadcast_to(there[:, None], past.prior.shape).astype(jnp.float32)
+        total = jnp.einsum("bnhe,bnh->bne", past.keys, residual)
+        weights = jnp.einsum("bnef,bnf->bne", inverse(net, past.keys, seen), total)
+        user = (past.taste + weights[..., :-1]).reshape(len(there), -1) / heads
+        offset = jnp.mean(weights[..., -1] * net["constant"], -1, keepdims=True)
+        vectors, bias = (tables[name][:num_items].astype(jnp.float32) for name in ("item", "item_bias"))
+        ones = jnp.ones_like(offset), jnp.ones_like(bias)
+        if config.loss == "squared":
+            user, offset, bias = scale * user, mean + scale * offset, scale * bias
+        return jnp.concatenate([user, offset, ones[0]], 1), jnp.concatenate([vectors, ones[1], bias], 1)
 
-    def score(ready: dict, query: Query, items: Array | None = None) -> Array:
-        tables, variables = ready["tables"], {"params": ready["net"]["rating"]}
-        user = project_users(user_rows(tables, query.users), config, ready["net"]["rating"].get("mlp"))
-        past, seen = past_of(tables, query.history, query.values), (query.history < num_items)[:, None]
+    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
+        user, item = embed(ready, query)
+        scores = user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        return scores if config.loss == "squared" else head.predict(ready["net"]["head"], scores)
 
-        def block(ids: Array) -> Array:
-            scores = net.apply(variables, user, past, seen, rows_of(tables, "item", ids))
-            return head.predict(ready["net"]["head"], scores)
-
-        width = max(config.factors, *config.tower, config.heads * length // 4)
-        every = jnp.arange(num_items)[None]
-        return over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
-
-    def attend(ready: dict, query: Query, items: Array) -> Array:
-        past, item = past_of(ready["tables"], query.history, query.values), rows_of(ready["tables"], "item", items)
-        variables = {"params": ready["net"]["rating"]}
-        return net.apply(variables, past, query.history < num_items, item, method="attend")
-
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(512 // asked, 1))
-    return Recommender(learn, length, prepare, score, None, attend, rates=True)
-
-
-def rows_of_windows(data: Data, length: int, asked: int) -> tuple[np.ndarray, np.ndarray]:
-    """Users and ends of windows, as `windows`, each as often as it takes to ask for all of it, `asked` at a time."""
-    offsets = np.asarray(data.train.offsets)
-    users, ends = windows(offsets, length)
-    times = -(-np.minimum(ends - offsets[users], length) // asked)
-    return np.repeat(users, times), np.repeat(ends, times)
-
-
-def item_means(data: Data) -> np.ndarray:
-    """The damped mean value of each item, mu + sum (v - mu) / (n + 5), and mu for the padding: [I + 1]."""
-    mean, _ = moments(data.train.values)
-    values, items = jnp.asarray(data.train.values) - mean, jnp.asarray(data.train.items)
-    return mean + np.asarray(damped_means(values, items, data.num_items + 1, DAMPING))
+    learn = Gradient(len(window_users), init, sample, loss, batch=64)
+    return Recommender(
+        learn, length, lambda params: params, score, embed if config.loss == "squared" else None, rates=True
+    )

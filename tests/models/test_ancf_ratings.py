@@ -9,14 +9,17 @@ import pytest
 
 from ancf_jax.config import from_json
 from ancf_jax.data.interactions import build
-from ancf_jax.models import ancf
-from ancf_jax.models.ancf_ratings import DAMPING, item_means, rows_of_windows
+from ancf_jax.models.ancf_ratings import Batch, Config, make
 from ancf_jax.types import Data, InputError, Query
 
-USERS, ITEMS, LENGTH = 4, 7, 5
-CONFIG = ancf.Config(
-    loss="squared", factors=4, heads=2, history=LENGTH, tower=(5, 3), tower_factors=3, smoothing=0.7, stddev=0.1
-)
+USERS, ITEMS, LENGTH, HEADS = 4, 7, 5, 2
+CONFIG = Config(factors=4, heads=HEADS, history=LENGTH, dropout=0.0, l2=0.0, choice_l2=0.0)
+HISTORIES: list[tuple[list[int], list[float]]] = [
+    ([3, 0, 6], [5.0, 1.0, 3.0]),
+    ([], []),
+    ([1, 2, 4, 5, 0], [4.0, 2.0, 2.0, 5.0, 1.0]),
+    ([2], [4.0]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,126 +31,133 @@ def data():
     return Data(USERS, ITEMS, build(users, np.concatenate(rows), values, np.arange(len(users)), USERS))
 
 
-def query_of(users, items, values) -> Query:
-    return Query(np.asarray(users, np.int32), np.asarray(items, np.int32), np.asarray(values, np.float32))
+@pytest.fixture(scope="module")
+def made(data, randomise):
+    model = make(CONFIG, data)
+    return model, randomise(model)
 
 
-def padded(items, values):
-    count = LENGTH - len(items)
-    return [ITEMS] * count + list(items), [0.0] * count + list(values)
+def padded(histories) -> tuple[np.ndarray, np.ndarray]:
+    items, values = np.full((len(histories), LENGTH), ITEMS, np.int32), np.zeros((len(histories), LENGTH), np.float32)
+    for row, (past, observed) in enumerate(histories):
+        items[row, LENGTH - len(past) :], values[row, LENGTH - len(past) :] = past, observed
+    return items, values
 
 
-def reference(params, data, user, history, values, item, personal) -> float:
+def reference(params, data, history, values, item) -> float:
     """The prediction of one pair by the equations of the module, in float64."""
-    tables, net, heads = params["tables"], params["net"]["rating"], CONFIG.heads
+    tables, net = params["tables"], params["net"]
     mean, scale = data.train.values.mean(), data.train.values.std()
-    usual = item_means(data)
-    z = np.array([(v - usual[j]) / scale for j, v in zip(history, values, strict=True)])
-    deviation = z.sum() / (len(z) + DAMPING)
-    q = tables["item"][item].astype(np.float64)
-    query = (q @ net["query"]["kernel"]).reshape(heads, -1)
-    attended, found = np.zeros((heads, CONFIG.factors // heads)), np.zeros(heads)
-    for n in range(heads):
-        total, above, gap = np.exp(net["nothing"][n]), np.zeros(CONFIG.factors // heads), 0.0
-        for j, deviated in zip(history, z, strict=True):
-            past = tables["item_history"][j].astype(np.float64)
-            key = (past @ net["key"]["kernel"]).reshape(heads, -1)[n]
-            value = past if personal else past + deviated * tables["item_valued"][j]
-            weight = np.exp(query[n] @ key / np.sqrt(len(key)))
-            total, above = total + weight, above + weight * value.reshape(heads, -1)[n]
-            gap += weight * (deviated - deviation)
-        attended[n], found[n] = above / total**CONFIG.smoothing, gap / total**CONFIG.smoothing
-    c = attended.ravel()
-    tower = [*([tables["user_tower"][user]] if personal else []), tables["item_tower"][item], c]
-    hidden = sum(x @ net["mlp"][f"input_{k}"]["kernel"] for k, x in enumerate(tower)) + net["mlp"]["input_0"]["bias"]
-    last = net["mlp"]["layer_1"]
-    hidden = np.maximum(np.maximum(hidden, 0) @ last["kernel"] + last["bias"], 0)
-    score = tables["user_bias"][user, 0] + tables["item_bias"][item, 0] + net["bias"] + c @ q + hidden @ net["hidden"]
-    score += tables["user"][user] @ q if personal else net["deviation"] * deviation + found @ net["trust"]
-    return mean + scale * score
+    scores = []
+    for n in range(HEADS):
+        k, y = (tables[name].astype(np.float64).reshape(ITEMS + 1, HEADS, -1)[:, n] for name in ("item", "item_choice"))
+        x = np.concatenate([k, np.full((ITEMS + 1, 1), net["constant"][n])], 1)
+        root = np.sqrt(len(history) + 1)
+
+        def prior(j, chosen, k=k, y=y, root=root):
+            return tables["item_bias"][j, 0] + sum((y[h] @ k[j] for h in chosen), 0.0) / root
+
+        ridge = np.exp(net["log_ridge"][n]) + np.exp(net["log_ridge_each"][n]) * len(history)
+        gram = sum((np.outer(x[h], x[h]) for h in history), ridge * np.eye(x.shape[1]))
+        score = prior(item, history)
+        for h, value in zip(history, values, strict=True):
+            others = [j for j in history if j != h]
+            score += x[item] @ np.linalg.inv(gram) @ x[h] * ((value - mean) / scale - prior(h, others))
+        scores.append(score)
+    return mean + scale * np.mean(scores)
 
 
-@pytest.mark.parametrize("personal", [True, False])
-def test_predictions_are_those_of_the_equations(data, randomise, personal):
-    model = ancf.make(dataclasses.replace(CONFIG, user=personal), data)
-    params = randomise(model)
-    histories = [([3, 0, 6], [5.0, 1.0, 3.0]), ([], []), ([1, 2, 4, 5, 0], [4.0, 2.0, 2.0, 5.0, 1.0])]
-    rows = [padded(*history) for history in histories]
-    users = [1, 3, USERS]  # the last is nobody in training
-    query = query_of(users, [row[0] for row in rows], [row[1] for row in rows])
-    found = jax.jit(lambda params: model.score(model.prepare(params), query))(params)
-    expected = [
-        [reference(params, data, user, *history, item, personal) for item in range(ITEMS)]
-        for user, history in zip(users, histories, strict=True)
-    ]
+def test_predictions_are_those_of_the_equations(data, made):
+    model, params = made
+    query = Query(np.array([1, 3, USERS, 2], np.int32), *padded(HISTORIES))  # one is nobody in training
+    found = jax.jit(model.score)(params, query)
+    expected = [[reference(params, data, *history, item) for item in range(ITEMS)] for history in HISTORIES]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    user, item = model.embed(params, query)
+    np.testing.assert_allclose(user @ item.T, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("loss", "personal"), [("squared", True), ("squared", False), ("ordinal", False)])
-def test_training_predicts_as_scoring_does_after_what_is_left(data, randomise, loss, personal):
-    """The loss of a batch is that of scoring each target after a history without it, or without all targets."""
-    model = ancf.make(dataclasses.replace(CONFIG, loss=loss, user=personal, targets=2), data)
-    params = randomise(model)
-    rows = model.learn.rows
+def test_training_predicts_each_interaction_after_all_others(data, made):
+    """The closed form against regression without that row, at the same ridge and the same (n + 1)^-1/2."""
+    model, params = made
+    params = {**params, "net": {**params["net"], "log_ridge_each": np.full(HEADS, -30.0)}}
+    items, values = padded(HISTORIES)
+    mean, sums = jax.jit(model.learn.loss)(params, Batch(items, values), jax.random.key(0))
+    assert float(sums["count"]) == sum(len(past) for past, _ in HISTORIES)
+    errors = []
+    for past, observed in HISTORIES:
+        for n in range(HEADS):
+            k, y = (params["tables"][name].reshape(ITEMS + 1, HEADS, -1)[:, n] for name in ("item", "item_choice"))
+            x = np.concatenate([k, np.full((ITEMS + 1, 1), params["net"]["constant"][n])], 1).astype(np.float64)
+            z = (np.array(observed) - data.train.values.mean()) / data.train.values.std()
+            prior = np.array(
+                [
+                    params["tables"]["item_bias"][j, 0]
+                    + sum(y[h] @ k[j] for h in past if h != j) / np.sqrt(len(past) + 1)
+                    for j in past
+                ]
+            )
+            for target, j in enumerate(past):
+                left = np.array([h for h in range(len(past)) if h != target], int)
+                rows = x[np.array(past)[left]]
+                gram = rows.T @ rows + np.exp(params["net"]["log_ridge"][n]) * np.eye(x.shape[1])
+                weights = np.linalg.solve(gram, rows.T @ (z[left] - prior[left]))
+                errors.append((prior[target] + x[j] @ weights - z[target]) ** 2)
+    np.testing.assert_allclose(mean, np.mean(errors), rtol=1e-4)
 
-    @jax.jit
-    def drawn(params):
-        batch = model.learn.sample(jax.random.key(0), data.train, jnp.arange(rows))
-        return batch, model.learn.loss(params, batch, jax.random.key(1))
 
-    batch, (mean, sums) = drawn(params)
-    rating = {(user, item): value for user, item, value in zip(*data.train[:3], strict=True)}
-    users, items, values, targets = [], [], [], []
-    for user, row, asked in zip(*map(np.asarray, (batch.users, batch.history, batch.targets)), strict=True):
-        assert personal or not set(asked[asked < ITEMS]) & set(row)
-        for target in asked[asked < ITEMS]:
-            left = [item for item in row if item < ITEMS and item != target]
-            past = padded(left, [rating[user, item] for item in left])
-            users, items, values, targets = [*users, user], [*items, past[0]], [*values, past[1]], [*targets, target]
-    observed = np.array([rating[pair] for pair in zip(users, targets, strict=True)])
-    query, wanted = query_of(users, items, values), jnp.asarray(targets, jnp.int32)[:, None]
-    found = np.asarray(jax.jit(lambda params: model.score(model.prepare(params), query, wanted))(params))[:, 0]
-    assert int(sums["count"]) == len(observed) >= rows
+def test_a_value_does_not_enter_its_own_prediction(data, made):
+    """Adding to one value moves its own squared error as if its prediction stood still."""
+    model, params = made
+    loss = jax.jit(lambda values: model.learn.loss(params, Batch(items, values), jax.random.key(0))[1]["loss"])
+    items, values = padded([([4], [2.0])])
+    scale = data.train.values.std()
+    found = [float(loss(values + step * (items < ITEMS))) for step in (0.0, 1.0, 2.0)]
+    np.testing.assert_allclose(found[2] - 2 * found[1] + found[0], 2 / scale**2, rtol=1e-3)  # of (v - constant)^2
+
+
+def test_l2_weighs_every_interaction_and_head(data, made):
+    model, params = made
+    other = make(dataclasses.replace(CONFIG, l2=0.5, choice_l2=0.25), data)
+    batch = Batch(*padded(HISTORIES))
+    plain, heavy = (float(jax.jit(each.learn.loss)(params, batch, jax.random.key(0))[0]) for each in (model, other))
+    past = np.array([item for items, _ in HISTORIES for item in items])
+    tables = params["tables"]
+    squares = 0.5 * (tables["item"][past] ** 2).sum() + 0.25 * (tables["item_choice"][past] ** 2).sum()
+    assert heavy - plain == pytest.approx(squares / HEADS / len(past), rel=1e-4)
+
+
+def test_heads_read_different_parts_of_a_window(data, made):
+    other = make(dataclasses.replace(CONFIG, dropout=0.5), data)
+    batch = Batch(*padded(HISTORIES))
+    loss = jax.jit(other.learn.loss)
+    losses = [float(loss(made[1], batch, jax.random.key(seed))[0]) for seed in range(3)]
+    assert len(set(losses)) == 3 and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize("loss", ["squared", "ordinal"])
+def test_an_untrained_model_predicts_items_means(data, loss):
+    model = make(dataclasses.replace(CONFIG, loss=loss), data)
+    params = jax.jit(model.learn.init)(jax.random.key(0))
+    found = np.asarray(model.score(params, Query(np.array([USERS], np.int32), *padded([([], [])]))))[0]
+    train = data.train
+    mean = train.values.mean()
+    expected = [mean + (train.values[train.items == j] - mean).sum() / (5 + (train.items == j).sum()) for j in range(7)]
     if loss == "squared":
-        assert float(mean) == pytest.approx(np.mean((found - observed) ** 2) / data.train.values.var(), rel=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
     else:
-        assert np.all((found > data.train.values.min()) & (found < data.train.values.max()))
-        assert np.isfinite(float(mean))
+        np.testing.assert_array_equal(np.argsort(found), np.argsort(expected))
 
 
-def test_rows_ask_for_all_that_a_window_holds(data):
-    users, ends = rows_of_windows(data, LENGTH, 2)
-    assert users.tolist() == [0, 0, 0, 1, 1, 2, 3, 3]  # of 5, 3, 1 and 4 interactions
-    assert ends.tolist() == [5, 5, 5, 8, 8, 9, 13, 13]
+def test_every_interaction_is_in_one_window(data):
+    model = make(dataclasses.replace(CONFIG, history=2), data)
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), data.train, jnp.arange(model.learn.rows))
+    items, values = np.asarray(batch.items), np.asarray(batch.values)
+    kept = items < ITEMS
+    found = sorted(zip(items[kept], values[kept], strict=True))
+    assert found == sorted(zip(data.train.items, data.train.values, strict=True))
 
 
-def test_attention_shows_the_history_and_leaves_room_for_nothing(data, randomise):
-    model = ancf.make(dataclasses.replace(CONFIG, smoothing=1.0), data)
-    params = randomise(model)
-    items, values = padded([3, 0, 6], [5.0, 1.0, 3.0])
-    query = query_of([1], [items], [values])
-    attend = jax.jit(lambda params: model.attend(model.prepare(params), query, jnp.asarray([[2, 5]])))
-    weights = np.asarray(attend(params))
-    assert weights.shape == (1, 2, CONFIG.heads, LENGTH)
-    np.testing.assert_array_equal(weights[..., :2], 0)
-    assert np.all((weights.sum(-1) > 0) & (weights.sum(-1) < 1))
-
-
-def test_an_untrained_model_starts_at_the_items_means(data):
-    model = ancf.make(dataclasses.replace(CONFIG, stddev=0.0), data)
-    items, values = padded([], [])
-
-    @jax.jit
-    def scores():
-        params = model.learn.init(jax.random.key(0))
-        params["net"]["rating"]["hidden"] *= 0
-        return model.score(model.prepare(params), query_of([USERS], [items], [values]))
-
-    found = scores()
-    np.testing.assert_allclose(found[0], item_means(data)[:-1], rtol=1e-5)
-
-
-@pytest.mark.parametrize("other", [{"ordered": True}, {"layers": 1}, {"scorer": 3}, {"history": 0}])
-def test_what_ratings_do_not_go_with(other):
-    with pytest.raises(InputError, match="--loss: squared needs a history; legal with it are"):
-        from_json(ancf.Config, {"loss": "squared", **other})
+def test_heads_share_the_factors():
+    with pytest.raises(InputError, match="--heads: 3 does not divide --factors=4"):
+        from_json(Config, {"factors": 4, "heads": 3})
