@@ -77,15 +77,15 @@ def make(config: Config, data: Data) -> Recommender:
     num_items, heads, length = data.num_items, config.heads, config.history
     head = make_head(config.loss, data.train.values)
     mean, scale = moments(data.train.values)
+    deviations = jnp.asarray(data.train.values) - mean
+    usual = np.array(damped_means(deviations, jnp.asarray(data.train.items), num_items + 1, DAMPING))  # [I + 1]
     window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
 
     def init(key: Array) -> Params:
-        values = jnp.asarray(data.train.values)
-        usual = damped_means(values - mean, jnp.asarray(data.train.items), num_items + 1, DAMPING)
         tables = {
             "item": table(key, num_items, config.factors, config.stddev),
             "item_choice": jnp.zeros((num_items + 1, config.factors)),
-            "item_bias": usual.at[num_items].set(0.0)[:, None] / scale,
+            "item_bias": jnp.asarray(usual[:, None] / scale),
         }
         start = {"constant": 0.5, "log_ridge": 0.0, "log_ridge_each": -3.0}
         net = {name: jnp.full(heads, value) for name, value in start.items()}
