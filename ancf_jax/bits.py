@@ -23,3 +23,8 @@ def random_words(key: Array, shape: tuple[int, ...]) -> Array:
     """Uniform uint32 words of that shape."""
     counter = jax.lax.iota(jnp.uint32, math.prod(shape)) * jnp.uint32(0x9E3779B9)
     return hashed(counter + jax.random.bits(key)).reshape(shape)
+
+
+def kept(key: Array, shape: tuple[int, ...], rate: float) -> Array:
+    """What dropout leaves: bool of that shape, each True with probability 1 - rate."""
+    return random_words(key, shape) >= jnp.uint32(int(rate * 2**32))

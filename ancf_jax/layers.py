@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.bits import random_words
+from ancf_jax.bits import kept
 from ancf_jax.types import Array
 
 CACHE = 1 << 20  # floats that one core's cache holds: wider blocks of pairs took three times as long on a CPU
@@ -40,8 +40,7 @@ class Dropout(nn.Module):
     def __call__(self, x: Array, deterministic: bool = True) -> Array:
         if deterministic or self.rate == 0.0:
             return x
-        keep = random_words(self.make_rng("dropout"), x.shape) >= jnp.uint32(int(self.rate * 2**32))
-        return jnp.where(keep, x / (1.0 - self.rate), 0.0)
+        return jnp.where(kept(self.make_rng("dropout"), x.shape, self.rate), x / (1.0 - self.rate), 0.0)
 
 
 class Product(NamedTuple):

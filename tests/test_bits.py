@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ancf_jax.bits import hashed, random_words
+from ancf_jax.bits import hashed, kept, random_words
 
 WORDS = np.asarray(random_words(jax.random.key(0), (400, 500)))
 
@@ -38,3 +38,9 @@ def test_hash_is_a_bijection_that_flips_half_the_bits():
 def test_words_depend_on_the_key_alone():
     again = random_words(jax.random.key(0), WORDS.shape)
     assert (np.asarray(again) == WORDS).all() and again.dtype == jnp.uint32
+
+
+def test_what_dropout_leaves():
+    left = np.asarray(kept(jax.random.key(0), (100, 1000), 0.3))
+    assert left.dtype == bool and abs(left.mean() - 0.7) < 0.01
+    assert np.asarray(kept(jax.random.key(0), (10,), 0.0)).all()

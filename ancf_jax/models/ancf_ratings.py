@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.attention import split_heads
-from ancf_jax.bits import random_words
+from ancf_jax.bits import kept
 from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window, windows
 from ancf_jax.layers import table
@@ -68,7 +68,7 @@ class Past(NamedTuple):
 
     keys: Array  # [B, N, H, d + 1]: x
     prior: Array  # [B, N, H]: m, of each interaction without what its own choice says
-    choice: Array  # [B, H, N, d]: y_h
+    residual: Array  # [B, N, H]: r
     taste: Array  # [B, N, d]: y_u
 
 
@@ -94,7 +94,7 @@ def make(config: Config, data: Data) -> Recommender:
     def sample(key: Array, train: Interactions, index: Array) -> Batch:
         return Batch(*take_window(train, window_users[index], window_ends[index], length, num_items))
 
-    def read(params: Params, items: Array) -> Past:
+    def read(params: Params, items: Array, values: Array) -> Past:
         tables, there = params["tables"], (items < num_items)[..., None]  # [B, H, 1]
         keys, choice = (
             jnp.where(there[..., None], split_heads(tables[name][items].astype(jnp.float32), heads), 0.0)
@@ -103,10 +103,12 @@ def make(config: Config, data: Data) -> Recommender:
         choice = choice * jax.lax.rsqrt(1.0 + there.sum(1, keepdims=True))[..., None]
         taste = choice.sum(1)  # [B, N, d]
         others = jnp.einsum("bhnd,bhnd->bhn", taste[:, None] - choice, keys)
-        prior = tables["item_bias"][items].astype(jnp.float32) + others
+        prior = jnp.where(there, tables["item_bias"][items].astype(jnp.float32) + others, 0.0)
+        residual = jnp.where(there, ((values - mean) / scale)[..., None], 0.0) - prior
         constant = jnp.broadcast_to(params["net"]["constant"][:, None] * there[..., None], (*keys.shape[:-1], 1))
         keys = jnp.concatenate([keys, constant], axis=-1)
-        return Past(jnp.moveaxis(keys, 1, 2), jnp.moveaxis(prior, 1, 2) * there[:, None, :, 0], choice, taste)
+        keys, prior, residual = (jnp.moveaxis(part, 1, 2) for part in (keys, prior, residual))
+        return Past(keys, prior, residual, taste)
 
     def inverse(net: dict, keys: Array, seen: Array) -> Array:
         """(sum over h of x_h x_h' + (t + t' n) 1)^-1 [B, N, d + 1, d + 1] over those seen [B, N, H]."""
@@ -116,14 +118,12 @@ def make(config: Config, data: Data) -> Recommender:
         return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram), True), jnp.broadcast_to(one, gram.shape))
 
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        there, past = batch.items < num_items, read(params, batch.items)
-        keep = random_words(key, past.prior.shape) >= jnp.uint32(int(config.dropout * 2**32))
-        seen = (there[:, None] & keep).astype(jnp.float32)  # [B, N, H]
-        residual = jnp.where(there, (batch.values - mean) / scale, 0.0)[:, None] - past.prior  # [B, N, H]
+        there, past = batch.items < num_items, read(params, batch.items, batch.values)
+        seen = (there[:, None] & kept(key, past.prior.shape, config.dropout)).astype(jnp.float32)  # [B, N, H]
         through = past.keys @ inverse(params["net"], past.keys, seen)  # [B, N, H, d + 1]
         own = jnp.sum(through * past.keys, -1) * seen
-        fit = jnp.einsum("bnhe,bne->bnh", through, jnp.einsum("bnhe,bnh->bne", past.keys, residual * seen))
-        scores = past.prior + (fit - own * residual) / (1.0 - own)
+        fit = jnp.einsum("bnhe,bne->bnh", through, jnp.einsum("bnhe,bnh->bne", past.keys, past.residual * seen))
+        scores = past.prior + (fit - own * past.residual) / (1.0 - own)
         losses = head.loss(params["net"]["head"], scores, batch.values[:, None]).mean(1)  # [B, H]
         keys, choice = (params["tables"][name][batch.items] for name in ("item", "item_choice"))
         squares = config.l2 * jnp.sum(keys**2, -1) + config.choice_l2 * jnp.sum(choice**2, -1)
@@ -132,10 +132,9 @@ def make(config: Config, data: Data) -> Recommender:
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
         """Vectors whose inner products are values with a squared loss, else scores."""
         tables, net, there = ready["tables"], ready["net"], query.history < num_items
-        past = read(ready, query.history)
-        residual = jnp.where(there, (query.values - mean) / scale, 0.0)[:, None] - past.prior
+        past = read(ready, query.history, query.values)
         seen = jnp.broadcast_to(there[:, None], past.prior.shape).astype(jnp.float32)
-        total = jnp.einsum("bnhe,bnh->bne", past.keys, residual)
+        total = jnp.einsum("bnhe,bnh->bne", past.keys, past.residual)
         weights = jnp.einsum("bnef,bnf->bne", inverse(net, past.keys, seen), total)
         user = (past.taste + weights[..., :-1]).reshape(len(there), -1) / heads
         offset = jnp.mean(weights[..., -1] * net["constant"], -1, keepdims=True)
