@@ -140,6 +140,8 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]
     """What must stand with the table: data, protocol, intervals, tests, where it was measured."""
     errors = ["Errors of predicted values are over all held-out pairs; lower is better."] if "rmse" in metrics else []
     graded = ["gndcg: NDCG with the held-out values as gains."] if any("gndcg" in name for name in metrics) else []
+    policy = "ips, snips: what a choice of the model's policy would earn, estimated off-policy from held-out values."
+    rewards = [policy] if "ips" in metrics else []
     interval = "Student's t over seeds" if seeds > 1 else "bootstrap over users"
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     return [
@@ -150,6 +152,7 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]
         "Ahead of: paired bootstrap over users, two-sided, Holm-corrected over all pairs, p < .05.",
         *errors,
         *graded,
+        *rewards,
         f"Measured on {head['hardware']}; Python {head['python']}, {versions}; commit {head['commit']}.",
         f"Command: `{head['command']}`",
     ]

@@ -27,6 +27,7 @@ RECIPES = Path(__file__).parent / "recipes"
 METRICS = ("ndcg@10", "hr@10")
 PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
 GRADED = "gndcg@10"
+REWARDS = ("ips", "snips")
 
 
 def define() -> None:
@@ -101,16 +102,18 @@ def main() -> dict[str, Any]:
 def columns(entries: dict[str, list[dict[str, Any]]], split: str) -> tuple[str, ...]:
     """The metrics of the table, which the first orders: an error if every model predicts values.
 
-    Beside errors stands the NDCG with graded gains too, where the held-out values are graded.
+    Beside errors stands the NDCG with graded gains too, where the held-out values are graded. The rewards of policies,
+    estimated off-policy, come last.
     """
     if split == "published":
         return PUBLISHED
+    rewards = REWARDS if any(REWARDS[0] in results[0] for results in entries.values()) else ()
     predicts = ["rmse" in results[0] for results in entries.values()]
     if not any(predicts):
-        return METRICS
+        return (*METRICS, *rewards)
     graded = all(GRADED in result for results in entries.values() for result in results)
     ranks = (METRICS[0], GRADED, *METRICS[1:]) if graded else METRICS
-    return (*ERRORS, *ranks) if all(predicts) else (*ranks, *ERRORS)
+    return (*ERRORS, *ranks) if all(predicts) else (*ranks, *ERRORS, *rewards)
 
 
 def write(

@@ -20,7 +20,8 @@ from ancf_jax.types import InputError
 from ancf_jax.workdir import evaluator_on_test, open_trained
 from experiments import console
 
-MAIN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS)  # those with an interval
+# those with an interval
+MAIN = ("hr@10", "ndcg@10", "gndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS, "ips", "snips")
 
 
 def define() -> None:

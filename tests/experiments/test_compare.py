@@ -73,6 +73,13 @@ def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank(
     assert compare.columns({"a": ranks}, "published") == ("recall@20", "ndcg@20")
 
 
+def test_rewards_of_a_policy_stand_beside_ranks_and_errors():
+    policy = [{"ndcg@10": 0.5, "hr@10": 0.5, "ips": 1.0, "snips": 1.0}]
+    ranks, rates = [{"ndcg@10": 0.5, "hr@10": 0.5}], [{"ndcg@10": 0.1, "hr@10": 0.1, "rmse": 0.9}]
+    assert compare.columns({"a": ranks, "b": policy}, "random") == ("ndcg@10", "hr@10", "ips", "snips")
+    assert compare.columns({"a": policy, "b": rates}, "random")[-4:] == ("mae", "mse", "ips", "snips")
+
+
 def test_finished_runs_are_reused(compared, script):
     folder, options, _ = compared
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
