@@ -8,15 +8,18 @@ less the mean and divided by the standard deviation of all, and x_h = [k_h, c] i
     s_ui = m_ui + sum over h of a_ih (z_h - m_uh),    a_ih = x_i . (sum over h of x_h x_h' + (t + t' n) 1)^-1 x_h
     m_ui = b_i + <y_u, k_i>,    y_u = (n + 1)^-1/2 sum over h of y_h
 
-So a head is Bayesian linear regression on the user's n interactions. What was chosen, whatever its value, tells about
-taste, and makes the prior mean y_u (as in SVD++: Koren, Factorization Meets the Neighborhood, 2008); the user's values
-say what is different. Nothing is learned of users, so new ones are predicted as well as others. A score is the mean
-over heads, and a head of ratings.py makes the prediction from it.
+where m_uh is m_u of h's item but without y_h in the sum. So a head is Bayesian linear regression on the user's n
+interactions. What was chosen, whatever its value, tells about taste, and makes the prior mean y_u (as in SVD++: Koren,
+Factorization Meets the Neighborhood, 2008); the user's values say what is different. Nothing is learned of users, so
+new ones are predicted as well as others. A score is the mean over heads, and a head of ratings.py makes the prediction
+from it.
 
-A training row is a window of one user's interactions. Each of them is predicted after all others, in closed form: with
-H_hh = a_hh, the prediction without h itself is m_uh + (sum over h' of a_hh' r_h' - H_hh r_h) / (1 - H_hh), r = z - m. A
-head reads a random part of the window, another in each step, and predicts all. Each head has a loss of its own, so that
-their mean is that of an ensemble.
+A training row is a window of one user's interactions. Each of them is predicted after all others, in closed form:
+with r = z - m, the prediction without its own value is m_uh + (sum over h' of a_hh' r_h' - a_hh r_h) / (1 - a_hh), at
+the n of the whole window and with the others' m as it is. A head reads the values of a random part of the window,
+another in each step, and predicts all. Each head has a loss of its own, so that their mean is that of an ensemble:
+
+    sum over h of mean over heads of (loss of h + l2 |k_h|^2 + choice_l2 |y_h|^2) is minimised, k and y those of a head
 """
 
 from dataclasses import dataclass
@@ -37,6 +40,8 @@ from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Para
 
 DAMPING = 5.0  # values that an item's mean must outweigh
 
+exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
+
 
 @dataclass(frozen=True)
 class Config:
@@ -46,9 +51,9 @@ class Config:
     heads: int = field(4, "attention heads", low=1)
     history: int = field(400, "latest interactions attended to, H", low=1)
     loss: str = field("squared", "loss of a predicted value", RATING_LOSSES)
-    dropout: float = field(0.3, "share of a window that a head does not read in a training step", low=0, high=0.99)
-    l2: float = field(0.3, "L2 penalty on the keys of each interaction", low=0)
-    choice_l2: float = field(0.1, "L2 penalty on what each interaction says by having been chosen, y_h", low=0)
+    dropout: float = field(0.3, "share of the values that a head does not read in a training step", low=0, high=0.99)
+    l2: float = field(0.3, "L2 penalty on a head's key of each interaction", low=0)
+    choice_l2: float = field(0.1, "L2 penalty on what each says by having been chosen, y_h", low=0)
     stddev: float = field(0.1, "standard deviation of the initial keys", low=0)
 
     def __post_init__(self) -> None:
@@ -79,11 +84,12 @@ def make(config: Config, data: Data) -> Recommender:
     mean, scale = moments(data.train.values)
     deviations = jnp.asarray(data.train.values) - mean
     usual = np.array(damped_means(deviations, jnp.asarray(data.train.items), num_items + 1, DAMPING))  # [I + 1]
+    trained = jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0)[:, None]
     window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
 
     def init(key: Array) -> Params:
         tables = {
-            "item": table(key, num_items, config.factors, config.stddev),
+            "item": table(key, num_items, config.factors, config.stddev) * trained,  # no step moves the others
             "item_choice": jnp.zeros((num_items + 1, config.factors)),
             "item_bias": jnp.asarray(usual[:, None] / scale),
         }
@@ -117,6 +123,7 @@ def make(config: Config, data: Data) -> Recommender:
         gram = jnp.einsum("bnhe,bnhf->bnef", keys * seen[..., None], keys) + ridge[..., None, None] * one
         return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram), True), jnp.broadcast_to(one, gram.shape))
 
+    @exactly
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         there, past = batch.items < num_items, read(params, batch.items, batch.values)
         seen = (there[:, None] & kept(key, past.prior.shape, config.dropout)).astype(jnp.float32)  # [B, N, H]
@@ -129,6 +136,7 @@ def make(config: Config, data: Data) -> Recommender:
         squares = config.l2 * jnp.sum(keys**2, -1) + config.choice_l2 * jnp.sum(choice**2, -1)
         return masked_mean(losses + squares / heads, there)
 
+    @exactly
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
         """Vectors whose inner products are values with a squared loss, else scores."""
         tables, net, there = ready["tables"], ready["net"], query.history < num_items

@@ -78,14 +78,16 @@ def as_ancf(config: Config) -> ancf.Config:
 def make(config: Config, data: Data) -> Recommender:
     """The hybrid by ANCF's gradient steps. Raises InputError if nothing is known of the items.
 
-    Memory: the features [I + 1, F] and [U + 1, G] float32, and as much again for the projected rows that a step reads.
+    Memory: the features [I + 1, F] and [U + 1, G] float32, and up to three times as much for the rows that a step
+    reads; the term of content takes half of all that again.
     """
     num_items = data.num_items
     given = {"item": required("hybrid", data.features)}
     if data.user_features is not None:
         given["user"] = data.user_features
     shapes = " and ".join(str(list(rows.shape)) for rows in given.values())
-    check_memory("hybrid", 8 * sum(rows.size for rows in given.values()), f"the features {shapes}")
+    bytes_each = 24 if config.content_weight else 16
+    check_memory("hybrid", bytes_each * sum(rows.size for rows in given.values()), f"the features {shapes}")
     base = ancf.make(as_ancf(config), data)
     learn = base.learn
     assert isinstance(learn, Gradient)
@@ -148,8 +150,12 @@ def make(config: Config, data: Data) -> Recommender:
     def content(profiles: Array, ids: Array) -> Array:
         """The term of content [B, K, 1] of profiles [B, F] as `wanted` has them and candidates [B, K] or [1, K]."""
         assert unit is not None
-        rows = unit[ids]
-        scores = profiles @ rows[0].T if len(rows) == 1 else jnp.einsum("bf,bkf->bk", profiles, rows)
+        if len(ids) == 1:
+            scores = profiles @ unit[ids[0]].T
+        elif ids.size < len(unit):
+            scores = jnp.einsum("bf,bkf->bk", profiles, unit[ids])
+        else:
+            scores = jnp.take_along_axis(profiles @ unit.T, ids, axis=1)
         return scores[..., None]
 
     def loss(params: Params, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:

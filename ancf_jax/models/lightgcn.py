@@ -3,7 +3,8 @@
     E^(k+1) = D^-1/2 A D^-1/2 E^(k),    E = (E^(0) + ... + E^(K)) / (K + 1),    score(u, i) = <e_u, e_i>
 
 learned by BPR with an L2 penalty on E^(0) (He, Deng, Wang, Li, Zhang & Wang, LightGCN: Simplifying and Powering Graph
-Convolution Network for Recommendation, 2020). The released code penalises half the squares with 0.0001.
+Convolution Network for Recommendation, 2020), or by another loss of losses.py, in which, for bce, all negatives weigh
+as much as the positive. The released code penalises half the squares with 0.0001.
 """
 
 from dataclasses import dataclass

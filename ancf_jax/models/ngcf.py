@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from ancf_jax.config import field
 from ancf_jax.graph import drop, over_graph
 from ancf_jax.layers import table
-from ancf_jax.losses import SAMPLED_LOSSES
 from ancf_jax.types import Array, Data, Params, Recommender
 
 
@@ -30,8 +29,6 @@ class Config:
     node_dropout: float = field(
         0.1, "share of the nodes that send nothing in a layer of a training step", low=0, high=0.99
     )
-    loss: str = field("bpr", "loss of a positive against its negatives", SAMPLED_LOSSES)
-    negatives: int = field(1, "sampled negatives per positive, N", low=1)
     l2: float = field(0.00005, "L2 penalty on the initial embeddings of each triple", low=0)
     stddev: float = field(0.1, "standard deviation of the initial embeddings", low=0)
 
@@ -61,8 +58,8 @@ def make(config: Config, data: Data) -> Recommender:
         init=init,
         step=step,
         combine=lambda layers: jnp.concatenate(layers, axis=-1),
-        objective=config.loss,
-        negatives=config.negatives,
+        objective="bpr",
+        negatives=1,
         l2=config.l2,
         node_dropout=config.node_dropout,
     )

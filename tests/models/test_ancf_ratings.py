@@ -127,12 +127,31 @@ def test_l2_weighs_every_interaction_and_head(data, made):
     assert heavy - plain == pytest.approx(squares / HEADS / len(past), rel=1e-4)
 
 
-def test_heads_read_different_parts_of_a_window(data, made):
-    other = make(dataclasses.replace(CONFIG, dropout=0.5), data)
-    batch = Batch(*padded(HISTORIES))
-    loss = jax.jit(other.learn.loss)
-    losses = [float(loss(made[1], batch, jax.random.key(seed))[0]) for seed in range(3)]
-    assert len(set(losses)) == 3 and np.isfinite(losses).all()
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_heads_read_different_parts_of_a_window(data, made, dropout):
+    """Heads that are equal have equal gradients, unless they read different values."""
+    model = make(dataclasses.replace(CONFIG, dropout=dropout), data)
+    tables = {
+        name: table if name == "item_bias" else np.tile(table[:, :2], 2) for name, table in made[1]["tables"].items()
+    }
+    net = {name: np.full_like(each, each[0]) for name, each in made[1]["net"].items() if name != "head"}
+    params = {"tables": tables, "net": {**net, "head": made[1]["net"]["head"]}}
+    slope = jax.jit(jax.grad(lambda params, key: model.learn.loss(params, Batch(*padded(HISTORIES)), key)[0]))
+    first, second = np.split(slope(params, jax.random.key(0))["tables"]["item"], HEADS, axis=1)
+    assert np.isfinite(first).all()
+    assert np.allclose(first, second, atol=1e-6) == (dropout == 0.0)
+
+
+def test_an_item_that_training_lacks_starts_without_a_key(data):
+    """So that two of them differ in nothing, whatever the history."""
+    more = make(CONFIG, data._replace(num_items=ITEMS + 2))
+    params = jax.jit(more.learn.init)(jax.random.key(0))
+    items, values = padded(HISTORIES)
+    query = Query(np.arange(4, dtype=np.int32), np.where(items == ITEMS, ITEMS + 2, items), values)
+    found = np.asarray(more.score(params, query))
+    np.testing.assert_array_equal(found[:, ITEMS], found[:, ITEMS + 1])
+    keys = params["tables"]["item"]
+    assert not keys[ITEMS:].any() and keys[:ITEMS].any(axis=1).all()
 
 
 @pytest.mark.parametrize("loss", ["squared", "ordinal"])

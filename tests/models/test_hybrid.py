@@ -198,6 +198,10 @@ def test_the_term_of_content_is_the_weighted_cosine(described, randomise, query)
     without = score(changed(params, "net", "content", np.zeros_like))
     expected = (past * params["net"]["content"]) @ unit.T
     np.testing.assert_allclose(score(params) - without, expected, rtol=1e-4, atol=1e-5)
+    for few in (1, 4):  # of the users' candidates there are fewer than items, or more
+        items = np.random.default_rng(0).integers(0, ITEMS, (len(HISTORIES), few))
+        found = model.score(model.prepare(params), query, items)
+        np.testing.assert_allclose(found, np.take_along_axis(np.asarray(score(params)), items, 1), rtol=1e-4, atol=1e-5)
     untrained = jax.tree.map(np.zeros_like, fresh)
     untrained["net"]["content"] = fresh["net"]["content"]
     alone = content.make(content.Config(), described)
