@@ -3,6 +3,8 @@
 import io
 from typing import Any
 
+import numpy as np
+
 READING = (
     "Rates are medians, ranges the slowest and the fastest run.",
     "FLOP/s and bytes/s follow XLA's cost analysis, a lower bound; beside them, their share of the matrix-product and",
@@ -13,8 +15,10 @@ Table = tuple[str, list[str], list[list[str]]]  # title, headings, rows
 
 
 def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
-    """The speed of all, the comparison with other libraries, and the operations, if there are; `results` as in
-    results.json."""
+    """The speed of all, and where there are any, seconds of models, comparisons and operations.
+
+    `results` as in results.json.
+    """
     headings = ["benchmark", "rate", "unit", "range", "compile s", "memory MB", "FLOP/s", "bytes/s"]
     rows = [
         [
@@ -29,6 +33,10 @@ def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
         for name, each in results.items()
     ]
     found = [("speed", headings, _aligned(rows, (1, 3, 4, 5, 6, 7)))]
+    rows = _epochs_and_rankings(list(results.values()))
+    if rows:
+        headings = ["model", "data", "epoch s", "ranking s", "memory MB"]
+        found.append(("an epoch of training and a full ranking", headings, _aligned(rows, (2, 3, 4))))
     compared = {name: each for name, each in results.items() if each["peer"]}
     if compared:
         headings = [
@@ -62,6 +70,20 @@ def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
         ]
         found.append(("where the time goes", ["benchmark", *kinds], _aligned(rows, tuple(range(1, len(kinds) + 1)))))
     return found
+
+
+def _epochs_and_rankings(results: list[dict[str, Any]]) -> list[list[str]]:
+    """A row for each model of which both were measured, alike in all else."""
+    rows = []
+    for training in results:
+        work = training["work"]
+        same = work | {"what": "ranking"}
+        ranking = next((each for each in results if each["work"] == same), None)
+        if work["what"] == "training" and not work["steps"] and ranking:
+            seconds = [f"{float(np.median(each['seconds'])):,.2f}" for each in (training, ranking)]
+            memory = max(each["device_memory"] or each["peak_memory"] for each in (training, ranking))
+            rows.append([training["model"], training["data"], *seconds, _megabytes(memory)])
+    return rows
 
 
 def markdown(results: dict[str, dict[str, Any]]) -> str:

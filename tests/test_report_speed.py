@@ -25,6 +25,10 @@ ALONE = {
     "python": "3.11",
     "versions": {"jax": "0.10"},
     "commit": "abc",
+    "model": "mf",
+    "data": "ml-1m",
+    "seconds": [3.0, 1.0, 1.5],
+    "work": {"what": "training", "steps": 0, "config": {"factors": 8}},
 }
 PEER = {"name": "other", "version": "1.2", "rate": 48.3, "peak_memory": None, "warmed_up": False}
 COMPARED = ALONE | {"ratio": 2.5, "ratio_low": 2.25, "ratio_high": 3.0, "peer": PEER, "device_memory": 7_000_000}
@@ -37,6 +41,19 @@ def test_the_shares_of_operations():
     title, headings, rows = report_speed.tables({"first": traced, "second": ALONE})[-1]
     assert title == "where the time goes" and headings == ["benchmark", "gathers", "copies"]
     assert rows == [["first", "50%", "25%"]]
+
+
+def test_an_epoch_and_a_full_ranking_of_one_model():
+    work = ALONE["work"]
+    ranking = ALONE | {"seconds": [0.25], "work": work | {"what": "ranking"}, "peak_memory": 2_000_000_000}
+    wider = ALONE | {"work": work | {"config": {"factors": 16}}}  # whose ranking was not measured
+    (_, _, speed), (title, headings, rows) = report_speed.tables({"a": ALONE, "b": wider, "c": ranking})
+    assert len(speed) == 3
+    assert title == "an epoch of training and a full ranking"
+    assert headings == ["model", "data", "epoch s", "ranking s", "memory MB"]
+    assert rows == [["mf", "ml-1m", "1.50", "0.25", "2,000"]]
+    short = {name: each | {"work": each["work"] | {"steps": 5}} for name, each in (("a", ALONE), ("c", ranking))}
+    assert len(report_speed.tables(short)) == 1  # no whole epoch
 
 
 @pytest.mark.parametrize(
