@@ -72,7 +72,7 @@ def make(name: str, data: Data, solve: Callable[[Array, Array], Array]) -> Recom
         return {"tables": {"weight": jnp.zeros((num_items, num_items))}, "net": {}}
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        weight = solve(gram(train, num_users, num_items, longest), params["tables"]["weight"])
+        weight = solve(gram(train, num_users, num_items), params["tables"]["weight"])
         return {"tables": {"weight": weight}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:

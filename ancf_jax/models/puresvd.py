@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.gram import user_blocks, user_rows
+from ancf_jax.gram import user_items
 from ancf_jax.layers import multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
@@ -42,12 +42,10 @@ def make(config: Config, data: Data) -> Recommender:
 
     @jax.default_matmul_precision("highest")
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        def product(q: Array) -> Array:  # X^T X Q [I, W]
-            def add(total: Array, users: Array) -> tuple[Array, None]:
-                x = user_rows(train, users, num_users, num_items, longest)
-                return total + x.T @ (x @ q), None
+        x, transposed = user_items(train, num_users, num_items)
 
-            return jax.lax.scan(add, jnp.zeros_like(q), user_blocks(num_users))[0]
+        def product(q: Array) -> Array:  # X^T X Q [I, W]
+            return transposed @ (x @ q)
 
         q = jax.random.normal(key, (num_items, width))
         q = jax.lax.fori_loop(0, config.iterations, lambda _, q: jnp.linalg.qr(product(q))[0], q)
