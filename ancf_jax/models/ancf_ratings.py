@@ -77,6 +77,30 @@ class Past(NamedTuple):
     taste: Array  # [B, N, d]: y_u
 
 
+@jax.custom_vjp
+def inverse_of(a: Array) -> Array:
+    """The inverses of symmetric positive definite matrices [..., n, n], whose gradient needs products alone.
+
+    JAX's own gradient solves triangular systems side by side, and on a CPU two such batches may wait for each other's
+    threads for ever.
+    """
+    one = jnp.broadcast_to(jnp.eye(a.shape[-1]), a.shape)
+    return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(a), True), one)
+
+
+def _forward(a: Array) -> tuple[Array, Array]:
+    found = inverse_of(a)
+    return found, found
+
+
+@exactly
+def _backward(found: Array, gradient: Array) -> tuple[Array]:
+    return (-found @ gradient @ found,)
+
+
+inverse_of.defvjp(_forward, _backward)
+
+
 def make(config: Config, data: Data) -> Recommender:
     """ANCF that predicts values, by gradient steps over windows."""
     num_items, heads, length = data.num_items, config.heads, config.history
@@ -119,9 +143,8 @@ def make(config: Config, data: Data) -> Recommender:
     def inverse(net: dict, keys: Array, seen: Array) -> Array:
         """(sum over h of x_h x_h' + (t + t' n) 1)^-1 [B, N, d + 1, d + 1] over those seen [B, N, H]."""
         ridge = jnp.exp(net["log_ridge"]) + jnp.exp(net["log_ridge_each"]) * seen.sum(-1)  # [B, N]
-        one = jnp.eye(keys.shape[-1])
-        gram = jnp.einsum("bnhe,bnhf->bnef", keys * seen[..., None], keys) + ridge[..., None, None] * one
-        return jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(gram), True), jnp.broadcast_to(one, gram.shape))
+        gram = jnp.einsum("bnhe,bnhf->bnef", keys * seen[..., None], keys)
+        return inverse_of(gram + ridge[..., None, None] * jnp.eye(keys.shape[-1]))
 
     @exactly
     def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:

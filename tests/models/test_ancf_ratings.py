@@ -9,7 +9,7 @@ import pytest
 
 from ancf_jax.config import from_json
 from ancf_jax.data.interactions import build
-from ancf_jax.models.ancf_ratings import Batch, Config, make
+from ancf_jax.models.ancf_ratings import Batch, Config, inverse_of, make
 from ancf_jax.types import Data, InputError, Query
 
 USERS, ITEMS, LENGTH, HEADS = 4, 7, 5, 2
@@ -125,6 +125,19 @@ def test_l2_weighs_every_interaction_and_head(data, made):
     tables = params["tables"]
     squares = 0.5 * (tables["item"][past] ** 2).sum() + 0.25 * (tables["item_choice"][past] ** 2).sum()
     assert heavy - plain == pytest.approx(squares / HEADS / len(past), rel=1e-4)
+
+
+def test_the_gradient_of_inverses():
+    roots = np.random.default_rng(2).normal(size=(2, 3, 5)).astype(np.float32)
+    weights = np.random.default_rng(3).normal(size=(2, 3, 3)).astype(np.float32)  # not symmetric
+
+    def of(invert, roots):
+        return (weights * invert(roots @ roots.swapaxes(1, 2) + jnp.eye(3))).sum()
+
+    for expected, found in zip(
+        *(jax.value_and_grad(of, 1)(way, roots) for way in (jnp.linalg.inv, inverse_of)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
