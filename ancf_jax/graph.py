@@ -23,7 +23,7 @@ import scipy.sparse
 from jax.experimental.sparse import BCSR
 
 from ancf_jax.data import samplers
-from ancf_jax.layers import Dropout
+from ancf_jax.layers import Dropout, inner_products
 from ancf_jax.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -160,9 +160,5 @@ def over_graph(
         )
         return user, ready["tables"]["item"][:num_items]
 
-    def score(ready: dict, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(data.train.users), init, sample, loss, batch=8192)
-    return Recommender(learn, longest, prepare, score, embed)
+    return Recommender(learn, longest, prepare, inner_products(embed), embed)

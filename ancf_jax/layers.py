@@ -1,4 +1,4 @@
-"""Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, item blocks."""
+"""Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, products."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.bits import kept
-from ancf_jax.types import Array
+from ancf_jax.types import Array, Query
 
 CACHE = 1 << 20  # floats that one core's cache holds: wider blocks of pairs took three times as long on a CPU
 DEVICE = 1 << 24  # floats that keep an accelerator busy
@@ -184,6 +184,16 @@ def lstm(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Ar
     forget, write, output, new = jnp.split(inputs + recurrent, 4, axis=1)
     c = nn.sigmoid(forget) * c + nn.sigmoid(write) * jnp.tanh(new)
     return nn.sigmoid(output) * jnp.tanh(c), c
+
+
+def inner_products(embed: Callable[[Any, Query], tuple[Array, Array]]) -> Callable[..., Array]:
+    """The `score` of a recommender by what it embeds: <user_b, item_i> for all items, [B, I], or for `items` [B, K]."""
+
+    def score(ready: Any, query: Query, items: Array | None = None) -> Array:
+        user, item = embed(ready, query)  # [B, D], [I, D]
+        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+
+    return score
 
 
 def items_at_once(floats: int) -> int:

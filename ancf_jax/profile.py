@@ -15,12 +15,13 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from ancf_jax.data import splits
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import build
+from ancf_jax.layers import inner_products
 from ancf_jax.optimizers import make_optimizer
 from ancf_jax.recommend import known, query_users, recommend
 from ancf_jax.settings import TrainConfig
 from ancf_jax.topk import top_k_inner
 from ancf_jax.train import init_state, make_epoch, order_of, steps_per_epoch
-from ancf_jax.types import Array, ArrayLike, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Interactions, Params, Recommender
 from ancf_jax.workdir import evaluator_on_test
 
 SCORED = 256  # users in the block whose scoring is analysed
@@ -124,11 +125,7 @@ def top_n(model: Recommender, data: Data, dataset: Dataset, queries: int, top_k:
 
 def inner_product(model: Recommender) -> Recommender:
     """The recommender whose parameters are user and item vectors, [U + 1, D] and [I, D]: score = <user_u, item_i>."""
-
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = params[0][query.users], params[1]
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
+    score = inner_products(lambda params, query: (params[0][query.users], params[1]))
     return Recommender(model.learn, 0, lambda params: params, score)
 
 

@@ -102,9 +102,8 @@ def main() -> dict[str, Any]:
 def columns(entries: dict[str, list[dict[str, Any]]], split: str) -> tuple[str, ...]:
     """The metrics of the table, which the first orders: an error if every model predicts values.
 
-    Published splits have the figures that are published for them, and no others.
-    Beside errors stands the NDCG with graded gains too, where the held-out values are graded. The rewards of policies,
-    estimated off-policy, come last.
+    Published splits have the figures that are published for them, and no others. Beside errors stands the NDCG with
+    graded gains too, where the held-out values are graded. The rewards of policies, estimated off-policy, come last.
     """
     if split == "published":
         return PUBLISHED

@@ -33,7 +33,7 @@ from ancf_jax.attention import split_heads
 from ancf_jax.bits import kept
 from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window, windows
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import masked_mean
 from ancf_jax.ratings import RATING_LOSSES, damped_means, make_head, moments
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
@@ -176,8 +176,7 @@ def make(config: Config, data: Data) -> Recommender:
         return jnp.concatenate([user, offset, ones[0]], 1), jnp.concatenate([vectors, ones[1], bias], 1)
 
     def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        scores = user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        scores = inner_products(embed)(ready, query, items)
         return scores if config.loss == "squared" else head.predict(ready["net"]["head"], scores)
 
     learn = Gradient(len(window_users), init, sample, loss, batch=64)

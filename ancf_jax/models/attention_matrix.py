@@ -3,6 +3,7 @@
     A_ui = softmax over i of s(p_u, q_i),    s(p, q) = <p, q> / sqrt(D)
 
 is the scaled dot product of Vaswani et al., Attention Is All You Need, 2017, with users as queries and items as keys.
+A score is s, which ranks the items as A does.
 Of features that are given, A needs no training (`attention_matrix`). Factors are learned by the multinomial likelihood
 (as in Liang et al., Variational Autoencoders for Collaborative Filtering, 2018), a user's interactions being draws from
 row u of A:
@@ -23,7 +24,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window, windows
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import catalogue_softmax
 from ancf_jax.types import Array, ArrayLike, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -116,10 +117,5 @@ def make(config: Config, data: Data) -> Recommender:
         user = jnp.where((query.users == num_users)[:, None], new, tables["user"][query.users])
         return user * scale, tables["item"][:num_items]
 
-    def score(ready: dict, query: Query, items: Array | None = None) -> Array:
-        """s, which ranks the items as A does."""
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(window_users), init, sample, loss, batch=64)
-    return Recommender(learn, length, prepare, score, embed)
+    return Recommender(learn, length, prepare, inner_products(embed), embed)

@@ -23,7 +23,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import masked_mean
 from ancf_jax.ratings import make_head
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
@@ -141,10 +141,6 @@ def autoencoder(
         user = code(ready, Rows(query.history, query.values))
         return jnp.concatenate([user, jnp.ones((len(user), 1), user.dtype)], 1), ready["tables"]["vectors"][:num_items]
 
-    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(some), init, sample, loss, batch=batch, advance=advance)
     # A query may know more of a user than training did: the validation part, and the test part when serving.
-    return Recommender(learn, min(2 * longest, num_items), prepare, score, embed)
+    return Recommender(learn, min(2 * longest, num_items), prepare, inner_products(embed), embed)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import shift_ends, take_window, windows
-from ancf_jax.layers import Dropout, SelfAttention, table
+from ancf_jax.layers import Dropout, SelfAttention, inner_products, table
 from ancf_jax.losses import catalogue_softmax
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
@@ -119,12 +119,8 @@ def make(config: Config, data: Data) -> Recommender:
         states = states_at(ready, history, jnp.full_like(end, length - 1))
         return states[:, 0], ready["tables"]["vectors"][:num_items]
 
-    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, prepare, score, embed)
+    return Recommender(learn, length, prepare, inner_products(embed), embed)
 
 
 def cloze(key: Array, window: Array, share: float, last: Array, padding: int) -> Batch:

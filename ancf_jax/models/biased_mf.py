@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import masked_mean
 from ancf_jax.ratings import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
@@ -82,8 +82,7 @@ def make(config: Config, data: Data) -> Recommender:
         return user, tables["vectors"][:num_items]
 
     def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        scores = user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        scores = inner_products(embed)(ready, query, items)
         return head.predict(ready["net"], scores) if head else scores
 
     learn = Gradient(len(values), init, sample, loss, batch=256, streams=True)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -73,9 +73,5 @@ def make(config: Config, data: Data) -> Recommender:
         user = ready["tables"]["user"][query.users]
         return jnp.concatenate([user, jnp.ones((len(user), 1), user.dtype)], 1), ready["tables"]["vectors"][:num_items]
 
-    def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(data.train.users), init, sample, loss, batch=2048, streams=True)
-    return Recommender(learn, 0, prepare, score, embed)
+    return Recommender(learn, 0, prepare, inner_products(embed), embed)

@@ -22,7 +22,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives, take_window
-from ancf_jax.layers import Dropout, table
+from ancf_jax.layers import Dropout, inner_products, table
 from ancf_jax.losses import masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -126,9 +126,5 @@ def make(config: Config, data: Data) -> Recommender:
         state = states(ready, query.users, query.history)
         return jnp.concatenate([state, jnp.ones_like(state[:, :1])], axis=1), ready["tables"]["vectors"][:num_items]
 
-    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(data.train.users), init, sample, loss, batch=512)
-    return Recommender(learn, length, prepare, score, embed)
+    return Recommender(learn, length, prepare, inner_products(embed), embed)

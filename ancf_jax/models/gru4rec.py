@@ -17,7 +17,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import next_items, shared_negatives, windows
-from ancf_jax.layers import Recurrence, table
+from ancf_jax.layers import Recurrence, inner_products, table
 from ancf_jax.losses import bpr_max, catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -92,12 +92,8 @@ def make(config: Config, data: Data) -> Recommender:
         states = net.apply({"params": ready["net"]}, rows, query.history < num_items)
         return with_one(states[:, -1]), ready["tables"]["vectors"][:num_items]
 
-    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, prepare, score, embed)
+    return Recommender(learn, length, prepare, inner_products(embed), embed)
 
 
 def with_one(states: Array) -> Array:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 CHUNK = 64  # interactions of a long row that are gathered at once
@@ -175,11 +175,7 @@ def make(config: Config, data: Data) -> Recommender:
 
         return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["item"][:num_items]
 
-    def score(ready: tuple[dict, Fixed], query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
-    return Recommender(ClosedForm(config.sweeps, init, sweep), longest, prepare, score, embed)
+    return Recommender(ClosedForm(config.sweeps, init, sweep), longest, prepare, inner_products(embed), embed)
 
 
 def diagonalise(table: Array) -> Fixed:

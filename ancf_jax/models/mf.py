@@ -22,7 +22,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives, take_window, windows
-from ancf_jax.layers import table
+from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import PAIR_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -102,9 +102,5 @@ def make(config: Config, data: Data) -> Recommender:
         user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
         return user, tables["vectors"][:num_items]
 
-    def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
-        user, item = embed(ready, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(window_users), init, sample, loss, batch=max(1024 // config.window, 1))
-    return Recommender(learn, 0, prepare, score, embed)
+    return Recommender(learn, 0, prepare, inner_products(embed), embed)

@@ -27,7 +27,7 @@ from scipy.signal import lfilter
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import shift_ends, take_window, windows
-from ancf_jax.layers import Recurrence, table
+from ancf_jax.layers import Recurrence, inner_products, table
 from ancf_jax.losses import log_sums, masked_mean
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
 
@@ -93,17 +93,13 @@ def make(config: Config, data: Data) -> Recommender:
     def embed(params: Params, query: Query) -> tuple[Array, Array]:
         return state(params, query), params["tables"]["item"][:num_items]
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(params, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     def propensities(params: Params, query: Query, items: Array) -> tuple[Array, Array]:
         user, tables = state(params, query), params["tables"]
         pi, beta = (jnp.exp(log_probabilities(user, tables[name], items)) for name in ("item", "behaviour"))
         return pi, beta
 
     learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, lambda params: params, score, embed, propensities=propensities)
+    return Recommender(learn, length, lambda params: params, inner_products(embed), embed, propensities=propensities)
 
 
 def discounted(train: Interactions, discount: float) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.gram import user_items
-from ancf_jax.layers import multi_hot
+from ancf_jax.layers import inner_products, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 EXTRA = 16  # columns beyond D, which let the D leading ones converge
@@ -57,10 +57,6 @@ def make(config: Config, data: Data) -> Recommender:
         item = params["tables"]["item"][:num_items]
         return multi_hot(query.history, num_items) @ item, item
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(params, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     # A query may know more of a user than training did: the validation part, and the test part when serving.
     history = min(2 * longest, num_items)
-    return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, score, embed)
+    return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, inner_products(embed), embed)

@@ -21,7 +21,7 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives, next_items, shared_negatives, windows
-from ancf_jax.layers import Dropout, SelfAttention, table
+from ancf_jax.layers import Dropout, SelfAttention, inner_products, table
 from ancf_jax.losses import catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
 
@@ -119,9 +119,5 @@ def make(config: Config, data: Data) -> Recommender:
         states = net.apply({"params": params["net"]}, item[query.history], query.history < num_items)
         return states[:, -1], item[:num_items]
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        user, item = embed(params, query)
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
-
     learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, lambda params: params, score, embed)
+    return Recommender(learn, length, lambda params: params, inner_products(embed), embed)

@@ -44,14 +44,20 @@ def padded(histories) -> tuple[np.ndarray, np.ndarray]:
     return items, values
 
 
+def head(params, n) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """k, y and x = (k, constant) of head n, a row for each item, in float64."""
+    tables = params["tables"]
+    k, y = (tables[name].astype(np.float64).reshape(ITEMS + 1, HEADS, -1)[:, n] for name in ("item", "item_choice"))
+    return k, y, np.concatenate([k, np.full((ITEMS + 1, 1), params["net"]["constant"][n])], 1)
+
+
 def reference(params, data, history, values, item) -> float:
     """The prediction of one pair by the equations of the module, in float64."""
     tables, net = params["tables"], params["net"]
     mean, scale = data.train.values.mean(), data.train.values.std()
     scores = []
     for n in range(HEADS):
-        k, y = (tables[name].astype(np.float64).reshape(ITEMS + 1, HEADS, -1)[:, n] for name in ("item", "item_choice"))
-        x = np.concatenate([k, np.full((ITEMS + 1, 1), net["constant"][n])], 1)
+        k, y, x = head(params, n)
         root = np.sqrt(len(history) + 1)
 
         def prior(j, chosen, k=k, y=y, root=root):
@@ -87,8 +93,7 @@ def test_training_predicts_each_interaction_after_all_others(data, made):
     errors = []
     for past, observed in HISTORIES:
         for n in range(HEADS):
-            k, y = (params["tables"][name].reshape(ITEMS + 1, HEADS, -1)[:, n] for name in ("item", "item_choice"))
-            x = np.concatenate([k, np.full((ITEMS + 1, 1), params["net"]["constant"][n])], 1).astype(np.float64)
+            k, y, x = head(params, n)
             z = (np.array(observed) - data.train.values.mean()) / data.train.values.std()
             prior = np.array(
                 [
