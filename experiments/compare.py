@@ -124,7 +124,7 @@ def write(
     metrics: tuple[str, ...],
 ) -> None:
     """results.json, report.md, report.html with plots, and plot.svg, the first of them."""
-    title = f"{head['dataset']}: {len(rows)} models compared"
+    title = f"{head['dataset']}: " + (f"{len(rows)} models compared" if len(rows) > 1 else rows[0]["model"])
     seeds = len(next(iter(entries.values())))
     remarks = report.notes(head, seeds, metrics)
     runs = {

@@ -3,10 +3,9 @@
     A_ui = softmax over i of s(p_u, q_i),    s(p, q) = <p, q> / sqrt(D)
 
 is the scaled dot product of Vaswani et al., Attention Is All You Need, 2017, with users as queries and items as keys.
-A score is s, which ranks the items as A does.
-Of features that are given, A needs no training (`attention_matrix`). Factors are learned by the multinomial likelihood
-(as in Liang et al., Variational Autoencoders for Collaborative Filtering, 2018), a user's interactions being draws from
-row u of A:
+A score is s, which ranks the items as A does. Of features that are given, A needs no training (`attention_matrix`).
+Factors are learned by the multinomial likelihood (as in Liang et al., Variational Autoencoders for Collaborative
+Filtering, 2018), a user's interactions being draws from row u of A:
 
     L = -sum over u, and i in u's interactions, of log A_ui + l2 (|p_u|^2 + |q_i|^2)
 
