@@ -79,6 +79,15 @@ def presence(matrix: Slices, num_columns: int) -> Slices:
     return matrix._replace(values=(jnp.asarray(matrix.columns) < num_columns).astype(jnp.float32))
 
 
+def as_columns(matrix: Slices, rows: Array, num_columns: int) -> tuple[Array, Array]:
+    """Consecutive `rows` [B] of a sparse matrix [M, N] as columns [N, B]: 1 where there is an entry, and the values."""
+    place = matrix.rows - rows[0]
+    place = jnp.where((place >= 0) & (place < len(rows)), place, len(rows))[:, None]
+    nothing = jnp.zeros((num_columns, len(rows)))
+    present = nothing.at[matrix.columns, place].set(1.0, mode="drop")
+    return present, nothing.at[matrix.columns, place].set(matrix.values, mode="drop")
+
+
 def product(matrix: Slices, x: Array, num_rows: int) -> Array:
     """A X [M, B] of a sparse matrix A [M, N] with M = `num_rows` and X [N, B]; memory beside these is O(CHUNK)."""
     width, length = x.shape[1], matrix.columns.shape[1]

@@ -113,7 +113,7 @@ def _parse(argv: list[str]) -> None:
     """Parses the flags; whatever is wrong with them is bad input."""
     try:
         rest = flags.FLAGS(argv)[1:]
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # a ValueError where --noNAME has a value
         raise InputError(str(error).removeprefix("ERROR:: ")) from error
     if flags.FLAGS["verbosity"].using_default_value:  # Orbax logs pages about errors that it raises as well
         logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)

@@ -59,6 +59,7 @@ def test_last_line_is_json(run):
         ("--epoch=3", "'epoch'"),
         ("--epochs=0", "flag --epochs: 0"),
         ("--flagfile=missing.flags", "missing.flags"),
+        ("--novalidation=true", "--novalidation=true"),
         ("stray", "'stray'"),
     ],
 )

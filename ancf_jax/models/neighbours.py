@@ -14,7 +14,16 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.layers import multi_hot
-from ancf_jax.similarity import SIMILARITIES, Slices, comparable, discount, product, similarity, user_item_matrix
+from ancf_jax.similarity import (
+    SIMILARITIES,
+    Slices,
+    as_columns,
+    comparable,
+    discount,
+    product,
+    similarity,
+    user_item_matrix,
+)
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 BLOCK = 1 << 26  # floats of the items that are compared with all others at once
@@ -51,11 +60,7 @@ def make(config: Config, data: Data) -> Recommender:
 
         def nearest(items: Array) -> tuple[Array, Array]:
             """The neighbours of consecutive `items` [b] and their similarities, both [b, k]."""
-            place = matrix.rows - items[0]
-            place = jnp.where((place >= 0) & (place < block), place, block)[:, None]
-            nothing = jnp.zeros((num_users, block))
-            present = nothing.at[matrix.columns, place].set(1.0, mode="drop")
-            values = nothing.at[matrix.columns, place].set(matrix.values, mode="drop")
+            present, values = as_columns(matrix, items, num_users)
             similar = similarity(config.similarity, matrix, num_items, present, values, weight, config.shrinkage)
             similar = jnp.where(jnp.arange(num_items)[:, None] == items, 0.0, similar)  # [I, b]
             best, ids = jax.lax.top_k(similar.T, neighbours)

@@ -1,11 +1,19 @@
-"""User neighbours: score(u, i) = sum over v in the k nearest neighbours of u, v with i, of s_uv n_v^-activity.
+"""User neighbours: score(u, i) = n_i^-novelty sum over users v with i of a_uv s_uv n_v^-activity.
 
 (Herlocker, Konstan, Borchers & Riedl, An Algorithmic Framework for Performing Collaborative Filtering, 1999.) s_uv is a
 similarity of similarity.py between the items of a history and those of a user in training, where item i weighs
 n_i^-popularity: what everybody has says little about anybody. Who has many items is near to many: `activity` makes a
 user of n_v items a more distant neighbour (for the cosine, as the asymmetry does of Aiolli, Efficient Top-N
-Recommendation for Very Large Scale Binary Rated Datasets, 2013). Neighbours have positive similarities, and equally
-near ones all count. A known user is no neighbour of itself. Memory: the training part, and similarities [B, U].
+Recommendation for Very Large Scale Binary Rated Datasets, 2013). With N(u) the k users v of the largest positive
+s_uv n_v^-activity,
+
+    a_uv = (1 - reciprocal) [v in N(u)] + reciprocal [u in N(v)]
+
+Some users are among the nearest of very many (Radovanovic, Nanopoulos & Ivanovic, Hubs in Space, 2010), and have few of
+those among their own: what is reciprocal keeps them from answering for everybody. With 1, those alone count who have
+the user among their nearest, as in the code published with Ferrari Dacrema, Cremonesi & Jannach, Are We Really Making
+Much Progress?, 2019, which discounts popular items too. Equally near neighbours all count, and a known user is no
+neighbour of itself. Memory: the training part, and similarities [B, U].
 """
 
 from dataclasses import dataclass
@@ -18,6 +26,7 @@ from ancf_jax.config import field
 from ancf_jax.layers import multi_hot
 from ancf_jax.similarity import (
     SIMILARITIES,
+    as_columns,
     comparable,
     discount,
     presence,
@@ -27,6 +36,8 @@ from ancf_jax.similarity import (
     user_item_matrix,
 )
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+
+BLOCK = 1 << 24  # floats of the users that are compared with all others at once
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Config:
     shrinkage: float = field(3.0, "how much a similarity is shrunk where little is shared", low=0)
     popularity: float = field(0.2, "exponent that discounts popular items", low=0)
     activity: float = field(0.1, "exponent that discounts active users", low=0)
+    reciprocal: float = field(0.0, "share of a neighbour's weight for having the user among its nearest", low=0, high=1)
+    novelty: float = field(0.0, "exponent that discounts popular items among the recommended", low=0)
 
 
 def make(config: Config, data: Data) -> Recommender:
@@ -54,24 +67,49 @@ def make(config: Config, data: Data) -> Recommender:
         "by_item": slices(by_item),
         "user_weight": discount(log, config.activity),
         "item_weight": discount(by_item, config.popularity),
+        "novelty": discount(by_item, config.novelty),
+        "farthest": np.zeros(num_users, np.float32),  # of each user's k nearest, where that is asked for
     }
+    block = min(max(BLOCK // (num_users + num_items), 1), num_users)
 
     def init(key: Array) -> Params:
         return {"tables": {}, "net": jax.tree.map(jnp.zeros_like, known)}
 
+    def alike(net: Params, present: Array, values: Array, users: Array) -> Array:
+        """s_uv [U, B] of `users` [B], whose items and deviations are [I, B]: nobody is like itself."""
+        by_user, weight = net["by_user"], net["item_weight"]
+        similar = similarity(config.similarity, by_user, num_users, present, values, weight, config.shrinkage)
+        return jnp.where(jnp.arange(num_users)[:, None] == users, 0.0, similar)
+
+    def kth(similar: Array) -> Array:
+        """The similarity [B] to the farthest of the k nearest by `similar` [U, B]; 0 where fewer are alike at all."""
+        return jnp.maximum(jax.lax.top_k(similar.T, neighbours)[0][:, -1], 0.0)
+
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        return {"tables": {}, "net": jax.tree.map(jnp.asarray, known)}
+        net = jax.tree.map(jnp.asarray, known)
+        apart = jax.lax.optimization_barrier(net)  # or XLA would spend minutes on computing with constants
+
+        def farthest(users: Array) -> Array:
+            similar = alike(apart, *as_columns(apart["by_user"], users, num_items), users)
+            return kth(similar * apart["user_weight"][:, None])
+
+        if config.reciprocal:
+            blocks = jnp.arange(-(-num_users // block) * block).reshape(-1, block)
+            net["farthest"] = jax.lax.map(farthest, blocks).reshape(-1)[:num_users]
+        return {"tables": {}, "net": net}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        by_user, by_item, user_weight, item_weight = (params["net"][name] for name in known)
+        net = params["net"]
         present = multi_hot(query.history, num_items).T  # [I, B]
-        values = deviations_of(query, present)
-        similar = similarity(config.similarity, by_user, num_users, present, values, item_weight, config.shrinkage)
-        itself = jnp.arange(num_users)[:, None] == query.users
-        similar = jnp.where(itself, 0.0, similar * user_weight[:, None]).T  # [B, U]
-        farthest = jax.lax.top_k(similar, neighbours)[0][:, -1:]  # [B, 1], of each user's k nearest
-        similar = jnp.where(similar >= jnp.maximum(farthest, 0.0), similar, 0.0)
-        scores = product(presence(by_item, num_users), similar.T, num_items).T
+        plain = alike(net, present, deviations_of(query, present), query.users)  # [U, B]
+        similar = plain * net["user_weight"][:, None]
+        counted = (similar >= kth(similar)) * (1.0 - config.reciprocal)
+        if config.reciprocal:
+            back = plain * jnp.maximum(present.sum(axis=0), 1.0) ** -config.activity
+            # Who is as near as the k-th must not be lost to rounding.
+            counted += (back >= (1 - 1e-6) * net["farthest"][:, None]) * config.reciprocal
+        counted *= jnp.maximum(similar, 0.0)
+        scores = product(presence(net["by_item"], num_users), counted, num_items).T * net["novelty"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     # A query may know more of a user than training did: the validation part, and the test part when serving.

@@ -41,20 +41,29 @@ def dense(query):
 
 
 @pytest.mark.parametrize(
-    ("k", "shrinkage", "popularity", "activity"), [(1, 0.0, 0.0, 0.0), (3, 2.0, 0.7, 0.4), (100, 1.0, 0.5, 1.0)]
+    ("config", "k"),
+    [
+        (Config(1, "cosine", 0.0, 0.0, 0.0), 1),
+        (Config(3, "cosine", 2.0, 0.7, 0.4), 3),
+        (Config(100, "cosine", 1.0, 0.5, 1.0), USERS),
+        (Config(2, "cosine", 0.0, 0.3, 0.4, reciprocal=1.0), 2),
+        (Config(3, "cosine", 1.0, 0.0, 0.5, reciprocal=0.3, novelty=0.6), 3),
+    ],
 )
-def test_scores_are_sums_over_the_nearest_neighbours(log, query, k, shrinkage, popularity, activity):
-    model = make(Config(k, "cosine", shrinkage, popularity, activity), log[1])
-    params = model.learn.sweep(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
+def test_scores_are_sums_over_the_nearest_neighbours(log, query, config, k):
+    model = make(config, log[1])
+    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
     x = 1.0 * ~np.isnan(dense(query))  # [B, I]
-    weight = np.maximum(x[:USERS].sum(0), 1) ** -popularity
-    gram = (x * weight) @ x.T
-    similar = gram / np.maximum(np.sqrt(np.outer(np.diag(gram), np.diag(gram))) + shrinkage, 1e-9)
-    similar = np.where(np.eye(len(x)), 0.0, similar)[:, :USERS] * np.maximum(x[:USERS].sum(1), 1) ** -activity
-    farthest = np.sort(similar, axis=1)[:, [-min(k, USERS)]]
-    near = np.where(similar >= farthest - 1e-6, similar, 0.0)  # equally near neighbours all count
+    popularity, activity = np.maximum(x[:USERS].sum(0), 1), np.maximum(x.sum(1), 1) ** -config.activity
+    gram = (x * popularity**-config.popularity) @ x.T
+    similar = gram / np.maximum(np.sqrt(np.outer(np.diag(gram), np.diag(gram))) + config.shrinkage, 1e-9)
+    similar = np.where(np.eye(len(x)), 0.0, similar) * activity  # of each to each, [B, B]
+    farthest = np.sort(similar[:, :USERS], axis=1)[:, [-k]]
+    near = similar >= farthest - 1e-6  # equally near neighbours all count
+    counted = ((1 - config.reciprocal) * near + config.reciprocal * near.T)[:, :USERS]
     scores = jax.jit(model.score)(params, query)
-    np.testing.assert_allclose(scores, near @ x[:USERS], rtol=1e-5, atol=1e-6)
+    expected = (counted * similar[:, :USERS]) @ x[:USERS] * popularity**-config.novelty
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_pearson_finds_users_of_the_same_taste_among_all_who_have_the_items(log, query):
