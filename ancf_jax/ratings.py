@@ -1,4 +1,4 @@
-"""Heads that make predictions of an interaction's value (a rating, a quantity) out of a model's scores.
+"""Values of interactions (ratings, quantities): their biases, and heads that predict them from a model's scores.
 
     squared:  prediction mu + sigma s;  loss ((r - mu) / sigma - s)^2
     ordinal:  P(r <= v_k) = sigma(theta_k - s), theta ascending;  loss -log P(r);  prediction sum over k of v_k P(v_k)
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.types import Array, ArrayLike, InputError
+from ancf_jax.types import Array, ArrayLike, InputError, Interactions, Query
 
 RATING_LOSSES = ("squared", "ordinal")
 MOST_LEVELS = 100
@@ -49,6 +49,33 @@ def damped_means(values: Array, ids: Array, count: int, damping: float) -> Array
     """sum / (damping + number) of the values [R] of each id below `count`: [count]."""
     sums, numbers = (jnp.zeros(count).at[ids].add(part) for part in (values, 1.0))
     return sums / jnp.maximum(damping + numbers, 1.0)
+
+
+def residuals(
+    train: Interactions, num_users: int, num_items: int, item_damping: float, user_damping: float
+) -> tuple[Array, Array, Array]:
+    """mu [], b_i [I] and what they and b_u leave of the training values, r_ui - mu - b_i - b_u [R].
+
+        b_i = sum_u (r_ui - mu) / (item_damping + n_i),    b_u = sum_j (r_uj - mu - b_j) / (user_damping + n_u)
+
+    (Koren, Factor in the Neighbors, 2010).
+    """
+    users, items, values = map(jnp.asarray, train[:3])
+    mean = values.mean()
+    item_bias = damped_means(values - mean, items, num_items, item_damping)
+    left = values - mean - item_bias[items]
+    return mean, item_bias, left - damped_means(left, users, num_users, user_damping)[users]
+
+
+def left_by(query: Query, mean: Array, item_bias: Array, user_damping: float) -> tuple[Array, Array]:
+    """b_u [B] of a query's users, and what it and the other biases leave of their histories' values [B, H].
+
+    item_bias [I + 1]; the values left are 0 at padding.
+    """
+    rated = query.history < len(item_bias) - 1
+    left = jnp.where(rated, query.values - mean - item_bias[query.history], 0.0)
+    user_bias = left.sum(1) / jnp.maximum(user_damping + rated.sum(1), 1.0)
+    return user_bias, jnp.where(rated, left - user_bias[:, None], 0.0)
 
 
 def _squared(values: np.ndarray) -> Head:

@@ -32,6 +32,7 @@ from ancf_jax.models import (
     recvae,
     sasrec,
     userknn,
+    userknn_ratings,
 )
 from ancf_jax.types import Data, Recommender
 
@@ -62,6 +63,7 @@ MODELS = {
     "mf": Entry(mf.Config, mf.make),
     "biased_mf": Entry(biased_mf.Config, biased_mf.make),
     "ratingknn": Entry(ratingknn.Config, ratingknn.make),
+    "userknn_ratings": Entry(userknn_ratings.Config, userknn_ratings.make),
     "bpr": Entry(bpr.Config, bpr.make),
     "ials": Entry(ials.Config, ials.make),
     "gmf": Entry(ncf.GMF, ncf.make_gmf),

@@ -8,11 +8,9 @@ users who rated both items, shrunk where they are few (Koren, Factor in the Neig
 
     s_ij = (n_ij - 1) / (n_ij - 1 + shrinkage) sum_u e_ui e_uj / sqrt(sum_u e_ui^2 sum_u e_uj^2)
 
-Only positive similarities count, and the baseline stands alone where a user has none. The biases are damped means,
-
-    b_i = sum_u (r_ui - mu) / (item_damping + n_i),    b_u = sum_j (r_uj - mu - b_j) / (user_damping + n_u)
-
-and b_u is taken from the query's history, so new users need no training. Memory: five float32 arrays [I, I].
+Only positive similarities count, and the baseline stands alone where a user has none. The biases are damped means (see
+`residuals` in ratings.py), and b_u is taken from the query's history, so new users need no training. Memory: five
+float32 arrays [I, I].
 """
 
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from ancf_jax.config import field
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import multi_hot
 from ancf_jax.memory import check_memory
-from ancf_jax.ratings import damped_means
+from ancf_jax.ratings import left_by, residuals
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 USER_BLOCK = 256
@@ -55,20 +53,14 @@ def make(config: Config, data: Data) -> Recommender:
         return {"tables": tables, "net": {"mean": jnp.zeros(())}}
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        users, items, values = map(jnp.asarray, train[:3])
-        mean = values.mean()
-        item_bias = damped_means(values - mean, items, num_items, config.item_damping)
-        left = values - mean - item_bias[items]
-        left = left - damped_means(left, users, num_users, config.user_damping)[users]
+        mean, item_bias, left = residuals(train, num_users, num_items, config.item_damping, config.user_damping)
         similar = _similarities(train._replace(values=left), num_users, num_items, longest, config.shrinkage)
         return {"tables": {"similar": similar, "item_bias": jnp.append(item_bias, 0.0)}, "net": {"mean": mean}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
         similar, item_bias = params["tables"]["similar"], params["tables"]["item_bias"]
+        user_bias, left = left_by(query, params["net"]["mean"], item_bias, config.user_damping)
         rated = query.history < num_items  # [B, H]
-        left = jnp.where(rated, query.values - params["net"]["mean"] - item_bias[query.history], 0.0)
-        user_bias = left.sum(1) / jnp.maximum(config.user_damping + rated.sum(1), 1.0)
-        left = left - user_bias[:, None]
         fill = ((0, 0), (-query.history.shape[1] % CHUNK, 0))
         past, left = jnp.pad(query.history, fill, constant_values=num_items), jnp.pad(left, fill)
 
