@@ -23,6 +23,7 @@ import scipy.sparse
 from jax.experimental.sparse import BCSR
 
 from ancf_jax.data import samplers
+from ancf_jax.data.interactions import longest
 from ancf_jax.layers import Dropout, inner_products
 from ancf_jax.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
@@ -105,7 +106,6 @@ def over_graph(
     num_users, num_items = data.num_users, data.num_items
     matrix = edges(data)
     propagate, item_scale = propagation(matrix), inverse_root(matrix.sum(0))
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
 
     def follow(net: Any, k: int, nodes: Nodes, key: Array | None) -> Nodes:
         """Layer k + 1."""
@@ -161,4 +161,4 @@ def over_graph(
         return user, ready["tables"]["item"][:num_items]
 
     learn = Gradient(len(data.train.users), init, sample, loss, batch=8192)
-    return Recommender(learn, longest, prepare, inner_products(embed), embed)
+    return Recommender(learn, longest(data.train), prepare, inner_products(embed), embed)

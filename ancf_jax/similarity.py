@@ -142,3 +142,8 @@ def similarity(
         together = shared
         below = (jnp.sqrt(one * other) if kind == "cosine" else one + other - shared) + shrinkage
     return jnp.where(below > 0, together / jnp.where(below > 0, below, 1.0), 0.0)
+
+
+def farthest(similar: Array, count: int) -> Array:
+    """The smallest [B] of the `count` largest similarities to each of B rows, given as columns [M, B]; at least 0."""
+    return jnp.maximum(jax.lax.top_k(similar.T, count)[0][:, -1], 0.0)

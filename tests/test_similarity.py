@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_similarity
 
 from ancf_jax import similarity as module
-from ancf_jax.similarity import comparable, product, similarity, slices
+from ancf_jax.similarity import comparable, farthest, product, similarity, slices
 from ancf_jax.types import InputError
 
 ROWS, COLUMNS = 11, 40
@@ -96,3 +96,8 @@ def test_a_product_is_that_of_the_matrix_in_any_slices_and_chunks(values, monkey
 def test_pearson_refuses_values_that_are_all_the_same(values):
     with pytest.raises(InputError, match=r"--similarity: pearson .* legal are cosine, jaccard"):
         comparable("pearson", sparse(0 * values + 1))
+
+
+def test_farthest_of_the_nearest():
+    similar = jnp.array([[0.5, -0.2], [0.1, 0.3], [0.4, -0.1]])  # of three rows to two
+    np.testing.assert_allclose(farthest(similar, 2), [0.4, 0.0])

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ancf_jax.types import InputError, Interactions
+from ancf_jax.types import Data, InputError, Interactions
 
 
 def vocabulary(*columns) -> np.ndarray:
@@ -41,6 +41,19 @@ def merge(a: Interactions, b: Interactions, num_users: int) -> Interactions:
     """Two parts of the same log as one."""
     users, items, values, order = (np.concatenate(columns) for columns in zip(a[:4], b[:4], strict=True))
     return build(users, items, values, order, num_users)
+
+
+def longest(part: Interactions) -> int:
+    """The most rows that one user has, at least 1."""
+    return max(int(np.diff(np.asarray(part.offsets)).max(initial=0)), 1)
+
+
+def whole_history(data: Data) -> int:
+    """How many interactions a query carries for a model that is to see all of a user's: twice the longest of training.
+
+    For a query may know more of a user than training did: the validation part, and the test part when serving.
+    """
+    return min(2 * longest(data.train), data.num_items)
 
 
 def from_latest(part: Interactions) -> np.ndarray:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import inner_products, table
 from ancf_jax.losses import masked_mean
@@ -124,12 +125,11 @@ def autoencoder(
     A step takes whole rows of the matrix, so it holds some arrays [B, I]: fewer users in it where items are millions.
     """
     num_items, offsets = data.num_items, np.asarray(data.train.offsets)
-    counts = np.diff(offsets)
-    some, longest = jnp.asarray(np.flatnonzero(counts), jnp.int32), max(int(counts.max(initial=0)), 1)
+    some, length = jnp.asarray(np.flatnonzero(np.diff(offsets)), jnp.int32), longest(data.train)
 
     def sample(key: Array, train: Interactions, index: Array) -> Rows:
         users = some[index]
-        return Rows(*take_window(train, users, jnp.asarray(train.offsets)[users + 1], longest, num_items))
+        return Rows(*take_window(train, users, jnp.asarray(train.offsets)[users + 1], length, num_items))
 
     def prepare(params: Params) -> Params:
         """The outputs with their biases as one more factor, put together once."""
@@ -142,5 +142,4 @@ def autoencoder(
         return jnp.concatenate([user, jnp.ones((len(user), 1), user.dtype)], 1), ready["tables"]["vectors"][:num_items]
 
     learn = Gradient(len(some), init, sample, loss, batch=batch, advance=advance)
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    return Recommender(learn, min(2 * longest, num_items), prepare, inner_products(embed), embed)
+    return Recommender(learn, whole_history(data), prepare, inner_products(embed), embed)

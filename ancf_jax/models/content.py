@@ -22,6 +22,7 @@ import scipy.sparse
 
 from ancf_jax.config import field
 from ancf_jax.data.features import required
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.layers import from_host, unit_rows
 from ancf_jax.memory import check_memory
 from ancf_jax.types import Array, ClosedForm, Data, Params, Query, Recommender
@@ -41,7 +42,6 @@ def make(config: Config, data: Data) -> Recommender:
     known = required("content", data.features)
     num_items, width = known.shape
     check_memory("content", (2 if config.groups else 1) * 4 * num_items * width, f"the features [{num_items}, {width}]")
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
     features = _unit(known)
     views = {"feature": features}  # as they make profiles, and as they are scored
     if config.groups:
@@ -73,8 +73,7 @@ def make(config: Config, data: Data) -> Recommender:
         return unit_rows(wanted), items_of(ready)
 
     learn = ClosedForm(1, lambda key: {"tables": {}, "net": {}}, lambda params, train, key: params)
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    return Recommender(learn, min(2 * longest, num_items), prepare, score, embed, retrieve=retrieve)
+    return Recommender(learn, whole_history(data), prepare, score, embed, retrieve=retrieve)
 
 
 def group_means(features: np.ndarray, groups: int) -> np.ndarray:

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import longest
 from ancf_jax.layers import inner_products, table
 from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Interactions, Params, Query, Recommender
 
@@ -104,7 +105,6 @@ def make(config: Config, data: Data) -> Recommender:
     by_item = np.argsort(items, kind="stable")
     item_users = users[by_item]
     item_offsets = np.searchsorted(items[by_item], np.arange(num_items + 1))
-    longest = max(int(np.diff(offsets).max(initial=0)), 1)
     # A system of the history's length pays up to about D / 2. Shorter rows come in steps of a half, down to 16.
     least = min(16, max(factors // 2, 1))
     halves = [factors >> n for n in range(factors.bit_length(), 0, -1) if factors >> n >= least]
@@ -175,7 +175,9 @@ def make(config: Config, data: Data) -> Recommender:
 
         return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["item"][:num_items]
 
-    return Recommender(ClosedForm(config.sweeps, init, sweep), longest, prepare, inner_products(embed), embed)
+    return Recommender(
+        ClosedForm(config.sweeps, init, sweep), longest(data.train), prepare, inner_products(embed), embed
+    )
 
 
 def diagonalise(table: Array) -> Fixed:

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental.sparse import BCSR
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.gram import gram
 from ancf_jax.layers import multi_hot
 from ancf_jax.memory import check_memory
@@ -66,7 +66,6 @@ def make_slim(config: SLIM, data: Data) -> Recommender:
 def make(name: str, data: Data, solve: Callable[[Array, Array], Array]) -> Recommender:
     """The linear model with B = solve(G, B); learns in one sweep and scores any history: new users need no training."""
     num_users, num_items = data.num_users, data.num_items
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
     check_memory(name, 2 * 4 * num_items**2, f"two arrays of items squared, {num_items} x {num_items},")
 
     def init(key: Array) -> Params:
@@ -82,8 +81,7 @@ def make(name: str, data: Data, solve: Callable[[Array, Array], Array]) -> Recom
         scores = rows @ params["tables"]["weight"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score)
 
 
 @exactly

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.layers import multi_hot
 from ancf_jax.similarity import (
     SIMILARITIES,
@@ -76,6 +76,4 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(nearby, multi_hot(query.history, num_items).T, num_items).T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
-    return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.gram import user_items
 from ancf_jax.layers import inner_products, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
@@ -35,7 +35,6 @@ def make(config: Config, data: Data) -> Recommender:
     num_users, num_items = data.num_users, data.num_items
     factors = min(config.factors, num_items)
     width = min(factors + EXTRA, num_items)
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
 
     def init(key: Array) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, factors))}, "net": {}}
@@ -57,6 +56,6 @@ def make(config: Config, data: Data) -> Recommender:
         item = params["tables"]["item"][:num_items]
         return multi_hot(query.history, num_items) @ item, item
 
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    history = min(2 * longest, num_items)
-    return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, inner_products(embed), embed)
+    return Recommender(
+        ClosedForm(1, init, sweep), whole_history(data), lambda params: params, inner_products(embed), embed
+    )

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import take_window
 from ancf_jax.layers import multi_hot
 from ancf_jax.memory import check_memory
@@ -44,9 +44,6 @@ def make(config: Config, data: Data) -> Recommender:
     """Item neighbours for ratings; learns in one sweep. Raises InputError where [I, I] arrays exceed the memory."""
     num_users, num_items = data.num_users, data.num_items
     check_memory("ratingknn", 5 * 4 * num_items**2, "five arrays of items by items")
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    history = min(2 * longest, num_items)
 
     def init(key: Array) -> Params:
         tables = {"similar": jnp.zeros((num_items, num_items)), "item_bias": jnp.zeros(num_items + 1)}
@@ -54,7 +51,9 @@ def make(config: Config, data: Data) -> Recommender:
 
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
         mean, item_bias, left = residuals(train, num_users, num_items, config.item_damping, config.user_damping)
-        similar = _similarities(train._replace(values=left), num_users, num_items, longest, config.shrinkage)
+        similar = _similarities(
+            train._replace(values=left), num_users, num_items, longest(data.train), config.shrinkage
+        )
         return {"tables": {"similar": similar, "item_bias": jnp.append(item_bias, 0.0)}, "net": {"mean": mean}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -87,15 +86,15 @@ def make(config: Config, data: Data) -> Recommender:
         baselines = item_bias[:num_items] if items is None else item_bias[items]
         return params["net"]["mean"] + user_bias[:, None] + baselines + corrections
 
-    return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, score, rates=True)
+    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score, rates=True)
 
 
-def _similarities(train: Interactions, num_users: int, num_items: int, longest: int, shrinkage: float) -> Array:
+def _similarities(train: Interactions, num_users: int, num_items: int, length: int, shrinkage: float) -> Array:
     """s_ij [I, I] of residuals in the place of values; 0 on the diagonal and where it would be negative."""
 
     def add(sums: Array, users: Array) -> tuple[Array, None]:
         inside = jnp.minimum(users, num_users - 1)
-        items, left = take_window(train, inside, jnp.asarray(train.offsets)[inside + 1], longest, num_items)
+        items, left = take_window(train, inside, jnp.asarray(train.offsets)[inside + 1], length, num_items)
         items = jnp.where((users < num_users)[:, None], items, num_items)
         has = multi_hot(items, num_items)  # [b, I]
         left = jnp.zeros_like(has).at[jnp.arange(len(users))[:, None], items].set(left, mode="drop")

@@ -23,12 +23,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.layers import multi_hot
 from ancf_jax.similarity import (
     SIMILARITIES,
     as_columns,
     comparable,
     discount,
+    farthest,
     presence,
     product,
     similarity,
@@ -68,7 +70,7 @@ def make(config: Config, data: Data) -> Recommender:
         "user_weight": discount(log, config.activity),
         "item_weight": discount(by_item, config.popularity),
         "novelty": discount(by_item, config.novelty),
-        "farthest": np.zeros(num_users, np.float32),  # of each user's k nearest, where that is asked for
+        "reach": np.zeros(num_users, np.float32),  # similarity of a user's k-th nearest, where it is asked for
     }
     block = min(max(BLOCK // (num_users + num_items), 1), num_users)
 
@@ -81,21 +83,17 @@ def make(config: Config, data: Data) -> Recommender:
         similar = similarity(config.similarity, by_user, num_users, present, values, weight, config.shrinkage)
         return jnp.where(jnp.arange(num_users)[:, None] == users, 0.0, similar)
 
-    def kth(similar: Array) -> Array:
-        """The similarity [B] to the farthest of the k nearest by `similar` [U, B]; 0 where fewer are alike at all."""
-        return jnp.maximum(jax.lax.top_k(similar.T, neighbours)[0][:, -1], 0.0)
-
     def sweep(params: Params, train: Interactions, key: Array) -> Params:
         net = jax.tree.map(jnp.asarray, known)
         apart = jax.lax.optimization_barrier(net)  # or XLA would spend minutes on computing with constants
 
-        def farthest(users: Array) -> Array:
+        def reach(users: Array) -> Array:
             similar = alike(apart, *as_columns(apart["by_user"], users, num_items), users)
-            return kth(similar * apart["user_weight"][:, None])
+            return farthest(similar * apart["user_weight"][:, None], neighbours)
 
         if config.reciprocal:
             blocks = jnp.arange(-(-num_users // block) * block).reshape(-1, block)
-            net["farthest"] = jax.lax.map(farthest, blocks).reshape(-1)[:num_users]
+            net["reach"] = jax.lax.map(reach, blocks).reshape(-1)[:num_users]
         return {"tables": {}, "net": net}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -103,18 +101,16 @@ def make(config: Config, data: Data) -> Recommender:
         present = multi_hot(query.history, num_items).T  # [I, B]
         plain = alike(net, present, deviations_of(query, present), query.users)  # [U, B]
         similar = plain * net["user_weight"][:, None]
-        counted = (similar >= kth(similar)) * (1.0 - config.reciprocal)
+        counted = (similar >= farthest(similar, neighbours)) * (1.0 - config.reciprocal)
         if config.reciprocal:
             back = plain * jnp.maximum(present.sum(axis=0), 1.0) ** -config.activity
             # Who is as near as the k-th must not be lost to rounding.
-            counted += (back >= (1 - 1e-6) * net["farthest"][:, None]) * config.reciprocal
+            counted += (back >= (1 - 1e-6) * net["reach"][:, None]) * config.reciprocal
         counted *= jnp.maximum(similar, 0.0)
         scores = product(presence(net["by_item"], num_users), counted, num_items).T * net["novelty"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
-    return Recommender(ClosedForm(1, init, sweep), min(2 * longest, num_items), lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score)
 
 
 def deviations_of(query: Query, present: Array) -> Array:

@@ -20,9 +20,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from ancf_jax.config import field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.layers import multi_hot
 from ancf_jax.ratings import left_by, residuals
-from ancf_jax.similarity import presence, product, similarity, slices
+from ancf_jax.similarity import farthest, presence, product, similarity, slices
 from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
 
 
@@ -63,14 +64,10 @@ def make(config: Config, data: Data) -> Recommender:
         similar = similarity("pearson", net["by_user"], num_users, present, values, everywhere, config.shrinkage)
         itself = jnp.arange(num_users)[:, None] == query.users
         similar = jnp.where(itself, 0.0, jnp.maximum(similar, 0.0))  # [U, B]
-        farthest = jax.lax.top_k(similar.T, neighbours)[0][:, -1]
-        similar = jnp.where(similar >= farthest, similar, 0.0)
+        similar = jnp.where(similar >= farthest(similar, neighbours), similar, 0.0)
         total = config.caution + product(presence(net["by_item"], num_users), similar, num_items)
         correction = product(net["by_item"], similar, num_items) / jnp.where(total > 0, total, 1.0)
         scores = net["mean"] + user_bias[:, None] + item_bias[:num_items] + correction.T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    # A query may know more of a user than training did: the validation part, and the test part when serving.
-    longest = max(int(np.diff(np.asarray(data.train.offsets)).max(initial=0)), 1)
-    history = min(2 * longest, num_items)
-    return Recommender(ClosedForm(1, init, sweep), history, lambda params: params, score, rates=True)
+    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score, rates=True)

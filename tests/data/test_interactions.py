@@ -4,8 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ancf_jax.data.interactions import build, encode, from_latest, merge, select, vocabulary
-from ancf_jax.types import InputError
+from ancf_jax.data.interactions import (
+    build,
+    encode,
+    from_latest,
+    longest,
+    merge,
+    select,
+    vocabulary,
+    whole_history,
+)
+from ancf_jax.types import Data, InputError
 
 USERS, ITEMS = 5, 7
 logs = st.lists(
@@ -77,3 +86,9 @@ def test_encode(dtype):
 def test_encode_names_an_unknown_id(known, unknown):
     with pytest.raises(InputError, match=f"unknown id '{unknown}'"):
         encode([known[0], unknown], vocabulary(known))
+
+
+def test_a_whole_history_has_room_for_what_training_lacks():
+    part = build([0, 2, 2, 2], [3, 1, 4, 5], np.ones(4), np.arange(4), 4)
+    assert longest(part) == 3 and longest(build([], [], [], [], 4)) == 1
+    assert whole_history(Data(4, 7, part)) == 6 and whole_history(Data(4, 5, part)) == 5
