@@ -7,6 +7,7 @@ from scipy import stats
 from ancf_jax.types import InputError
 
 CHUNK = 4_000_000  # resampled values held at once
+SAMPLES, PER_PAIR = 10_000, 200  # resamples at the least, and for each pair that is tested
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float]:
@@ -32,17 +33,19 @@ def bootstrap_interval(per_user: ArrayLike, seed: int = 0, samples: int = 2000) 
     return float(low), float(high)
 
 
-def paired_bootstrap(per_user: ArrayLike, seed: int = 0, samples: int = 10_000) -> np.ndarray:
+def paired_bootstrap(per_user: ArrayLike, seed: int = 0, samples: int = 0) -> np.ndarray:
     """Two-sided p-values [M, M] of equal means of every two of M models, `per_user` [M, E] of the same users.
 
     p_ab = (#{s : |d_s - d| >= |d|} + 1) / (samples + 1), with d = mean(a - b) over users and d_s that of resample s of
     the users; centring on d makes the resamples follow the null hypothesis. In (0, 1], and 1 on the diagonal. All pairs
-    share the resamples. Raises InputError without users.
+    share the resamples. No p-value is below 1 / (samples + 1), and a correction for many pairs multiplies it by their
+    number, so that by default (0) there are more resamples where there are more pairs. Raises InputError without users.
     Source: B. Efron and R. Tibshirani, 1993, "An introduction to the bootstrap", chapter 16.
     """
     values = np.asarray(per_user, np.float64)
     if values.ndim != 2 or not values.size:
         raise InputError(f"paired values must be a row of numbers for each model, got shape {values.shape}")
+    samples = samples or max(SAMPLES, PER_PAIR * len(values) * (len(values) - 1) // 2)
     means = values.mean(axis=1)
     centred = _resampled_means(values.T, seed, samples) - means  # [samples, M]
     extreme = np.zeros((len(values), len(values)))
