@@ -4,6 +4,7 @@ import base64
 import html
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,27 @@ def ranking_metric(metrics: Sequence[str]) -> str:
     return next(metric for metric in metrics if "@" in metric)
 
 
+def tables(rows: list[dict[str, Any]], metrics: Sequence[str]) -> list[Section]:
+    """The table of the test metrics that all models have, then one for each that only some have, of these alone.
+
+    Metrics of the same models share a table, the best by the first of them first.
+    """
+    having = {metric: [row for row in rows if row[metric] is not None] for metric in metrics}
+    shared = [metric for metric in metrics if having[metric] == rows]
+    found = [Section("Test metrics", *cells(rows, shared))]
+    for some, group in groupby((metric for metric in metrics if metric not in shared), key=having.__getitem__):
+        names = list(group)
+        best = sorted(some, key=lambda row: -merit(names[0], row[names[0]]))
+        headings = ["model", *(part for metric in names for part in (metric, "±"))]
+        table = [[row["model"], *_figures(row, names)] for row in best]
+        found.append(Section(f"Test {', '.join(names)}", headings, table))
+    return found
+
+
+def _figures(row: dict[str, Any], metrics: Sequence[str]) -> list[str]:
+    return [_figure(row[key]) for metric in metrics for key in (metric, f"{metric} ±")]
+
+
 def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells of the table of test metrics."""
     headings = [
@@ -99,9 +121,10 @@ def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str]
     ]
     table = []
     for n, row in enumerate(rows):
-        figures = (_figure(row[key]) for metric in metrics for key in (metric, f"{metric} ±"))
         ahead = _ahead([other["model"] for other in rows[n + 1 :]], row["ahead_of"])
-        table.append([row["model"], *figures, f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead])
+        table.append(
+            [row["model"], *_figures(row, metrics), f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead]
+        )
     return headings, table
 
 

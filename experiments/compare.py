@@ -90,8 +90,9 @@ def main() -> dict[str, Any]:
     head = entries[names[0]][0] | workdir.provenance()
     head["command"] = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
     write(root, rows, head, entries, metrics)
-    headings, table = report.cells(rows, metrics)
-    console.table(headings, table, f"{head['dataset']}, {head['split']}, best first by {metrics[0]}")
+    for n, each in enumerate(report.tables(rows, metrics)):
+        title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
+        console.table(each.headings, each.rows, title)
     print("\n".join(report.notes(head, len(seeds), metrics)[:-2]))
     print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
@@ -142,7 +143,7 @@ def write(
         first = entries[name][0]
         curves[name] = report_curves.curve(train.read_records(root / name / "0", first["epochs"]), first)
     sections = [
-        report.Section("Test metrics", *report.cells(rows, metrics)),
+        *report.tables(rows, metrics),
         *report.beyond(rows, ranking),
         *report_groups.sections(groups, names),
         *report_curves.section(curves, seeds),

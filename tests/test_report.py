@@ -47,16 +47,23 @@ def test_one_seed_has_the_bootstrap_interval_over_users():
     assert row["ndcg@10 ±"] == pytest.approx(normal, rel=0.1) and row["ahead_of"] == []
 
 
-def test_the_lowest_error_is_first_and_missing_metrics_are_dashes():
+def test_the_lowest_error_is_first_and_metrics_of_some_have_a_table():
     entries = {"high": [result(0.0, 0)], "low": [result(-0.1, 0)], "none": [result(-0.2, 0)]}
     for results in entries.values():
         results[0]["rmse"], results[0]["users"]["rmse"] = results[0]["ndcg@10"], results[0]["users"]["ndcg@10"]
     assert [row["model"] for row in report.summarise(entries, ("rmse",))] == ["none", "low", "high"]
     del entries["none"][0]["rmse"]
     rows = report.summarise(entries, ("ndcg@10", "rmse"))
-    table = report.cells(rows, ("ndcg@10", "rmse"))[1]
-    assert [line[0] for line in table] == ["high", "low", "none"] and table[2][3:5] == ["-", "-"] != table[1][3:5]
+    all_models, errors = report.tables(rows, ("ndcg@10", "rmse"))
+    assert [line[0] for line in all_models.rows] == ["high", "low", "none"] and "rmse" not in all_models.headings
+    assert errors.title == "Test rmse" and errors.headings == ["model", "rmse", "±"]
+    assert [line[:2] for line in errors.rows] == [[row["model"], f"{row['rmse']:.4f}"] for row in (rows[1], rows[0])]
     assert rows[2]["rmse"] is None
+
+
+def test_metrics_that_all_models_have_share_a_table(rows):
+    (section,) = report.tables(rows, ("ndcg@10", "hr@10"))
+    assert section == report.Section("Test metrics", *report.cells(rows, ("ndcg@10", "hr@10")))
 
 
 def test_a_metric_that_one_seed_lacks_is_missing():
