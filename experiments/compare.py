@@ -1,8 +1,8 @@
 """Compare models: python -m experiments.compare --dataset=ml-100k --models=mf,neumf,ancf --workdir=checkpoints/compare
 
 Each name in --models is a recipe (experiments/recipes/DATASET-NAME.flags) or else a model with its defaults. Every
-model is trained for every seed in a workdir of its own, finished runs are reused, interrupted ones resumed; then one
-table, best first, and results.json, report.md and report.html with plots in --workdir.
+model is trained for every seed in a workdir of its own, finished runs are reused, interrupted ones resumed; then the
+tables, best first, and results.json, report.md and report.html with plots in --workdir.
 """
 
 import json
