@@ -97,9 +97,8 @@ def pair_loss(
 
 
 def pair_squares(user: Array, item: Array) -> Array:
-    """|e_u|^2 + |e_i|^2 + mean_j |e_j|^2 [B] of users [B, D], their positives item[:, 0] and negatives item[:, 1:]."""
-    squares = jnp.sum(item**2, -1)  # [B, 1 + N]
-    return jnp.sum(user**2, -1) + squares[:, 0] + jnp.mean(squares[:, 1:], -1)
+    """|e_u|^2 + |e_i|^2 + mean_j |e_j|^2 [B] from |e_u|^2 [B] and, positive first, those of items [B, 1 + N]."""
+    return user + item[:, 0] + jnp.mean(item[:, 1:], -1)
 
 
 def masked_mean(values: Array, mask: Array) -> tuple[Array, dict[str, Array]]:

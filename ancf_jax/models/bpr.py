@@ -61,7 +61,7 @@ def make(config: Config, data: Data) -> Recommender:
         user, item = tables["user"][batch.users], tables["item"][batch.items]
         scores = jnp.einsum("bd,bkd->bk", user, item) + tables["item_bias"][batch.items][..., 0]  # [B, 1 + N]
         losses = pair_loss("bpr", scores[:, 0], scores[:, 1:], num_items=num_items, ratio=1.0)
-        losses = losses + config.l2 * pair_squares(user, item)
+        losses = losses + config.l2 * pair_squares(jnp.sum(user**2, -1), jnp.sum(item**2, -1))
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def prepare(params: Params) -> dict[str, dict[str, Array]]:
