@@ -96,9 +96,9 @@ def pair_loss(
     return full_softmax(positive, negatives)
 
 
-def pair_squares(user: Array, item: Array) -> Array:
+def pair_squares(user_squares: Array, item_squares: Array) -> Array:
     """|e_u|^2 + |e_i|^2 + mean_j |e_j|^2 [B] from |e_u|^2 [B] and, positive first, those of items [B, 1 + N]."""
-    return user + item[:, 0] + jnp.mean(item[:, 1:], -1)
+    return user_squares + item_squares[:, 0] + jnp.mean(item_squares[:, 1:], -1)
 
 
 def masked_mean(values: Array, mask: Array) -> tuple[Array, dict[str, Array]]:
