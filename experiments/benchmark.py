@@ -26,10 +26,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from ancf_jax import checkpoint, report_speed, workdir
 from ancf_jax.config import from_flags, given_flags
 from ancf_jax.models import MODELS
+from ancf_jax.reports import speed as report_speed
+from ancf_jax.runs import run as workdir
 from ancf_jax.settings import EvalConfig
+from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 from experiments import console, train
 from experiments.peers.protocol import Stopped, connect

@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from ancf_jax import checkpoint, report, report_compare, report_curves, report_groups, workdir
 from ancf_jax.config import given_flags
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.metrics import ERRORS
+from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.models import MODELS
+from ancf_jax.reports import comparison as report_compare
+from ancf_jax.reports import curves as report_curves
+from ancf_jax.reports import groups as report_groups
+from ancf_jax.reports import page as report
+from ancf_jax.runs import run as workdir
 from ancf_jax.settings import DataConfig, TrainConfig
+from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 from experiments import console, train
 

@@ -16,15 +16,17 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from ancf_jax import checkpoint, report_data, report_plots
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.data import summary
 from ancf_jax.data.dataset import cleaned, divided
-from ancf_jax.data.sources import read
+from ancf_jax.data.read.sources import read
+from ancf_jax.data.read.tables import Source
 from ancf_jax.data.splits import Parts
-from ancf_jax.data.tables import Source
-from ancf_jax.findings import findings
+from ancf_jax.reports import log as report_data
+from ancf_jax.reports import log_plots as report_plots
+from ancf_jax.reports.findings import findings
 from ancf_jax.settings import DataConfig
+from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 from experiments import console
 

@@ -11,13 +11,13 @@ from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.data.dataset import ranked
-from ancf_jax.evaluate import make_evaluator, protocol
-from ancf_jax.metrics import ERRORS
+from ancf_jax.devices.sharding import connect
+from ancf_jax.evaluation.evaluate import make_evaluator, protocol
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.evaluation.stats import bootstrap_interval
+from ancf_jax.runs.run import evaluator_on_test, open_trained
 from ancf_jax.settings import EvalConfig, MeshConfig
-from ancf_jax.sharding import connect
-from ancf_jax.stats import bootstrap_interval
 from ancf_jax.types import InputError
-from ancf_jax.workdir import evaluator_on_test, open_trained
 from experiments import console
 
 # those with an interval

@@ -16,8 +16,9 @@ import numpy as np
 from absl import flags
 
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
-from ancf_jax.recommend import (
+from ancf_jax.runs.run import open_trained
+from ancf_jax.serving.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
+from ancf_jax.serving.recommend import (
     item_of,
     known,
     query_history,
@@ -30,7 +31,6 @@ from ancf_jax.recommend import (
     user_of,
 )
 from ancf_jax.types import Array, Data, InputError, Recommender
-from ancf_jax.workdir import open_trained
 from experiments import console
 
 SAMPLE = 100  # users whose approximate lists are held against the exact ones

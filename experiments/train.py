@@ -18,17 +18,18 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
-from ancf_jax import checkpoint, workdir
 from ancf_jax.config import define_flags, from_flags, reject_foreign
 from ancf_jax.data.dataset import Dataset, cleaning, ranked
-from ancf_jax.data.stream import count_windows, windows
-from ancf_jax.evaluate import make_evaluator, protocol
-from ancf_jax.metrics import ERRORS
+from ancf_jax.data.read.stream import count_windows, windows
+from ancf_jax.devices.sharding import check_batch, connect, shard
+from ancf_jax.evaluation.evaluate import make_evaluator, protocol
+from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.models import MODELS
-from ancf_jax.optimizers import make_optimizer
+from ancf_jax.runs import run as workdir
 from ancf_jax.settings import DataConfig, EvalConfig, MeshConfig, TrainConfig
-from ancf_jax.sharding import check_batch, connect, shard
-from ancf_jax.train import batch_of, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training import checkpoint
+from ancf_jax.training.loop import batch_of, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import InputError
 from experiments import console
 

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.checkpoint import checkpoints, load_best, load_latest, save
 from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
-from ancf_jax.optimizers import make_optimizer
 from ancf_jax.settings import TrainConfig
-from ancf_jax.train import TrainState, fit, init_state, steps_per_epoch
+from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save
+from ancf_jax.training.loop import TrainState, fit, init_state, steps_per_epoch
+from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Query, Recommender
 
 SIZE = 16  # users, and items

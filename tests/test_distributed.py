@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ancf_jax import workdir
 from ancf_jax.models import MODELS
+from ancf_jax.runs import run as workdir
 from ancf_jax.settings import DataConfig, TrainConfig
 from experiments.train import train
 

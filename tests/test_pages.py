@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ancf_jax import report, report_curves, report_data, report_groups, report_plots
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
+from ancf_jax.reports import curves as report_curves
+from ancf_jax.reports import groups as report_groups
+from ancf_jax.reports import log as report_data
+from ancf_jax.reports import log_plots as report_plots
+from ancf_jax.reports import page as report
 
 PHONE = 390  # CSS pixels
 METRICS = ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")

@@ -12,9 +12,9 @@ from ancf_jax.data import splits, targets
 from ancf_jax.data.clean import Changed, Removed, clean, rules_of
 from ancf_jax.data.features import Features, item_features, user_features
 from ancf_jax.data.interactions import build, encode, merge, select, vocabulary
-from ancf_jax.data.sources import read, read_titles
-from ancf_jax.data.stream import Stream, scan
-from ancf_jax.data.tables import Source
+from ancf_jax.data.read.sources import read, read_titles
+from ancf_jax.data.read.stream import Stream, scan
+from ancf_jax.data.read.tables import Source
 from ancf_jax.settings import SPLITS, DataConfig
 from ancf_jax.types import InputError, Interactions
 

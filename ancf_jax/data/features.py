@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ancf_jax.data import tables
-from ancf_jax.data.sources import ids_of, read_attributes, require_columns
-from ancf_jax.data.tables import Attributes, readable
+from ancf_jax.data.read import tables
+from ancf_jax.data.read.sources import ids_of, read_attributes, require_columns
+from ancf_jax.data.read.tables import Attributes, readable
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 

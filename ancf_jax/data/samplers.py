@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.bits import hashed, random_words
+from ancf_jax.nn.bits import hashed, random_words
 from ancf_jax.types import Array, Interactions
 
 

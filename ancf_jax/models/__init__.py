@@ -3,37 +3,17 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ancf_jax.models import (
-    abcf,
-    ancf,
-    ancf_ratings,
-    attention_matrix,
-    autorec,
-    bert4rec,
-    biased_mf,
-    bpr,
-    caser,
-    content,
-    gru4rec,
-    hybrid,
-    ials,
-    lightgcn,
-    linear,
-    means,
-    mf,
-    multvae,
-    ncf,
-    neighbours,
-    ngcf,
-    policy,
-    popularity,
-    puresvd,
-    ratingknn,
-    recvae,
-    sasrec,
-    userknn,
-    userknn_ratings,
-)
+from ancf_jax.models.ancf import abcf, ancf, ancf_ratings, hybrid
+from ancf_jax.models.autoencoders import autorec, multvae, recvae
+from ancf_jax.models.baselines import content, means, popularity
+from ancf_jax.models.factors import attention_matrix, biased_mf, bpr, ials, mf, ncf
+from ancf_jax.models.graph import lightgcn, ngcf
+from ancf_jax.models.linear import ease_slim as linear
+from ancf_jax.models.linear import puresvd
+from ancf_jax.models.neighbours import itemknn as neighbours
+from ancf_jax.models.neighbours import ratingknn, userknn, userknn_ratings
+from ancf_jax.models.sequential import bert4rec, caser, gru4rec, sasrec
+from ancf_jax.models.sequential import reinforce as policy
 from ancf_jax.types import Data, Recommender
 
 

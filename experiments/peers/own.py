@@ -7,13 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from ancf_jax import profile, workdir
 from ancf_jax.config import from_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.models import MODELS
+from ancf_jax.profiling import profile
+from ancf_jax.profiling.trace import operations
+from ancf_jax.runs import run as workdir
 from ancf_jax.settings import DataConfig, TrainConfig
-from ancf_jax.trace import operations
-from ancf_jax.train import batch_of
+from ancf_jax.training.loop import batch_of
 from ancf_jax.types import Data, InputError, Recommender
 from experiments.peers.protocol import CALLS, Commands, seconds_of, serve
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ancf_jax import profile
+from ancf_jax.profiling import profile
 from experiments import benchmark
 from experiments.peers import own, protocol
 from experiments.suites import SUITES

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ancf_jax.data.named import NAMED
+from ancf_jax.data.named.benchmarks import NAMED
 from ancf_jax.models import MODELS
 from experiments import compare
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from ancf_jax.data import sources
+from ancf_jax.data.read import sources
 from experiments import describe
 
 LOG = """user,item,value,time

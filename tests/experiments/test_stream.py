@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ancf_jax import checkpoint, workdir
 from ancf_jax.models import MODELS
+from ancf_jax.runs import run as workdir
+from ancf_jax.training import checkpoint
 from experiments import evaluate, recommend, train
 
 pytestmark = pytest.mark.xdist_group("stream")  # its fixture is dear: one worker runs it, once

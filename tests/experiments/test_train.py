@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from ancf_jax import checkpoint, workdir
+from ancf_jax.runs import run as workdir
+from ancf_jax.training import checkpoint
 from experiments import evaluate, recommend, train
 
 

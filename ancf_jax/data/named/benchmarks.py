@@ -1,0 +1,74 @@
+"""The data sets that are known by name: where their files are, and who reads them."""
+
+import itertools
+import os
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.data.named import downloads
+from ancf_jax.data.named import films as named_films
+from ancf_jax.data.named import shops as named_shops
+from ancf_jax.data.read.tables import Source
+from ancf_jax.types import InputError
+
+
+def read_named(name: str, data_dir: str) -> Source:
+    """The data set `name`, which is one of NAMED.
+
+    Its files are looked for in --data_dir, $ANCF_DATA_DIR and ~/.cache/ancf_jax, in a folder of its name, and are
+    downloaded into the last. Raises InputError, one line that names the file, when one is missing or damaged.
+    """
+    return NAMED[name](_folder(name, data_dir))
+
+
+def _folder(name: str, data_dir: str) -> Path:
+    """The first folder that holds all files of a named data set; the cache, after a download, if none does."""
+    cache = Path.home() / ".cache" / "ancf_jax"
+    roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("ANCF_DATA_DIR", "")) if root]
+    spellings = (name, "ncf") if name == "ncf-ml-1m" else (name,)
+    for root, spelling in itertools.product([*roots, cache], spellings):
+        if all((root / spelling / file).is_file() for file in downloads.FILES[name]):
+            return root / spelling
+    downloads.fetch(name, cache / name)
+    return cache / name
+
+
+def _read_lines(name: str, folder: Path) -> Source:
+    """A training and a test file whose lines are a user and the user's items; without times, the test part is last."""
+    train, test = _lines_of_items(folder / "train.txt"), _lines_of_items(folder / "test.txt")
+    return Source(name, train, test=test.assign(time=test["time"] + len(train)))
+
+
+def _lines_of_items(path: Path) -> pd.DataFrame:
+    """A file whose lines are a user and the user's items; a user may have none."""
+    raw = path.read_bytes()
+    wrong = re.search(rb"[^\s\d]\S*|\d{19,}", raw)
+    if wrong:
+        line, word = raw.count(b"\n", 0, wrong.start()) + 1, wrong[0][:40].decode("latin-1")
+        raise InputError(f"{path}: line {line}: '{word}' is no id; a line is the number of a user and those of items")
+    words = np.fromstring(raw.strip(), np.int64, sep=" ")  # any white space separates
+    length = np.array([len(line.split()) for line in raw.split(b"\n") if line.strip()], int)
+    first = np.cumsum(length) - length
+    frame = pd.DataFrame({"user": np.repeat(words[first], length - 1), "item": np.delete(words, first)})
+    return frame.assign(value=1.0, time=np.arange(len(frame)))
+
+
+NAMED: dict[str, Callable[[Path], Source]] = {
+    "ml-100k": named_films.read_ml_100k,
+    "ml-1m": named_films.read_ml_1m,
+    "ml-20m": named_films.read_ml_20m,
+    "ncf-ml-1m": named_films.read_ncf_ml_1m,
+    "anime": named_films.read_anime,
+    "online-retail": named_shops.read_online_retail,
+    "complete-journey": named_shops.read_complete_journey,
+    "amazon-beauty": named_shops.read_amazon_beauty,
+    "steam": named_shops.read_steam,
+    "gowalla": partial(_read_lines, "gowalla"),
+    "yelp2018": partial(_read_lines, "yelp2018"),
+    "amazon-book": partial(_read_lines, "amazon-book"),
+}

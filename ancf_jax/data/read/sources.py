@@ -1,0 +1,118 @@
+"""Reads a named data set or a file into one table of user, item, value and time."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.data.named.benchmarks import NAMED, read_named
+from ancf_jax.data.read import tables
+from ancf_jax.data.read.tables import Attributes, Source, readable
+from ancf_jax.settings import DataConfig
+from ancf_jax.types import InputError
+
+
+def read(config: DataConfig) -> Source:
+    """Read the data set or file that `config.dataset` names.
+
+    Times are int64 seconds since 1970 where the file has dates, its own numbers otherwise, and the place in the file
+    where it has no times. Raises InputError, one line that names the file, flag, column or line, when something is
+    missing or is not a number, a date or a table.
+    """
+    named = config.dataset in NAMED
+    source = read_named(config.dataset, config.data_dir) if named else _read_file(config)
+    if config.items_path:
+        source = source._replace(titles=read_titles(config))
+    return source
+
+
+def _read_file(config: DataConfig) -> Source:
+    path = Path(config.dataset)
+    if not path.exists() and not path.suffix and path.name == config.dataset:
+        close = _did_you_mean(config.dataset, NAMED)
+        raise InputError(f"--dataset={config.dataset} is neither a file nor one of {', '.join(NAMED)}{close}")
+    return Source(path.name, log_of(path, _table(path, "dataset", list(wanted_columns(config).items())), config))
+
+
+def wanted_columns(config: DataConfig) -> dict[str, str]:
+    """The columns of a log that the flags name: flag -> column."""
+    flags = ("user_column", "item_column", "value_column", "time_column")
+    return {flag: getattr(config, flag) for flag in flags if getattr(config, flag)}
+
+
+def require_columns(path: Path, columns: list[str], wanted: dict[str, str]) -> None:
+    """Raises InputError unless the `columns` of a file are those wanted (flag -> column), and maybe others."""
+    for flag, name in wanted.items():
+        if columns.count(name) > 1:
+            raise InputError(f"{path}: there are {columns.count(name)} columns '{name}' (--{flag}); legal is one")
+        if name not in columns:
+            close = _did_you_mean(name, columns)
+            listed = ", ".join(columns)
+            raise InputError(f"{path}: no column '{name}' (--{flag}); its columns are {listed}{close}")
+
+
+def log_of(path: Path, table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
+    """A file's table, or some of its rows under their places in it, as user, item, value and time of a Source.
+
+    Raises InputError that names the first cell that is not a number or a date and should be.
+    """
+    user, item = tables.as_ids(table[config.user_column]), tables.as_ids(table[config.item_column])
+    # Nothing is asked of the other cells of a row that will be dropped.
+    known = item.notna() & (user.notna() | (config.anonymous == "keep"))
+    value, time = np.ones(len(table)), np.arange(len(table))
+    if config.value_column:
+        value = tables.as_numbers(path, table[config.value_column], known)
+    if config.time_column:
+        time = tables.as_seconds(path, table[config.time_column], known)
+    return pd.DataFrame({"user": user, "item": item, "value": value, "time": time})
+
+
+def read_titles(config: DataConfig) -> pd.Series:
+    """The titles in --items_path by item id. Raises InputError as `read` does."""
+    wanted = [("item_column", config.item_column), ("title_column", config.title_column)]
+    table = _table(Path(config.items_path), "items_path", wanted)
+    titles = pd.DataFrame({"item": tables.as_ids(table[config.item_column]), "title": table[config.title_column]})
+    return titles.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
+
+
+def ids_of(config: DataConfig, side: str) -> pd.Series:
+    """The ids in --items_path or --users_path, row by row; `side` is item or user. Raises InputError as `read`."""
+    flag, column = f"{side}_column", getattr(config, f"{side}_column")
+    return tables.as_ids(_table(Path(getattr(config, f"{side}s_path")), f"{side}s_path", [(flag, column)])[column])
+
+
+def read_attributes(config: DataConfig, side: str) -> Attributes:
+    """The columns of --items_path or --users_path that flags name as text, categories and numbers.
+
+    `side` is item or user; users have no text. Raises InputError as `read` does.
+    """
+    path, id_column = Path(getattr(config, f"{side}s_path")), getattr(config, f"{side}_column")
+    kinds = {kind: getattr(config, f"{side}_{kind}", ()) for kind in ("text", "categories", "numbers")}
+    columns = [(f"{side}_{kind}", column) for kind, names in kinds.items() for column in names]
+    table = _table(path, f"{side}s_path", [(f"{side}_column", id_column), *columns])
+    ids = tables.as_ids(table[id_column])
+    for column in kinds["numbers"]:
+        table[column] = tables.as_numbers(path, table[column], ids.notna())
+    return Attributes(ids, table, **kinds)
+
+
+def _table(path: Path, flag: str, wanted: list[tuple[str, str]]) -> pd.DataFrame:
+    """The `wanted` columns (flag, name) of a file with a header."""
+    raw, separator = tables.contents(path, flag)
+    with readable(path):
+        columns = tables.header(raw, separator)
+    for named_by, name in wanted:
+        require_columns(path, columns, {named_by: name})
+    with readable(path):
+        table = tables.body(raw, separator, list(dict.fromkeys(name for _, name in wanted)))
+    if table.empty:
+        raise InputError(f"{path}: no rows below the header")
+    return table
+
+
+def _did_you_mean(name: str, legal: Iterable[str]) -> str:
+    spelling = {word.lower(): word for word in legal}
+    close = difflib.get_close_matches(name.lower(), spelling, 1)
+    return f"; did you mean {spelling[close[0]]}?" if close else ""

@@ -1,0 +1,266 @@
+"""A log larger than memory: a Parquet file, or a folder of them, of which one row group at a time is in memory.
+
+`scan` reads the log once, for the vocabularies and the held-out parts; `windows` then gives the training rows, again
+and again. A pass visits each of them once: the row groups are permuted, their rows, one after another, are cut into
+equal windows, and the engine trains on a window as on an epoch, shuffled. So what a window holds depends on its number
+and the seed alone. Of several processes, each reads its own run of the permuted row groups.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+
+from ancf_jax.data import splits
+from ancf_jax.data.clean import Changed, Kept, Removed, clean_rows, rules_of
+from ancf_jax.data.interactions import build, encode, vocabulary
+from ancf_jax.data.read.sources import log_of, require_columns, wanted_columns
+from ancf_jax.data.read.tables import read_parquet, readable
+from ancf_jax.data.targets import logarithm
+from ancf_jax.settings import DataConfig
+from ancf_jax.types import InputError, Interactions
+
+
+class RowGroup(NamedTuple):
+    """Rows of a Parquet file that are read at once."""
+
+    path: Path
+    number: int  # in its file
+    first: int  # the place of its first row in the file
+    length: int
+
+
+class Stream(NamedTuple):
+    """Training rows that stay in their files."""
+
+    config: DataConfig
+    user_ids: np.ndarray  # [U]
+    item_ids: np.ndarray  # [I]
+    groups: list[RowGroup]  # of the whole log, in the order of time
+    rows: np.ndarray  # [groups] int64: how many rows of each are for training, after cleaning; they come first in it
+    folded: np.ndarray  # [groups] int64: the same if validation is training too
+
+
+class Scan(NamedTuple):
+    """What one reading of the log gives, as a Dataset has it."""
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    parts: splits.Parts  # train: the rows of some users alone
+    removed: list[Removed]
+    changed: list[Changed]
+    fingerprint: str
+    stream: Stream
+
+
+def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
+    """Read the log once and split it by time: by the order of files by name, and of the rows in them.
+
+    Rows are cleaned one by one, and repeated pairs stay; --fractions are of the rows before cleaning. Training rows are
+    kept in memory of users who occur in a held-out part, and of `users`, given by their ids as text. Raises InputError
+    for what is no Parquet file, lacks a column or has a bad cell, and for rows that --time_column shows out of order.
+    """
+    groups, fingerprint = _row_groups(config)
+    starts = np.cumsum([0, *(group.length for group in groups)])
+    first, second = splits.borders(config.fractions, int(starts[-1]))
+    head = min(int(np.searchsorted(starts, first, "right")), len(groups))  # groups up to the first held-out row
+    rows, folded = np.zeros((2, len(groups)), np.int64)
+    seen_users: list[np.ndarray] = []
+    seen_items: list[np.ndarray] = []
+    wanted, kept, ends, removed, changed = np.array([]), {}, {}, Counter[str](), Counter[str]()
+
+    def take(n: int) -> None:
+        nonlocal wanted
+        log, dropped, altered = _read(groups[n], config)
+        removed.update({rule.rule: rule.rows for rule in dropped})
+        changed.update({rule.rule: rule.rows for rule in altered})
+        if log.empty:
+            return
+        if config.time_column:
+            ends[n] = _check_order(groups[n], log)
+        _add(seen_users, log["user"], groups[n], "user_column")
+        _add(seen_items, log["item"], groups[n], "item_column")
+        places = np.asarray(log.index) - groups[n].first + starts[n]
+        rows[n], folded[n] = (places < first).sum(), (places < second).sum()
+        asked = log["user"].astype("str").isin(users) if users else False
+        found = vocabulary(log["user"][(places >= first) | asked])
+        if len(found):
+            wanted = np.union1d(wanted, found) if len(wanted) else found
+        kept[n] = log[["user", "item", "value"]].set_index(places)[log["user"].isin(wanted).to_numpy()]
+
+    for n in (*range(head, len(groups)), *range(head - 1, -1, -1)):  # held-out rows say whose training rows to keep
+        take(n)
+    for before, after in pairwise(sorted(ends)):
+        if ends[after].first < ends[before].last:
+            raise _disorder(groups[after], ends[after].row)
+    rules = [Removed(rule, count) for rule, count in sorted(removed.items())]
+    if not rows.any():
+        dropped_text = ", ".join(f"{rule.rows} for {rule.rule}" for rule in rules) or "none"
+        raise InputError(f"--dataset={config.dataset}: no row is left for training; rows dropped: {dropped_text}")
+    user_ids, item_ids = vocabulary(*seen_users), vocabulary(*seen_items)
+    parts = _split(pd.concat([kept[n] for n in sorted(kept)]), user_ids, item_ids, first, second)
+    if not len(parts.test.users):
+        raise InputError("--fractions: no row is left for the test part")
+    stream = Stream(config, user_ids, item_ids, groups, rows, folded)
+    alterations = [Changed(rule, count) for rule, count in sorted(changed.items())]
+    return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream)
+
+
+def count_windows(stream: Stream) -> int:
+    """How many windows make a pass."""
+    return math.ceil(int(stream.rows.sum()) / stream.config.stream_rows)
+
+
+def window_rows(stream: Stream, processes: int = 1) -> int:
+    """How many rows a window has, those of all processes together: at most --stream_rows, but for rounding."""
+    return processes * math.ceil(int(stream.rows.sum()) / (processes * count_windows(stream)))
+
+
+def spans(
+    rows: np.ndarray, windows: int, seed: int, number: int, process: int = 0, processes: int = 1
+) -> list[tuple[int, slice]]:
+    """Which rows of which row groups a process reads for window `number`, counted from 1 through all passes.
+
+    The row groups have `rows` [groups] rows, and a pass has `windows` windows. In a pass, all windows of all processes
+    are disjoint, hold every row and differ by at most one row; where there are fewer rows than that, each has one.
+    """
+    done, window = divmod(number - 1, windows)
+    order = np.random.default_rng((seed, done)).permutation(len(rows))
+    ends = np.cumsum(rows[order])
+    starts = ends - rows[order]
+    total, piece, pieces = int(ends[-1]), process * windows + window, processes * windows
+    low = total * piece // pieces
+    high = max(total * (piece + 1) // pieces, low + 1)
+    inside = np.flatnonzero((starts < high) & (ends > np.maximum(starts, low)))
+    return [(int(order[n]), slice(max(low - int(starts[n]), 0), int(min(high, ends[n]) - starts[n]))) for n in inside]
+
+
+@contextmanager
+def windows(
+    stream: Stream, seed: int, last: int, process: int = 0, processes: int = 1
+) -> Iterator[Callable[[int], Interactions]]:
+    """A function from the number of a window, 1 to `last`, to a process's rows of it, all windows of one shape.
+
+    A thread reads the next window while the caller works on this one. A window is not sorted, and its offsets are zero:
+    all that a user has is not known, so negatives are drawn from all items. One that is a row short repeats its first.
+    Raises InputError for a file that is gone, damaged or changed.
+    """
+    length = window_rows(stream, processes) // processes
+    user_index, item_index = pd.Index(stream.user_ids), pd.Index(stream.item_ids)
+    config = replace(stream.config, time_column="")
+
+    @lru_cache(1)  # a row group is often the end of one window and the beginning of the next
+    def read(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The training rows of a row group: users, items, values."""
+        group, rows = stream.groups[n], int(stream.rows[n])
+        log = _read(group, config).frame[:rows]
+        try:
+            users = encode(log["user"].astype(user_index.dtype), user_index)
+            items = encode(log["item"].astype(item_index.dtype), item_index)
+        except ValueError as error:
+            raise InputError(f"{group.path}: it has changed since it was first read: {error}") from error
+        if len(log) < rows:
+            raise InputError(f"{group.path}: it has changed since it was first read: rows are missing")
+        return users, items, log["value"].to_numpy(np.float32)
+
+    def take(number: int) -> Interactions:
+        parts = spans(stream.rows, count_windows(stream), seed, number, process, processes)
+        columns = zip(*([column[rows] for column in read(n)] for n, rows in parts), strict=True)
+        users, items, values = (np.resize(np.concatenate(column), length) for column in columns)
+        order, offsets = np.arange(length, dtype=np.int32), np.zeros(len(stream.user_ids) + 1, np.int32)
+        return Interactions(users, items, values, order, offsets, known=np.zeros(1, np.int32))
+
+    ahead: dict[int, Future[Interactions]] = {}
+    with ThreadPoolExecutor(1) as thread:
+
+        def window(number: int) -> Interactions:
+            now = ahead.pop(number, None) or thread.submit(take, number)
+            if number < last:
+                ahead[number + 1] = thread.submit(take, number + 1)
+            return now.result()
+
+        yield window
+
+
+class _Ends(NamedTuple):
+    """The first and the last time in a row group, and the place of its first row in the file."""
+
+    first: int
+    last: int
+    row: int
+
+
+def _row_groups(config: DataConfig) -> tuple[list[RowGroup], str]:
+    """The row groups in the order of time, and a fingerprint of what the files say of themselves."""
+    path = Path(config.dataset)
+    if not path.is_dir() and not (path.is_file() and path.suffix == ".parquet"):
+        raise InputError(f"--dataset={path}: legal with --stream are a .parquet file and a folder of them")
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    groups, digest = [], hashlib.sha256()
+    for file in files:
+        with readable(file), pyarrow.parquet.ParquetFile(file) as opened:
+            metadata, columns = opened.metadata, opened.schema_arrow.names
+        require_columns(file, columns, wanted_columns(config))
+        digest.update(f"{file.name} {file.stat().st_size} {metadata.to_dict()}".encode())
+        first = 0
+        for number in range(metadata.num_row_groups):
+            groups.append(RowGroup(file, number, first, metadata.row_group(number).num_rows))
+            first += groups[-1].length
+    if not any(group.length for group in groups):
+        raise InputError(f"--dataset={path}: {'no rows' if files else 'no .parquet file in this folder'}")
+    return groups, digest.hexdigest()[:16]
+
+
+def _read(group: RowGroup, config: DataConfig) -> Kept:
+    """The rows of a row group that cleaning leaves, under their places in the file, and what it did."""
+    with readable(group.path):
+        table = read_parquet(group.path, list(dict.fromkeys(wanted_columns(config).values())), group.number)
+    table.index = pd.RangeIndex(group.first, group.first + len(table))
+    kept = clean_rows(log_of(group.path, table, config), rules_of(config))
+    if config.target == "log":
+        kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))
+    return kept
+
+
+def _check_order(group: RowGroup, log: pd.DataFrame) -> _Ends:
+    """The times of a row group's ends. Raises InputError if a row is earlier than the one before it."""
+    times = log["time"].to_numpy()
+    back = np.flatnonzero(np.diff(times) < 0)
+    if len(back):
+        raise _disorder(group, log.index[back[0] + 1])
+    return _Ends(times[0], times[-1], log.index[0])
+
+
+def _disorder(group: RowGroup, row: int) -> InputError:
+    return InputError(
+        f"{group.path}: row {row + 1} is earlier than the one before it (--time_column); --stream needs rows in the "
+        "order of time, and files that are in it by name"
+    )
+
+
+def _add(pieces: list[np.ndarray], ids: pd.Series, group: RowGroup, flag: str) -> None:
+    """Add ids to those found so far, which are merged whenever they have doubled."""
+    pieces.append(vocabulary(ids))
+    if pieces[0].dtype.kind != pieces[-1].dtype.kind:
+        raise InputError(f"{group.path}: the ids of --{flag} are text in some row groups, whole numbers in others")
+    if sum(map(len, pieces)) > 2 * len(pieces[0]):
+        pieces[:] = [vocabulary(*pieces)]
+
+
+def _split(log: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray, first: int, second: int) -> splits.Parts:
+    """The parts of a log whose index says where a row is among all rows."""
+    order = np.arange(len(log))
+    users, items = encode(log["user"], user_ids), encode(log["item"], item_ids)
+    whole = build(users, items, log["value"], order, len(user_ids))
+    return splits.cut(whole, np.asarray(whole.order), *np.searchsorted(log.index, [first, second]).tolist())

@@ -1,0 +1,229 @@
+"""Evaluation of any recommender: where its held-out items rank, among all items or among given candidates.
+
+A recommender that predicts values, or knows its propensities, is evaluated on the held-out values too, see errors.py
+and offpolicy.py.
+
+Users go through one jitted function in blocks of one size, so their ranks do not depend on the number of users, and
+memory holds one block of scores, as large as a budget allows.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from ancf_jax.data.interactions import select
+from ancf_jax.data.samplers import take_window
+from ancf_jax.devices.sharding import replicate
+from ancf_jax.evaluation import metrics, offpolicy
+from ancf_jax.evaluation import value_errors as errors
+from ancf_jax.evaluation.blocks import Step, run_in_blocks
+from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, share_gains
+from ancf_jax.evaluation.topk import top_k
+from ancf_jax.settings import EvalConfig
+from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
+
+LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation returns: means over users, and the values behind them for tests between models."""
+
+    metrics: dict[str, float]
+    users: np.ndarray  # [E] dense ids of the users evaluated, ascending
+    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see errors.ratio_per_user
+
+
+def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None) -> str:
+    """The protocol and its policy on ties in words, for tables. `candidates` and `among` as for make_evaluator."""
+    if among is not None:
+        return f"ranking of the {len(among):,} new items that are held out; ties count half (expected rank)"
+    if candidates is None:
+        return "full ranking of all items the user has not seen; ties count half (expected rank)"
+    return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
+
+
+def make_evaluator(
+    model: Recommender,
+    data: Data,
+    seen: Interactions,
+    held_out: Interactions,
+    *,
+    candidates: np.ndarray | None = None,
+    among: np.ndarray | None = None,
+    ks: tuple[int, ...] = (5, 10, 20),
+    beyond: bool = False,
+    block: int = 256,
+    memory_budget: float = EvalConfig.memory_budget,
+    mesh: Mesh | None = None,
+) -> Callable[[Params], Evaluation]:
+    """Make the function that evaluates the parameters of `model` on `held_out`; compiled on its first call.
+
+    `seen` is what each user is known to have (training, and validation when testing): it is the history in the query,
+    and full ranking leaves it out, but for items that are held out again. A user without training rows is queried as
+    the unknown user U. Users without held-out items are not evaluated, and a held-out item counts once.
+
+    Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
+    gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
+    With `among` [n], item ids that hold all held-out ones, no other item is ranked.
+    Where users have several held-out items and their values differ, they are graded, and gndcg@k weighs the items by
+    them: a value below 0, as that of a return or below a mean that was subtracted, gains nothing, as if the item were
+    not wanted. A repeated pair has the value of its first row.
+    A model that `rates` gives rmse, mae and mse of all held-out pairs too, and one with `propensities` ips and snips.
+    Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
+    held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
+    X. He et al., 2017, "Neural collaborative filtering".
+
+    At most `block` users are scored at once, split over the data axis of `mesh`, and fewer where the working memory of
+    a device, O(block I), would exceed `memory_budget` GiB. Raises InputError if nothing is held out, if candidates do
+    not fit held_out, for `beyond` with candidates, or if not even one user fits the budget.
+    """
+    if not len(held_out.users):
+        raise InputError("nothing is held out, so there is nothing to evaluate; held-out parts need at least one row")
+    whole = held_out
+    if candidates is None:
+        held_out = _distinct(held_out, data.num_items)
+        # Users with as many held-out items share a block: full_ranks costs by the largest number in it.
+        count = np.diff(held_out.offsets)
+        users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
+        rows: Any = (users,)
+        step = _full_step(model, data, seen, held_out, ks, beyond, among)
+        bytes_per_user = (10 if beyond else 6) * data.num_items  # scores, what is hidden, the scores of what is not
+    else:
+        if beyond:
+            raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
+        users = np.asarray(held_out.users)
+        rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
+        step = _given_step(model, data, ks)
+        bytes_per_user = 6 * candidates.shape[1]
+    # Passed as arguments, for a jitted function that closed over them would compile them in.
+    parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out), mesh)
+    in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
+    prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
+    order = np.argsort(users, kind="stable")
+    judges = []
+    for of_pairs, measure in _judged(model) if candidates is None else ():
+        pairs, step = errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
+        judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs), measure))
+
+    def evaluate(params: Params) -> Evaluation:
+        ready = prepare(params)
+        per_user = {name: values[order] for name, values in rank(ready).items()}
+        for judge, measure in judges:
+            per_user |= measure(whole, **judge(ready))
+        lists = per_user.pop("lists", None)
+        means = {name: float(values.mean(dtype=np.float64)) for name, values in per_user.items()}
+        if lists is not None:
+            means[f"coverage@{LIST}"] = float(metrics.coverage(lists, data.num_items))
+            means[f"gini@{LIST}"] = float(metrics.gini(lists, data.num_items))
+        return Evaluation(means, users[order], per_user)
+
+    return evaluate
+
+
+def _judged(model: Recommender) -> list[tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, np.ndarray]]]]:
+    """What held-out values judge: (ready, query, items [B, P] -> named [B, P], and what makes metrics of all pairs)."""
+    found: list = []
+    if model.rates:
+        found.append((lambda *args: {"predicted": model.score(*args)}, errors.per_user))
+    if model.propensities is not None:
+        propensities = model.propensities
+        found.append((lambda *args: dict(zip(("pi", "beta"), propensities(*args), strict=True)), offpolicy.per_user))
+    return found
+
+
+def _full_step(
+    model: Recommender,
+    data: Data,
+    seen: Interactions,
+    held_out: Interactions,
+    ks: tuple[int, ...],
+    beyond: bool,
+    among: np.ndarray | None,
+) -> Step:
+    most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
+    train = _distinct(data.train, data.num_items)
+    counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
+    graded = most_held > 1 and np.ptp(np.asarray(held_out.values)) > 0  # one gain of a user's is ndcg, whatever it is
+    away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
+
+    def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
+        scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
+        known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
+        held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
+        rows = jnp.arange(len(users))[:, None]
+        hidden = jnp.broadcast_to(away, scores.shape).at[rows, known].set(True, mode="drop")
+        hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
+        present = held < data.num_items
+        ranks, visible = full_ranks(scores, hidden, held)
+        values = metrics.ranking(ranks, present.sum(axis=1), visible, ks)
+        if graded:
+            gains = jnp.maximum(gains, 0)
+            shared = share_gains(scores, held, gains)
+            values |= {f"gndcg@{k}": metrics.graded_ndcg(ranks, shared, gains, k) for k in ks}
+        if beyond:
+            fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
+            lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]
+            unfit = hidden[rows, lists] | jnp.isnan(scores[rows, lists])
+            lists = jnp.where(unfit, data.num_items, lists)
+            values["lists"] = lists
+            values[f"novelty@{LIST}"] = metrics.novelty(lists, counts, data.num_users)
+            values[f"popularity@{LIST}"] = metrics.popularity(lists, counts)
+        return values
+
+    return step
+
+
+def _given_step(model: Recommender, data: Data, ks: tuple[int, ...]) -> Step:
+    def step(
+        ready: Any,
+        trained: Array,
+        seen: Interactions,
+        held_out: Interactions,
+        users: Array,
+        items: Array,
+        others: Array,
+    ) -> dict[str, Array]:
+        scores = model.score(ready, _query(model, data, trained, seen, users), items)  # [B, K]
+        ranks = candidate_ranks(scores, others)[:, None].astype(jnp.float32)  # [B, 1]
+        return metrics.ranking(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1, ks)
+
+    return step
+
+
+def _query(model: Recommender, data: Data, trained: Array, seen: Interactions, users: Array) -> Query:
+    known = jnp.where(trained[users], users, data.num_users)
+    return Query(known, *_latest(seen, users, model.history, data.num_items))
+
+
+def _latest(part: Interactions, users: Array, length: int, padding: int) -> tuple[Array, Array]:
+    return take_window(part, users, jnp.asarray(part.offsets)[users + 1], length, padding)  # [B, length] twice
+
+
+def _distinct(part: Interactions, num_items: int) -> Interactions:
+    """Each user's items once: the first row of each."""
+    pairs = np.asarray(part.users, np.int64) * num_items + np.asarray(part.items)
+    once = np.zeros(len(pairs), bool)
+    once[np.unique(pairs, return_index=True)[1]] = True
+    return select(part, once)
+
+
+def _split_candidates(candidates: np.ndarray, positives: np.ndarray, num_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """The candidates as ids [R, K] and which of the first K - 1 are distinct others [R, K - 1]."""
+    candidates = np.asarray(candidates, np.int32)
+    if candidates.ndim != 2 or len(candidates) != len(positives):
+        raise InputError(
+            f"candidates have shape {candidates.shape}, but need one row for each of {len(positives)} held-out rows"
+        )
+    wrong = np.flatnonzero(
+        (candidates[:, -1] != positives) | ((candidates < 0) | (candidates >= num_items)).any(axis=1)
+    )
+    if len(wrong):
+        raise InputError(f"candidates row {wrong[0]}: needs item ids in 0..{num_items - 1} and the held-out item last")
+    others = np.sort(candidates[:, :-1], axis=1)
+    distinct = np.diff(others, axis=1, prepend=-1) != 0
+    return np.concatenate([others, positives[:, None]], axis=1), distinct & (others != positives[:, None])

@@ -1,0 +1,159 @@
+"""ANCF's tables and network: rows in, attention over a history, scores out. The equations are in ancf.py."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
+from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, table, tower_input
+from ancf_jax.types import Array, Data
+
+
+class Net(nn.Module):
+    """Everything but the tables: rows in, scores out."""
+
+    config: Any  # ancf.Config
+
+    def setup(self):
+        c = self.config
+        if c.history:
+            if c.ordered:
+                self.position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
+                self.recency = self.param("recency", recency_init, (c.heads, c.history))
+            self.encoder = SelfAttention(c.layers, c.heads, c.dropout, c.ordered) if c.layers else None
+            self.query, self.key, self.value = (nn.Dense(c.factors, use_bias=False) for _ in range(3))
+            if c.scorer:
+                self.scorer_in, self.scorer_out = nn.Dense(c.scorer), nn.Dense(1, use_bias=False)
+            self.attended = self.param("attended", nn.initializers.ones, (c.factors,))
+        if c.user:
+            self.product = self.param("product", nn.initializers.ones, (c.factors,))
+        if c.tower:
+            self.mlp = Tower(c.tower, c.dropout)
+            self.hidden = self.param("hidden", nn.initializers.normal(c.tower[-1] ** -0.5), (c.tower[-1],))
+        self.bias = self.param("bias", nn.initializers.zeros, ())
+        self.drop = Dropout(c.dropout)
+
+    def encode(self, rows: Array, mask: Array, train: bool) -> tuple[Array, Array]:
+        """Keys and values [B, H, heads, d] of history rows [B, H, D]."""
+        if self.config.ordered:
+            rows = rows + self.position
+        rows = self.drop(rows, deterministic=not train)
+        if self.encoder is not None:
+            rows = self.encoder(rows, mask, deterministic=not train)
+        if not self.config.project:
+            return split_heads(rows, self.config.heads), split_heads(rows, self.config.heads)
+        return split_heads(self.key(rows), self.config.heads), split_heads(self.value(rows), self.config.heads)
+
+    def logits(self, item: Array, keys: Array) -> Array:
+        """f [B, heads, K, H] of candidates [B, K, D] over keys [B, H, heads, d], without recency."""
+        query = split_heads(self.query(item) if self.config.project else item, self.config.heads)
+        if self.config.scorer:
+            pairs = query[:, :, None] * keys[:, None]  # [B, K, H, heads, d]
+            return jnp.moveaxis(self.scorer_out(nn.relu(self.scorer_in(pairs)))[..., 0], 3, 1)
+        return jnp.einsum("bknd,bhnd->bnkh", query, keys) / jnp.sqrt(query.shape[-1])
+
+    def weights(self, item: Array, keys: Array, mask: Array) -> Array:
+        """a [B, heads, K, H] of candidates after the whole history."""
+        recency = self.recency[:, None, ::-1] if self.config.ordered else 0.0
+        return candidate_weights(self.logits(item, keys) + recency, mask[:, None, None], self.config.smoothing)
+
+    def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:
+        """Scores [B, ..., K] from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D]."""
+        c = self.config
+        score = item["item_bias"][..., 0] + self.bias
+        if c.user:
+            score = score + jnp.sum(user["user"] * self.product * item["item"], -1)
+        if attended is not None:
+            score = score + jnp.sum(attended * self.attended * item["item"], -1)
+        if c.tower:
+            parts = [user["user_tower"]] if c.user else []
+            parts = [*parts, item["item_tower"], *([] if attended is None else [attended])]
+            score = score + self.mlp(parts, deterministic=not train) @ self.hidden
+        return score
+
+    def __call__(self, user: dict, rows: Array, mask: Array, item: dict, train: bool = False) -> Array:
+        """Scores [B, K] of candidates after the whole history."""
+        encoded = self.encode(rows, mask, train) if self.config.history else None
+        return self.after(user, encoded, mask, item, train)
+
+    def after(self, user: dict, encoded: tuple | None, mask: Array, item: dict, train: bool = False) -> Array:
+        """Scores [B, K] after a history whose keys and values are given, of candidates [B, K, ...] or [1, K, ...]."""
+        attended = None
+        if encoded is not None:
+            weights = self.weights(item["item"], encoded[0], mask)
+            attended = jnp.einsum("bnkh,bhnd->bknd", weights, encoded[1])
+            attended = attended.reshape(*attended.shape[:2], self.config.factors)
+        return self.fuse(user, item, attended, train)
+
+    def attend(self, rows: Array, mask: Array, item: dict) -> Array:
+        """a [B, K, heads, H]."""
+        keys, _ = self.encode(rows, mask, False)
+        return jnp.moveaxis(self.weights(item["item"], keys, mask), 1, 2)
+
+    def windowed(self, user: dict, rows: Array, mask: Array, target: dict, other: dict) -> tuple[Array, Array]:
+        """Order-aware training: scores of target p after columns 0..p [B, P], and of every negative there [B, P, N]."""
+        keys, values = self.encode(rows, mask, True)
+        recency, smoothing = self.recency, self.config.smoothing
+        own, cross = self.logits(target["item"], keys), self.logits(other["item"], keys)
+        diagonal = causal_mixtures(own, values, recency, mask, smoothing, own_column=True)  # [B, P, D]
+        positive = self.fuse(user, target, diagonal, True)
+        every_user = {name: row[:, :, None] for name, row in user.items()}
+        every_other = {name: row[:, None] for name, row in other.items()}
+        if self.config.tower:
+            mixed = causal_mixtures(cross, values, recency, mask, smoothing, own_column=False)  # [B, P, N, D]
+            return positive, self.fuse(every_user, every_other, mixed, True)
+        along = jnp.einsum("bhnd,bknd->bnkh", values, split_heads(other["item"] * self.attended, self.config.heads))
+        negative = self.fuse(every_user, every_other, None, True)  # [B, 1, N]
+        return positive, negative + causal_contributions(cross, along, recency, mask, smoothing)
+
+
+def recency_init(key: Array, shape: tuple[int, int]) -> Array:
+    """-s_n log(1 + steps back): power laws, from steep (s = 3: mostly the latest interaction) to slow (s = 1)."""
+    slopes = jnp.linspace(3.0, 1.0, shape[0])
+    return -slopes[:, None] * jnp.log1p(jnp.arange(shape[1]))
+
+
+def init_tables(keys: Array, config: Any, data: Data) -> dict[str, Array]:
+    """ANCF's tables from keys [5]: the vectors q, p and r, q' and p' of the tower, and the items' biases."""
+    sizes = {"item": data.num_items, "user": data.num_users}
+    widths = {"item": config.factors}
+    if config.user:
+        widths["user"] = config.factors
+    if config.history and not config.tied:
+        widths["item_history"] = config.factors
+    if config.tower:
+        widths["item_tower"] = config.tower_factors
+        if config.user:
+            widths["user_tower"] = config.tower_factors
+    tables = {
+        name: table(key, sizes[name.partition("_")[0]], width, config.stddev)
+        for key, (name, width) in zip(keys, widths.items(), strict=False)
+    }
+    return {**tables, "item_bias": jnp.zeros((data.num_items + 1, 1))}
+
+
+def rows_of(tables: dict[str, Any], side: str, ids: Array) -> dict[str, Array]:
+    """What a score reads of some users or items: the rows of every table of that side, but for those of histories."""
+    chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name != "item_history"}
+    return jax.tree.map(lambda rows: rows[ids], chosen)
+
+
+def user_rows(tables: dict[str, Any], users: Array) -> dict[str, Array]:
+    """`rows_of` users [B], as [B, 1, D]."""
+    return rows_of(tables, "user", users[:, None])
+
+
+def project_items(tables: dict[str, Array], config: Any, mlp: Any) -> dict[str, Any]:
+    """The tables with the item part of the tower's first layer in place of its item vectors."""
+    if not config.tower:
+        return tables
+    return {**tables, "item_tower": tower_input(mlp, int(config.user), tables["item_tower"])}
+
+
+def project_users(user: dict[str, Array], config: Any, mlp: Any) -> dict[str, Any]:
+    """Rows of users with the user part of the tower's first layer in place of their tower vectors."""
+    if not config.tower or not config.user:
+        return user
+    return {**user, "user_tower": tower_input(mlp, 0, user["user_tower"])}

@@ -1,0 +1,95 @@
+"""Content: score(u, i) = cosine(p_u, x_i), a user's profile against the features of an item.
+
+    p_u = sum over h in u's history of w_h x_h / |x_h|,   w_h = 2^(-age_h / half_life)
+
+with the age counted in interactions, 0 for the latest (Pazzani & Billsus, Content-Based Recommendation Systems, 2007;
+Rocchio, Relevance Feedback in Information Retrieval, 1971). Nothing is learnt, so an item that nobody has yet is scored
+as any other, and so is a need in words, whose features stand for the profile.
+
+With `groups`, items are smoothed by the k-means group g(i) that they belong to (Liu & Croft, Cluster-Based Retrieval
+Using Language Models, 2004, whose interpolation of a document with its cluster this is, on vectors of length 1):
+
+    x_i <- (1 - s) x_i / |x_i| + s c_g(i) / |c_g(i)|   in the item's part of the score,   c_g = mean of x_j / |x_j| in g
+
+Memory: one float32 array [I, F] of the F features, two with groups, and the histories as rows [B, I].
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+
+from ancf_jax.config import field
+from ancf_jax.data.features import required
+from ancf_jax.data.interactions import whole_history
+from ancf_jax.devices.memory import check_memory
+from ancf_jax.nn.layers import from_host, unit_rows
+from ancf_jax.types import Array, ClosedForm, Data, Params, Query, Recommender
+
+
+@dataclass(frozen=True)
+class Config:
+    """Content."""
+
+    half_life: float = field(0.0, "interactions after which one counts half in the profile (0: all count alike)", low=0)
+    groups: int = field(0, "k-means groups that smooth the items' features (0: none)", low=0)
+    group_share: float = field(0.3, "share of the group in an item's features, with --groups", low=0, high=1)
+
+
+def make(config: Config, data: Data) -> Recommender:
+    """Content-based recommendation. Raises InputError if nothing is known of the items."""
+    known = required("content", data.features)
+    num_items, width = known.shape
+    check_memory("content", (2 if config.groups else 1) * 4 * num_items * width, f"the features [{num_items}, {width}]")
+    features = _unit(known)
+    views = {"feature": features}  # as they make profiles, and as they are scored
+    if config.groups:
+        centres = _unit(group_means(features, config.groups))
+        views["smoothed"] = _unit((1 - config.group_share) * features + config.group_share * centres)
+
+    def prepare(params: Params) -> dict[str, dict[str, Array]]:
+        return {"tables": {name: from_host(view) for name, view in views.items()}}
+
+    def items_of(ready: dict[str, dict[str, Array]]) -> Array:
+        return ready["tables"].get("smoothed", ready["tables"]["feature"])
+
+    def profile(ready: dict[str, dict[str, Array]], query: Query) -> Array:
+        """Unit vectors [B, F]; zeros for who has no history, or none of known features."""
+        age = jnp.arange(query.history.shape[1])[::-1]
+        weights = 0.5 ** (age / config.half_life) if config.half_life else jnp.ones(age.shape)
+        rows = jnp.arange(len(query.history))[:, None]
+        bags = jnp.zeros((len(rows), num_items)).at[rows, query.history].add(weights, mode="drop")
+        return unit_rows(bags @ ready["tables"]["feature"])
+
+    def score(ready: dict[str, dict[str, Array]], query: Query, items: Array | None = None) -> Array:
+        scores = profile(ready, query) @ items_of(ready).T
+        return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
+
+    def embed(ready: dict[str, dict[str, Array]], query: Query) -> tuple[Array, Array]:
+        return profile(ready, query), items_of(ready)
+
+    def retrieve(ready: dict[str, dict[str, Array]], wanted: Array) -> tuple[Array, Array]:
+        return unit_rows(wanted), items_of(ready)
+
+    learn = ClosedForm(1, lambda key: {"tables": {}, "net": {}}, lambda params, train, key: params)
+    return Recommender(learn, whole_history(data), prepare, score, embed, retrieve=retrieve)
+
+
+def group_means(features: np.ndarray, groups: int) -> np.ndarray:
+    """The mean of the k-means group that each item is in [I, F], of at most `groups` groups of the rows [I, F]."""
+    from sklearn.cluster import KMeans  # takes a second, which only groups should cost
+
+    few = np.count_nonzero(features) < 0.1 * features.size  # as words are, whose distances cost what is not zero alone
+    rows = scipy.sparse.csr_matrix(features) if few else features
+    found = KMeans(min(groups, len(features)), n_init=1, random_state=0).fit_predict(rows)
+    # Summed anew, for threads may have added in another order, and a run is to repeat bit for bit.
+    sums = np.zeros((groups, features.shape[1]), np.float32)
+    np.add.at(sums, found, features)
+    return (sums / np.maximum(np.bincount(found, minlength=groups), 1)[:, None])[found]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """The rows at length 1; rows of zeros stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)

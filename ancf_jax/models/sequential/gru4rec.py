@@ -1,0 +1,106 @@
+"""GRU4Rec: score(u, i) = <h_H, q_i> + b_i, where the state h_H has read u's history step by step.
+
+Hidasi, Karatzoglou, Baltrunas & Tikk, Session-based Recommendations with Recurrent Neural Networks, 2016; Hidasi &
+Karatzoglou, Recurrent Neural Networks with Top-k Gains for Session-based Recommendations, 2018. The items are embedded
+by the table that also scores (the second paper's constrained embedding), and x_t = q_jt passes layers of GRU or LSTM
+cells (layers.Recurrence). A history is a session here: a training row is a window of one user's interactions, and each
+of its columns predicts the next one, against all items or against uniform ones that the columns of a window share. New
+users need no training.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.config import field
+from ancf_jax.data.samplers import next_items, shared_negatives, windows
+from ancf_jax.nn.layers import Recurrence, inner_products, table
+from ancf_jax.nn.losses import bpr_max, catalogue_softmax, masked_mean, pair_loss
+from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+
+LOSSES = ("bpr_max", "sampled_softmax", "full_softmax")
+
+
+@dataclass(frozen=True)
+class Config:
+    """GRU4Rec."""
+
+    factors: int = field(128, "embedding width D, and width of the state", low=1)
+    history: int = field(100, "latest interactions that are read, H", low=1)
+    cell: str = field("gru", "recurrent cell", ("gru", "lstm"))
+    layers: int = field(1, "recurrent layers", low=1)
+    dropout: float = field(0.2, "dropout on embeddings and on states", low=0, high=0.99)
+    loss: str = field("full_softmax", "loss of a positive against its negatives", LOSSES)
+    negatives: int = field(512, "items that a window's positives share as negatives, unless full_softmax", low=1)
+    score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
+    stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+
+
+class Batch(NamedTuple):
+    """Windows of one user each: target p follows the history up to column p."""
+
+    history: Array  # [B, H]
+    targets: Array  # [B, H], padded with I
+    negatives: Array  # [B, N] of all targets, or [B, 0]
+    absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
+
+
+def make(config: Config, data: Data) -> Recommender:
+    """GRU4Rec by gradient steps over windows of users' histories."""
+    num_items, length = data.num_items, config.history
+    net = Recurrence(config.layers, config.cell, config.dropout)
+    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+
+    def init(key: Array) -> Params:
+        item, rest = jax.random.split(key)
+        variables = net.init(rest, jnp.zeros((1, length, config.factors)), jnp.ones((1, length), bool))
+        tables = {
+            "item": table(item, num_items, config.factors, config.stddev),
+            "item_bias": jnp.zeros((num_items + 1, 1)),
+        }
+        return {"tables": tables, "net": variables["params"]}
+
+    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+        pick, draw = jax.random.split(key)
+        users = window_users[index]
+        history, targets = next_items(pick, train, users, window_ends[index], length, num_items)
+        count = 0 if config.loss == "full_softmax" else config.negatives
+        return Batch(history, targets, *shared_negatives(draw, train, users, count, num_items))
+
+    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        item, bias = params["tables"]["item"], params["tables"]["item_bias"]
+        mask, counted = batch.history < num_items, batch.targets < num_items
+        states = net.apply({"params": params["net"]}, item[batch.history], mask, False, rngs={"dropout": key})
+        positive = jnp.sum(states * item[batch.targets], -1) + bias[batch.targets][..., 0]  # [B, H]
+        if config.loss == "full_softmax":
+            return catalogue_softmax(with_one(states), vectors(params["tables"])[:num_items], positive, counted)
+        negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives]) + bias[batch.negatives][:, None, :, 0]
+        negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
+        if config.loss == "bpr_max":
+            return masked_mean(bpr_max(positive, negative, config.score_l2), counted)
+        return masked_mean(pair_loss(config.loss, positive, negative, num_items=num_items, ratio=1.0), counted)
+
+    def prepare(params: Params) -> Params:
+        """Item vectors with their biases as one more factor, put together once."""
+        return {**params, "tables": {**params["tables"], "vectors": vectors(params["tables"])}}
+
+    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
+        rows = ready["tables"]["item"][query.history]
+        states = net.apply({"params": ready["net"]}, rows, query.history < num_items)
+        return with_one(states[:, -1]), ready["tables"]["vectors"][:num_items]
+
+    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
+    return Recommender(learn, length, prepare, inner_products(embed), embed)
+
+
+def with_one(states: Array) -> Array:
+    """States [..., D] with a 1 [..., D + 1] that multiplies the bias."""
+    return jnp.concatenate([states, jnp.ones((*states.shape[:-1], 1), states.dtype)], -1)
+
+
+def vectors(tables: dict[str, Array]) -> Array:
+    """Item vectors with their biases, [I + 1, D + 1]."""
+    return jnp.concatenate([tables["item"], tables["item_bias"]], axis=1)

@@ -1,0 +1,123 @@
+"""SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018): score(u, i) = <state of u's history, q_i>.
+
+A history j_1..j_H is embedded by the table that also scores, x_h = sqrt(D) q_jh + position_h, and passes blocks of
+causal self-attention and of a point-wise layer, so that the state at column h has seen j_1..j_h alone:
+
+    x <- x + MultiHead(norm(x));  x <- x + W_2 relu(W_1 norm(x) + b_1) + b_2;  then one last norm
+
+There is no user vector, so new users need no training. A training row is a window of one user's interactions, and each
+of its columns predicts the next one, all in one pass: by cross-entropy against one item that the user does not have, as
+published; by generalised cross-entropy against N of them (Petrov & Macdonald, gSASRec, 2023), here of s - log N; or by
+a softmax over the catalogue or a sample of it. Where a column has several negatives, a window's columns share them.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.config import field
+from ancf_jax.data.samplers import negatives, next_items, shared_negatives, windows
+from ancf_jax.nn.layers import Dropout, SelfAttention, inner_products, table
+from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
+from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+
+LOSSES = ("bce", "gbce", "sampled_softmax", "full_softmax")
+
+
+@dataclass(frozen=True)
+class Config:
+    """SASRec."""
+
+    factors: int = field(64, "embedding width D", low=1)
+    history: int = field(200, "latest interactions that are read, H", low=1)
+    layers: int = field(2, "self-attention layers over the history", low=1)
+    heads: int = field(1, "attention heads", low=1)
+    dropout: float = field(0.2, "dropout on embeddings and in the encoder", low=0, high=0.99)
+    loss: str = field("bce", "loss of a positive against its negatives", LOSSES)
+    negatives: int = field(128, "items that a window's positives share as negatives, for gbce, sampled_softmax", low=1)
+    calibration: float = field(0.75, "calibration t of gbce: from 0, bce, to 1, as without sampling", low=0, high=1)
+    stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+
+    def __post_init__(self) -> None:
+        if self.factors % self.heads:
+            raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
+
+
+class Batch(NamedTuple):
+    """Windows of one user each: target p follows the history up to column p."""
+
+    history: Array  # [B, H]
+    targets: Array  # [B, H], padded with I
+    negatives: Array  # [B, H] of each target, [B, N] of all of them, or [B, 0]
+    absent: Array  # of the same shape, bool: a negative that the user has in training, not to be counted
+
+
+class Net(nn.Module):
+    """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
+        c = self.config
+        position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
+        x = Dropout(c.dropout)(rows * c.factors**0.5 + position, deterministic=deterministic)
+        encoder = SelfAttention(c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
+        return encoder(x, mask, deterministic=deterministic)
+
+
+def make(config: Config, data: Data) -> Recommender:
+    """SASRec by gradient steps over windows of users' histories."""
+    num_items, length = data.num_items, config.history
+    net = Net(config)
+    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+
+    def init(key: Array) -> Params:
+        item, rest = jax.random.split(key)
+        history = jnp.full((1, length), num_items)
+        variables = net.init(rest, jnp.zeros((1, length, config.factors)), history < num_items)
+        tables = {"item": table(item, num_items, config.factors, config.stddev)}
+        return {"tables": tables, "net": variables["params"]}
+
+    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+        pick, draw = jax.random.split(key)
+        users = window_users[index]
+        history, targets = next_items(pick, train, users, window_ends[index], length, num_items)
+        if config.loss == "bce":
+            others = negatives(draw, train, users, length, num_items)
+            return Batch(history, targets, others, jnp.zeros_like(others, bool))
+        count = 0 if config.loss == "full_softmax" else config.negatives
+        return Batch(history, targets, *shared_negatives(draw, train, users, count, num_items))
+
+    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        item, mask = params["tables"]["item"], batch.history < num_items
+        states = net.apply({"params": params["net"]}, item[batch.history], mask, False, rngs={"dropout": key})
+        counted = batch.targets < num_items
+        positive = jnp.sum(states * item[batch.targets], -1)  # [B, H]
+        if config.loss == "full_softmax":
+            return catalogue_softmax(states, item[:num_items], positive, counted)
+        if config.loss == "bce":
+            negative = jnp.sum(states * item[batch.negatives], -1)[..., None]
+        else:
+            negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives])
+            negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
+        if config.loss == "gbce":
+            # So N negatives weigh as one positive from the start. To get there, the vectors would all move in one
+            # direction, and as the encoder reads them too, that drowns what tells items apart.
+            positive, negative = positive - jnp.log(config.negatives), negative - jnp.log(config.negatives)
+        losses = pair_loss(
+            config.loss, positive, negative, num_items=num_items, ratio=1.0, calibration=config.calibration
+        )
+        return masked_mean(losses, counted)
+
+    def embed(params: Params, query: Query) -> tuple[Array, Array]:
+        item = params["tables"]["item"]
+        states = net.apply({"params": params["net"]}, item[query.history], query.history < num_items)
+        return states[:, -1], item[:num_items]
+
+    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
+    return Recommender(learn, length, lambda params: params, inner_products(embed), embed)

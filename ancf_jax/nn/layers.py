@@ -1,0 +1,222 @@
+"""Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, products."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.nn.bits import kept
+from ancf_jax.types import Array, Query
+
+CACHE = 1 << 20  # floats that one core's cache holds: wider blocks of pairs took three times as long on a CPU
+DEVICE = 1 << 24  # floats that keep an accelerator busy
+
+
+def table(key: Array, rows: int, width: int, stddev: float) -> Array:
+    """An embedding table [rows + 1, width], N(0, stddev^2), whose last row (padding, or the unknown user) is zero."""
+    return jnp.pad(stddev * jax.random.normal(key, (rows, width)), ((0, 1), (0, 0)))
+
+
+def from_host(array: np.ndarray) -> Array:
+    """The array, fetched when the program runs: a constant would be compiled in, which takes long if it is large."""
+    return jax.pure_callback(lambda: array, jax.ShapeDtypeStruct(array.shape, array.dtype))
+
+
+def unit_rows(rows: Array) -> Array:
+    """The rows [..., D] at length 1; rows of zeros stay."""
+    length = jnp.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / jnp.where(length > 0, length, 1)
+
+
+class Dropout(nn.Module):
+    """Inverted dropout: x / (1 - rate) with probability 1 - rate, else 0."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: Array, deterministic: bool = True) -> Array:
+        if deterministic or self.rate == 0.0:
+            return x
+        return jnp.where(kept(self.make_rng("dropout"), x.shape, self.rate), x / (1.0 - self.rate), 0.0)
+
+
+class Product(NamedTuple):
+    """A part of a tower's input after its product with the first layer."""
+
+    values: Array  # [..., W_1]
+
+
+def tower_input(weights: Mapping[str, Any], k: int, part: Array) -> Product:
+    """W_1k x_k of part k [..., d_k] of the input of the tower with these weights, plus b_1 if it is the first part."""
+    layer = weights[f"input_{k}"]
+    return Product(part @ layer["kernel"] + layer.get("bias", 0.0))
+
+
+class Tower(nn.Module):
+    """Fully connected layers with ReLU over the concatenation of parts: relu(W_n ... relu(sum_k W_1k x_k + b_1)).
+
+    The parts [..., d_k] need only broadcast: a user part [B, 1, d] and an item part [1, I, d] meet after the first
+    matrix product, which is therefore computed once per user and once per item, not once per pair; and once and for
+    all where a part comes as what `tower_input` has made of it.
+    """
+
+    widths: Sequence[int]
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, parts: Sequence[Array | Product], deterministic: bool = True) -> Array:
+        fan_in = sum(part.shape[-1] for part in parts if not isinstance(part, Product))
+        inputs = []
+        for k, part in enumerate(parts):
+            if isinstance(part, Product):
+                inputs.append(part.values)
+                continue
+            scale = part.shape[-1] / fan_in  # variance of one dense layer over the concatenation
+            init = nn.initializers.variance_scaling(2.0 * scale, "fan_in", "truncated_normal")
+            inputs.append(nn.Dense(self.widths[0], use_bias=k == 0, kernel_init=init, name=f"input_{k}")(part))
+        hidden = nn.relu(sum(inputs[1:], inputs[0]))
+        for n, width in enumerate(self.widths[1:], start=1):
+            hidden = Dropout(self.dropout)(hidden, deterministic=deterministic)
+            hidden = nn.relu(nn.Dense(width, kernel_init=nn.initializers.he_normal(), name=f"layer_{n}")(hidden))
+        return hidden
+
+
+class SelfAttention(nn.Module):
+    """Pre-norm Transformer blocks over a history [B, H, D] (Vaswani et al., Attention Is All You Need, 2017).
+
+    x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
+    wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
+    output at padding carries no meaning.
+    """
+
+    layers: int
+    heads: int
+    dropout: float
+    causal: bool
+    feed: int = 0
+    activation: Callable[[Array], Array] = nn.gelu
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+        batch, length, width = x.shape
+        feed = self.feed or 2 * width
+        allowed = mask[:, None, None, :]  # [B, 1, 1, H]
+        if self.causal:
+            allowed = allowed & jnp.tril(jnp.ones((length, length), bool))
+        for n in range(self.layers):
+            normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
+            qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
+            q, k, v = (part.reshape(batch, length, self.heads, -1) for part in jnp.split(qkv, 3, axis=-1))
+            logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
+            logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
+            weights = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
+            weights = Dropout(self.dropout)(weights, deterministic=deterministic)
+            mixed = jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(batch, length, width)
+            mixed = nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed)
+            x = x + Dropout(self.dropout)(mixed, deterministic=deterministic)
+            normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
+            inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
+            fed = nn.Dense(width, name=f"feed_out_{n}")(inner)
+            x = x + Dropout(self.dropout)(fed, deterministic=deterministic)
+        return nn.LayerNorm(name="norm")(x)
+
+
+class Recurrence(nn.Module):
+    """Recurrent layers over a history [B, H, D], with dropout before and after each: states [B, H, D] of the last one.
+
+        gru:   r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + r * U_n h + b_n);  h <- (1 - z) h + z n
+        lstm:  f, g, o = sigmoid(W x + U h + b);  n = tanh(W_n x + U_n h + b_n);  c <- f c + g n;  h <- o tanh(c)
+
+    Where `mask` [B, H] is False, at padding, the state stays as it is. Sources: Cho et al., Learning Phrase
+    Representations using RNN Encoder-Decoder, 2014; Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, with the
+    forget gate of Gers et al., 2000.
+    """
+
+    layers: int
+    cell: str
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+        x = Dropout(self.dropout)(x, deterministic=deterministic)
+        for n in range(self.layers):
+            x = RecurrentLayer(self.cell, name=f"layer_{n}")(x, mask)
+            x = Dropout(self.dropout)(x, deterministic=deterministic)
+        return x
+
+
+class RecurrentLayer(nn.Module):
+    """One layer of `Recurrence`, without dropout."""
+
+    cell: str
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array) -> Array:
+        batch, _, width = x.shape
+        gates = 3 if self.cell == "gru" else 4
+        inputs = nn.Dense(gates * width, name="input")(x)  # of all steps at once: only U h must wait for its turn
+        recurrent = self.param("recurrent", nn.initializers.lecun_normal(), (width, gates * width))
+        step = gru if self.cell == "gru" else lstm
+
+        def advance(state: tuple[Array, ...], column: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
+            inputs, present = column
+            following = step(inputs, state[0] @ recurrent, *state)
+            state = tuple(jnp.where(present[:, None], new, old) for new, old in zip(following, state, strict=True))
+            return state, state[0]
+
+        start = (jnp.zeros((batch, width), x.dtype),) * (gates - 2)
+        _, states = jax.lax.scan(advance, start, (inputs.swapaxes(0, 1), mask.T))
+        return states.swapaxes(0, 1)
+
+
+def gru(inputs: Array, recurrent: Array, h: Array) -> tuple[Array]:
+    """The next (h,) [B, D], from the products W x + b and U h [B, 3 D]."""
+    reset, update = jnp.split(nn.sigmoid(inputs[:, : -h.shape[1]] + recurrent[:, : -h.shape[1]]), 2, axis=1)
+    new = jnp.tanh(inputs[:, -h.shape[1] :] + reset * recurrent[:, -h.shape[1] :])
+    return (h + update * (new - h),)
+
+
+def lstm(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """The next (h, c) [B, D], from the products W x + b and U h [B, 4 D]."""
+    forget, write, output, new = jnp.split(inputs + recurrent, 4, axis=1)
+    c = nn.sigmoid(forget) * c + nn.sigmoid(write) * jnp.tanh(new)
+    return nn.sigmoid(output) * jnp.tanh(c), c
+
+
+def inner_products(embed: Callable[[Any, Query], tuple[Array, Array]]) -> Callable[..., Array]:
+    """The `score` of a recommender by what it embeds: <user_b, item_i> for all items, [B, I], or for `items` [B, K]."""
+
+    def score(ready: Any, query: Query, items: Array | None = None) -> Array:
+        user, item = embed(ready, query)  # [B, D], [I, D]
+        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+
+    return score
+
+
+def items_at_once(floats: int) -> int:
+    """How many items make a block of which each needs `floats` numbers: as many as compute fastest, at least 1."""
+    return max((CACHE if jax.default_backend() == "cpu" else DEVICE) // floats, 1)
+
+
+def over_items(score: Callable[[Array], Array], items: Array, block: int) -> Array:
+    """Scores [B, K] of `items` [..., K] from score: items [..., k] -> [B, k], called on one block after another."""
+    count = items.shape[-1]
+    if count <= block:
+        return score(items)
+
+    def fill(n: Array, scores: Array) -> Array:
+        start = jnp.minimum(n * block, count - block)  # the last block overlaps the one before
+        part = score(jax.lax.dynamic_slice_in_dim(items, start, block, axis=-1))
+        return jax.lax.dynamic_update_slice_in_dim(scores, part, start, axis=1)
+
+    part = jax.eval_shape(score, items[..., :block])
+    return jax.lax.fori_loop(0, -(-count // block), fill, jnp.zeros((part.shape[0], count), part.dtype))
+
+
+def multi_hot(history: Array, num_items: int) -> Array:
+    """The items of each history [B, H] as a 0/1 row [B, I]; padding I is dropped."""
+    rows = jnp.arange(history.shape[0])[:, None]
+    return jnp.zeros((history.shape[0], num_items)).at[rows, history].set(1.0, mode="drop")

@@ -1,0 +1,263 @@
+"""Reports as people read them: a comparison of models, and what every page and Markdown file is made of."""
+
+import base64
+import html
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ancf_jax.evaluation.metrics import merit
+from ancf_jax.evaluation.stats import bootstrap_interval, holm, mean_interval, paired_bootstrap
+
+SIGNIFICANT = 0.05
+BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
+STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; }
+body { margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }
+h1, h2, li, p { overflow-wrap: anywhere; }
+h1 { font-size: 1.6rem; line-height: 1.2; }
+h2 { font-size: 1.25rem; margin-top: 2rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th { vertical-align: bottom; white-space: normal; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: #fff; }
+th.text, td.text { text-align: left; min-width: 9rem; white-space: normal; }
+.figures { display: grid; gap: 0 2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }
+figure { margin: 1rem 0; max-width: 30rem; }
+figcaption { font-size: .9rem; }
+img { width: 100%; height: auto; margin: .3rem 0 0; }
+@media (max-width: 35rem) { th, td { padding: .3rem .25rem; font-size: .85rem; } }
+"""
+Figures = Mapping[str, Sequence[tuple[str, bytes]]]  # by the title of their section: caption and SVG
+
+
+class Section(NamedTuple):
+    """A part of a report: a table, which may be missing, and a line on how to read it."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """One row a model, the best by metrics[0], which all of them have, first.
+
+    entries: model -> one result a seed, each with its metrics, seconds, and per-user values under 'users'. Each metric
+    is the mean over seeds with the half width of its 95% interval: Student's t over seeds, or with one seed the
+    bootstrap over users; both None for a model without it. Those of BEYOND are means alone. 'ahead_of' names the models
+    that are worse by metrics[0] with p < .05: paired bootstrap over users of the means over seeds, two-sided,
+    Holm-corrected over all pairs.
+    """
+    rows = []
+    for name, results in entries.items():
+        row: dict[str, Any] = {"model": name, "seeds": len(results)}
+        for metric in metrics:
+            row[metric], row[f"{metric} ±"] = _mean_over_seeds(results, metric)
+        for metric in BEYOND:
+            known = all(metric in result for result in results)
+            row[metric] = float(np.mean([result[metric] for result in results])) if known else None
+        row["epochs"] = float(np.mean([result["best_epoch"] for result in results]))
+        row["training seconds"] = float(np.mean([result["training_seconds"] for result in results]))
+        rows.append(row)
+    rows.sort(key=lambda row: -merit(metrics[0], row[metrics[0]]))
+    per_user = {name: np.mean([each["users"][metrics[0]] for each in results], 0) for name, results in entries.items()}
+    upper = np.triu_indices(len(rows), 1)
+    adjusted = holm(paired_bootstrap([per_user[row["model"]] for row in rows])[upper])
+    p_values = {(rows[a]["model"], rows[b]["model"]): float(p) for a, b, p in zip(*upper, adjusted, strict=True)}
+    for row in rows:
+        row["p"] = {b: p for (a, b), p in p_values.items() if a == row["model"]}
+        row["ahead_of"] = [b for b, p in row["p"].items() if p < SIGNIFICANT]
+    return rows
+
+
+def _mean_over_seeds(results: list[dict[str, Any]], metric: str) -> tuple[float | None, float | None]:
+    if any(metric not in result for result in results):
+        return None, None
+    values = np.array([result[metric] for result in results])
+    if len(values) > 1:
+        return mean_interval(values)
+    low, high = bootstrap_interval(results[0]["users"][metric])
+    return float(values[0]), (high - low) / 2
+
+
+def ranking_metric(metrics: Sequence[str]) -> str:
+    """The first of the metrics of ranks."""
+    return next(metric for metric in metrics if "@" in metric)
+
+
+def tables(rows: list[dict[str, Any]], metrics: Sequence[str]) -> list[Section]:
+    """The table of the test metrics that all models have, then one for each that only some have, of these alone.
+
+    Metrics of the same models share a table, the best by the first of them first.
+    """
+    having = {metric: [row for row in rows if row[metric] is not None] for metric in metrics}
+    shared = [metric for metric in metrics if having[metric] == rows]
+    found = [Section("Test metrics", *cells(rows, shared))]
+    for some, group in groupby((metric for metric in metrics if metric not in shared), key=having.__getitem__):
+        names = list(group)
+        best = sorted(some, key=lambda row: -merit(names[0], row[names[0]]))
+        headings = ["model", *(part for metric in names for part in (metric, "±"))]
+        table = [[row["model"], *_figures(row, names)] for row in best]
+        found.append(Section(f"Test {', '.join(names)}", headings, table))
+    return found
+
+
+def _figures(row: dict[str, Any], metrics: Sequence[str]) -> list[str]:
+    return [_figure(row[key]) for metric in metrics for key in (metric, f"{metric} ±")]
+
+
+def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of test metrics."""
+    headings = [
+        "model",
+        *(part for metric in metrics for part in (metric, "±")),
+        "best epoch",
+        "train s",
+        "ahead of (p < .05)",
+    ]
+    table = []
+    for n, row in enumerate(rows):
+        ahead = _ahead([other["model"] for other in rows[n + 1 :]], row["ahead_of"])
+        table.append(
+            [row["model"], *_figures(row, metrics), f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead]
+        )
+    return headings, table
+
+
+def _ahead(below: list[str], ahead_of: list[str]) -> str:
+    """The models that a row is ahead of, those at the end of the table in short: 'all below', 'mf; bpr and below'."""
+    last = next((n for n in range(len(below)) if below[n:] == ahead_of[len(ahead_of) - len(below) + n :]), len(below))
+    tail = below[last:]
+    if tail and tail == below:
+        return "all below"
+    if len(tail) < 3:
+        return ", ".join(ahead_of) or "-"
+    return "; ".join(filter(None, [", ".join(ahead_of[: -len(tail)]), f"{tail[0]} and below"]))
+
+
+def beyond(rows: list[dict[str, Any]], accuracy: str) -> list[Section]:
+    """What the recommended lists are like beside their accuracy, a section if any model's are known."""
+    if all(row[name] is None for row in rows for name in BEYOND):
+        return []
+    table = [
+        [row["model"], _figure(row[accuracy]), *(_figure(row[name], 1 if name == BEYOND[0] else 3) for name in BEYOND)]
+        for row in rows
+    ]
+    note = (
+        "Of the ten items recommended to each user. Popularity: how many users have an item, in the mean; novelty: "
+        "its self-information in bits; coverage: the share of all items that anyone is recommended; Gini index: 0 "
+        "where recommendations fall on all items alike."
+    )
+    return [Section("Beyond accuracy", ["model", accuracy, *BEYOND], table, note)]
+
+
+def _figure(value: float | None, digits: int = 4) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]:
+    """What must stand with the table: data, protocol, intervals, tests, where it was measured."""
+    errors = ["Errors of predicted values are over all held-out pairs; lower is better."] if "rmse" in metrics else []
+    graded = ["gndcg: NDCG with the held-out values as gains."] if any("gndcg" in name for name in metrics) else []
+    policy = "ips, snips: what a choice of the model's policy would earn, estimated off-policy from held-out values."
+    rewards = [policy] if "ips" in metrics else []
+    interval = "Student's t over seeds" if seeds > 1 else "bootstrap over users"
+    versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
+    return [
+        f"Data: {head['dataset']}, split {head['split']}, {head['users_tested']:,} users tested.",
+        f"Protocol: {head['protocol']}.",
+        "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
+        f"Seeds: {seeds}. ±: half width of the 95% interval ({interval}).",
+        "Ahead of: paired bootstrap over users, two-sided, Holm-corrected over all pairs, p < .05.",
+        *errors,
+        *graded,
+        *rewards,
+        f"Measured on {head['hardware']}; Python {head['python']}, {versions}; commit {head['commit']}.",
+        f"Command: `{head['command']}`",
+    ]
+
+
+def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) -> str:
+    """The tables, aligned as text too, with how to read them, and the remarks."""
+    lines = [f"# {title}", ""]
+    for section in sections:
+        if section.rows:
+            table = [section.headings, *section.rows]
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+            lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
+            for line in (table[0], ["-" * width for width in widths], *table[1:]):
+                padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+                lines.append(f"| {' | '.join(padded)} |")
+            lines.append("")
+    return "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+
+
+def page(title: str, sections: Sequence[Section], figures: Figures, remarks: Sequence[str]) -> str:
+    """One HTML file that needs no other: the sections with their plots, and the remarks. Readable on a phone."""
+    links = " &middot; ".join(f'<a href="#{_anchor(each)}">{html.escape(each.title)}</a>' for each in sections)
+    parts = [html_section(section, figures.get(section.title, ())) for section in sections]
+    return document(title, "\n".join([f"<nav>{links}</nav>", *parts, html_list(remarks)]))
+
+
+def html_section(section: Section, figures: Sequence[tuple[str, bytes]]) -> str:
+    """A section with its plots below the table."""
+    note = "".join(f"<p>{html.escape(line)}</p>" for line in section.note.splitlines())
+    table = html_table(section.headings, section.rows) if section.rows else ""
+    plots = "".join(
+        f"<figure><figcaption>{html.escape(caption)}</figcaption>{_image(caption, plot)}</figure>"
+        for caption, plot in figures
+    )
+    plots = f'<div class="figures">{plots}</div>' if plots else ""
+    head = f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2>'
+    return f"{head}{note}{table}{plots}</section>"
+
+
+def _anchor(section: Section) -> str:
+    return html.escape(section.title.replace(" ", "-"))
+
+
+def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls by itself where it is wider than the page, past its first column, which stays.
+
+    A column with a cell that starts with a letter is one of text.
+    """
+    columns = list(zip(*rows, strict=True))
+    kinds = [
+        ' class="text"' if n and any(cell[:1].isalpha() for cell in column) else "" for n, column in enumerate(columns)
+    ]
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        parts = (f"<{tag}{kind}>{html.escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+        return f"<tr>{''.join(parts)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    return f'<div class="wide"><table><thead>{line("th", headings)}</thead><tbody>{body}</tbody></table></div>'
+
+
+def html_list(texts: Sequence[str]) -> str:
+    """A list of sentences; what stands between backticks is code."""
+    items = (re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text)) for text in texts)
+    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
+
+
+def _image(text: str, plot: bytes) -> str:
+    """An SVG picture inside the page, and the text for who cannot see it."""
+    source = f"data:image/svg+xml;base64,{base64.b64encode(plot).decode()}"
+    return f'<img alt="{html.escape(text)}" src="{source}">'
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """An HTML page around `body`, with more CSS where `style` has it."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+{STYLE}{style}</style></head><body>
+<h1>{html.escape(title)}</h1>
+{body}
+</body></html>
+"""

@@ -1,0 +1,203 @@
+"""Training of any recommender: one donated, jitted scan per epoch, and the loop around it.
+
+An epoch depends on (seed, epoch) alone: its order is permuted on the host with that pair, its keys are folded from it.
+So a run resumed from the state after an epoch repeats the uninterrupted run bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, split
+from ancf_jax.evaluation.metrics import merit
+from ancf_jax.settings import TrainConfig
+from ancf_jax.training.lazy_rows import make_lazy_step, new_slots
+from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender
+
+
+class TrainState(NamedTuple):
+    """Arrays only: what training carries from one epoch to the next."""
+
+    epoch: Array  # [] int32, epochs done
+    params: Params
+    opt_state: Any
+
+
+Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, train, order [n, B], key -> state, sums
+
+
+def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
+    """Batches of `batch_size` (0: the model's own) that cover all training rows; 1 for a sweep."""
+    return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / (batch_size or learn.batch)), 1)
+
+
+def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
+    """The training rows in a step: `batch_size` (0: the model's own), or all where there are fewer; 0 in a sweep."""
+    return 0 if isinstance(learn, ClosedForm) else min(batch_size or learn.batch, max(learn.rows, 1))
+
+
+def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
+    """How many epochs there are: a closed form has its own number of sweeps."""
+    return learn.sweeps if isinstance(learn, ClosedForm) else epochs
+
+
+def make_step(learn: Gradient, tx: optax.GradientTransformation) -> Callable:
+    """(params, opt_state), batch, key -> (params, opt_state), sums: one gradient step."""
+
+    def step(carry: tuple[Params, Any], batch: Any, key: Array) -> tuple[tuple[Params, Any], dict[str, Array]]:
+        params, opt_state = carry
+        (_, sums), gradient = jax.value_and_grad(learn.loss, has_aux=True)(params, batch, key)
+        updates, opt_state = tx.update(gradient, opt_state, params)
+        return (optax.apply_updates(params, updates), opt_state), sums
+
+    return step
+
+
+def make_epoch(
+    learn: Gradient | ClosedForm,
+    tx: optax.GradientTransformation,
+    *,
+    lazy_rows: bool = False,
+    mesh: Mesh | None = None,
+) -> Epoch:
+    """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated.
+
+    With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in sparse.py.
+    """
+
+    @partial(jax.jit, donate_argnums=0)
+    def sweep(state: TrainState, train: Interactions, order: Array, key: Array):
+        params = learn.sweep(state.params, train, key)  # type: ignore[union-attr]
+        return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {}
+
+    @partial(jax.jit, donate_argnums=0)
+    def epoch(state: TrainState, train: Interactions, order: Array, key: Array):
+        advance = learn.advance  # type: ignore[union-attr]
+        params = state.params if advance is None else advance(state.params, state.epoch + 1)
+        carry: tuple = (params, state.opt_state)
+        if lazy_rows:
+            step, carry = make_lazy_step(learn.loss, tx), (*carry, new_slots(params))  # type: ignore[union-attr]
+        else:
+            step = make_step(learn, tx)  # type: ignore[arg-type]
+
+        def body(carry, x):
+            rows, key = x
+            draw, drop = jax.random.split(key)
+            return step(carry, learn.sample(draw, train, rows), drop)  # type: ignore[union-attr]
+
+        keys = jax.random.split(key, order.shape[0])
+        (params, opt_state, *_), sums = jax.lax.scan(body, carry, (order, keys))
+        return constrain(TrainState(state.epoch + 1, params, opt_state), mesh), jax.tree.map(jnp.sum, sums)
+
+    return sweep if isinstance(learn, ClosedForm) else epoch
+
+
+def init_state(
+    learn: Gradient | ClosedForm, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None
+) -> TrainState:
+    """The state before the first epoch."""
+    params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0))
+    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(p), mesh))(params)
+    return TrainState(replicate(np.int32(0), mesh), params, opt_state)
+
+
+def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The rows of epoch number `epoch`, in batches [n, B] int32; the last batch is filled up from the first rows."""
+    if isinstance(learn, ClosedForm):
+        return np.zeros((1, 0), np.int32)
+    rows = np.random.default_rng((seed, epoch)).permutation(learn.rows).astype(np.int32)
+    steps = steps_per_epoch(learn, batch_size)
+    return np.resize(rows, (steps, batch_of(learn, batch_size)))
+
+
+class Fit(NamedTuple):
+    """What training returns: the records of all epochs, and the number of the best one."""
+
+    records: list[dict[str, float]]
+    best: int
+
+
+def fit(
+    model: Recommender,
+    train: Interactions,
+    config: TrainConfig,
+    state: TrainState,
+    tx: optax.GradientTransformation,
+    *,
+    validate: Callable[[Params], dict[str, float]] | None,
+    save: Callable[[int, TrainState, float], None],
+    report: Callable[[dict[str, float]], None],
+    records: list[dict[str, float]] | None = None,
+    part: Callable[[int], Interactions] | None = None,
+    mesh: Mesh | None = None,
+) -> Fit:
+    """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
+
+    `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
+    every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
+    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
+    `train`, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`, whose
+    processes all call this function.
+
+    Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
+    axis of the mesh does not divide a batch.
+    """
+    records = list(records or [])
+    epochs = epochs_of(model.learn, config.epochs)
+    check_batch(batch_of(model.learn, config.batch_size), mesh)
+    run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
+    train = replicate(train, mesh) if part is None else train
+    for epoch in range(int(state.epoch) + 1, epochs + 1):
+        if exhausted(records, config):
+            break
+        started = time.perf_counter()
+        if part is not None:
+            rows = part(epoch)
+            train = Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh))
+        key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+        order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
+        state, sums = run_epoch(state, train, order, key)
+        totals = {name: float(value) for name, value in jax.device_get(sums).items()}
+        jax.block_until_ready(state)
+        record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
+        if totals:
+            record["loss"] = totals["loss"] / max(totals["count"], 1)
+            if not math.isfinite(record["loss"]):
+                raise FloatingPointError(
+                    f"the training loss of epoch {epoch} is {record['loss']}; try a smaller --learning_rate or --clip"
+                )
+        due = epoch % config.eval_every == 0 or epoch == epochs
+        if due and validate is not None:
+            record |= validate(state.params)
+        if due or part is not None:
+            value = float(epoch) if validate is None else -math.inf
+            if config.metric in record:
+                value = merit(config.metric, record[config.metric])
+            save(epoch, state, value)
+        records.append(record)
+        report(record)
+    return Fit(records, best_epoch(records, config, validated=validate is not None))
+
+
+def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validated: bool) -> int:
+    """The evaluated epoch with the best metric, the earliest of equals; the last one without validation."""
+    evaluated = [record for record in records if config.metric in record]
+    if not validated or not evaluated:
+        return int(records[-1]["epoch"])
+    return int(max(evaluated, key=lambda record: merit(config.metric, record[config.metric]))["epoch"])
+
+
+def exhausted(records: list[dict[str, float]], config: TrainConfig) -> bool:
+    """Whether the last `patience` evaluations brought nothing better than the best before them."""
+    values = [merit(config.metric, record[config.metric]) for record in records if config.metric in record]
+    if not config.patience or len(values) <= config.patience:
+        return False
+    return max(values[-config.patience :]) <= max(values[: -config.patience])

@@ -1,0 +1,142 @@
+"""Metrics against references in plain NumPy and against scikit-learn."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ancf_jax.evaluation import metrics
+
+ITEMS = 30
+PLACES = 8  # every example is padded to this many held-out items, so that the metrics compile once
+
+ranking = jax.jit(metrics.ranking, static_argnames="ks")
+
+
+def reference(ranks: list[float], candidates: int, k: int) -> dict[str, float]:
+    """One user's metrics, one held-out item after the other."""
+    ranks = sorted(ranks)
+    hits = [r for r in ranks if r < k]
+    ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, len(ranks)) + 1))
+    precisions = [sum(other <= r for other in ranks) / (r + 1) for r in hits]
+    wrong = sum(r - sum(other < r for other in ranks) for r in ranks)
+    return {
+        f"hr@{k}": float(bool(hits)),
+        f"recall@{k}": len(hits) / len(ranks),
+        f"precision@{k}": len(hits) / k,
+        f"ndcg@{k}": sum(1 / math.log2(r + 2) for r in hits) / ideal,
+        f"map@{k}": sum(precisions) / min(k, len(ranks)),
+        "mrr": 1 / (ranks[0] + 1),
+        "auc": 1 - wrong / (len(ranks) * (candidates - len(ranks))),
+    }
+
+
+def pad(ranks) -> np.ndarray:
+    return np.concatenate([ranks, np.full(PLACES - len(ranks), np.inf)]).astype(np.float32)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=PLACES, unique=True), st.randoms())
+def test_ranking_agrees_with_the_reference_in_any_order(ranks, random):
+    found = {k: float(v) for k, v in ranking(pad(ranks), len(ranks), ITEMS, ks=(5, 10)).items()}
+    expected = reference(ranks, ITEMS, 5) | reference(ranks, ITEMS, 10)
+    assert found == pytest.approx(expected, abs=1e-6)
+    shuffled = pad(ranks)
+    random.shuffle(shuffled)
+    again = ranking(shuffled, len(ranks), ITEMS, ks=(5, 10))
+    assert {k: float(v) for k, v in again.items()} == pytest.approx(found, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ranking_agrees_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.permutation(ITEMS).astype(np.float32)
+    relevant = np.zeros(ITEMS, int)
+    relevant[rng.choice(ITEMS, 6, replace=False)] = 1
+    ranks = np.array([(scores > score).sum() for score in scores[relevant == 1]])
+    assert metrics.auc(pad(ranks), 6, ITEMS) == pytest.approx(sk.roc_auc_score(relevant, scores))
+    assert metrics.average_precision(pad(ranks), 6, ITEMS) == pytest.approx(
+        sk.average_precision_score(relevant, scores)
+    )
+    for k in (3, 10):
+        assert metrics.ndcg(pad(ranks), 6, k) == pytest.approx(sk.ndcg_score([relevant], [scores], k=k))
+        top = np.argsort(-scores)[:k]
+        chosen = np.isin(np.arange(ITEMS), top)
+        assert metrics.precision(pad(ranks), k) == pytest.approx(sk.precision_score(relevant, chosen))
+        assert metrics.recall(pad(ranks), 6, k) == pytest.approx(sk.recall_score(relevant, chosen))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_graded_ndcg_agrees_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    scores, values = rng.permutation(ITEMS).astype(np.float32), np.zeros(ITEMS)
+    held = rng.choice(ITEMS, 6, replace=False)
+    values[held] = rng.choice([0, 1, 2.5, 5, 400], 6)
+    ranks = pad([(scores > scores[item]).sum() for item in held])
+    gains = np.pad(values[held], (0, PLACES - 6))
+    for k in (3, 10):
+        expected = sk.ndcg_score([values], [scores], k=k)
+        assert metrics.graded_ndcg(ranks, gains, gains, k) == pytest.approx(expected)
+    assert metrics.graded_ndcg(ranks, 0 * gains, 0 * gains, 3) == 0  # nothing is worth anything
+    equal = np.where(np.isfinite(ranks), 4.0, 0.0)
+    assert metrics.graded_ndcg(ranks, equal, equal, 10) == pytest.approx(metrics.ndcg(ranks, 6, 10))
+
+
+def test_a_single_held_out_item():
+    ranks = np.array([[0.0], [3.0], [9.5], [10.0]])
+    count = np.ones(4, int)
+    np.testing.assert_allclose(metrics.hit_rate(ranks, 10), [1, 1, 1, 0])
+    np.testing.assert_allclose(metrics.recall(ranks, count, 10), metrics.hit_rate(ranks, 10))
+    np.testing.assert_allclose(metrics.ndcg(ranks, count, 10)[:3], np.log(2) / np.log(ranks[:3, 0] + 2), rtol=1e-6)
+    np.testing.assert_allclose(metrics.mrr(ranks), [1, 1 / 4, 1 / 10.5, 1 / 11], rtol=1e-6)
+
+
+def test_a_user_with_nothing_held_out_counts_zero():
+    values = ranking(pad([]), 0, ITEMS, ks=(5, 10))
+    assert all(float(value) == 0 for value in values.values())
+
+
+def test_auc_without_another_item_is_one():
+    assert metrics.auc(np.array([0.0, 1.0]), 2, 2) == 1
+
+
+def test_auc_keeps_its_digits_in_a_large_catalogue():
+    rng = np.random.default_rng(0)
+    ranks = np.sort(rng.choice(1_000_000, 500, replace=False))
+    wrong = (ranks - np.arange(500)).sum()
+    assert metrics.auc(ranks.astype(np.float32), 500, 1_000_000) == pytest.approx(1 - wrong / (500 * 999_500), abs=1e-6)
+
+
+def test_beyond_accuracy_by_hand():
+    lists = np.array([[0, 1], [0, 4], [0, 1]])  # 4 pads the second list: there are items 0..3
+    assert metrics.coverage(lists, 4) == pytest.approx(0.5)
+    assert metrics.gini(lists, 4) == pytest.approx((-3 * 0 - 1 * 0 + 1 * 2 + 3 * 3) / (4 * 5))
+    counts = np.array([8, 2, 0, 1])
+    np.testing.assert_allclose(metrics.popularity(lists, counts), [5, 8, 5])
+    np.testing.assert_allclose(metrics.novelty(lists, counts, 8), [1, 0, 1])
+    np.testing.assert_allclose(metrics.novelty(np.array([2, 3]), counts, 8), 3)  # item 2 counts as if one had it
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=12, max_size=12))
+def test_gini_agrees_with_the_mean_absolute_difference(lists):
+    exposure = np.bincount(lists, minlength=10)
+    expected = np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
+    assert metrics.gini(np.array(lists).reshape(4, 3), 10) == pytest.approx(expected, abs=1e-6)
+
+
+def test_gini_is_zero_for_equal_shares_and_nearly_one_for_one_item():
+    assert metrics.gini(np.arange(10).reshape(5, 2), 10) == pytest.approx(0, abs=1e-6)
+    assert metrics.gini(np.full((5, 1), 3), 10) == pytest.approx(0.9)
+
+
+def test_pointwise_errors_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    predicted, observed = rng.normal(size=(2, 50)).astype(np.float32)
+    assert metrics.mse(predicted, observed) == pytest.approx(sk.mean_squared_error(observed, predicted))
+    assert metrics.rmse(predicted, observed) == pytest.approx(sk.root_mean_squared_error(observed, predicted))
+    assert metrics.mae(predicted, observed) == pytest.approx(sk.mean_absolute_error(observed, predicted))

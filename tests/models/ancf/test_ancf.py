@@ -1,0 +1,313 @@
+"""ANCF against the models it reduces to, against itself step by step, and what its training rows may hold."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.config import from_json
+from ancf_jax.models.ancf import ancf
+from ancf_jax.models.ancf.ancf import Config
+from ancf_jax.models.ancf.net import Net, recency_init
+from ancf_jax.models.factors import ncf
+from ancf_jax.nn.losses import PAIR_LOSSES
+from ancf_jax.types import InputError
+
+SMALL = Config(factors=4, history=5, tower=(6, 3), tower_factors=3, negatives=6, targets=2, stddev=0.1)
+NAIS = dataclasses.replace(SMALL, user=False, tower=(), layers=0, project=False, heads=1)
+ORDERED = dataclasses.replace(SMALL, ordered=True, layers=1)
+
+
+def make(data, config=SMALL, **changes):
+    return ancf.make(dataclasses.replace(config, **changes), data)
+
+
+@pytest.mark.parametrize("paths", ["both", "product", "tower"])
+def test_without_attention_it_is_neumf(data, randomise, ask, paths):
+    """NeuMF's alpha, which ANCF does not have, is folded into the output weights; a missing path has weight 0."""
+    alpha = 0.3
+    both = {"factors": 4, "tower_factors": 3, "tower": (6, 3), "alpha": alpha}
+    other = ncf.make(ncf.NeuMF(**(both | {"both": {}, "product": {"tower": ()}, "tower": {"factors": 0}}[paths])), data)
+    theirs = randomise(other)
+    model = make(data, history=0, tower=() if paths == "product" else (6, 3))
+    shares = (alpha, 1 - alpha) if paths == "both" else (1, 1)
+    net = theirs["net"]
+    mine = {
+        "tables": jax.tree.map(jnp.zeros_like, randomise(model)["tables"]) | theirs["tables"],
+        "net": {"product": shares[0] * net.get("product", np.zeros(4)), "bias": net["bias"]},
+    }
+    if paths != "product":
+        mine["net"] |= {"mlp": net["tower"], "hidden": shares[1] * net["hidden"]}
+    wanted = jax.tree.map(np.shape, randomise(model))
+    assert jax.tree.map(np.shape, mine) == wanted
+    query = ask([*range(data.num_users), data.num_users])
+    found, expected = jax.jit(model.score)(mine, query), jax.jit(other.score)(theirs, query)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.std(expected) > 0.05
+
+
+def nais(params, history, item, config):
+    """s = b_i + b + sum_j a_ij w . (q_i * e_j), one pair (i, j) after another, in float64."""
+    tables, net = params["tables"], params["net"]
+    past = tables["item" if config.tied else "item_history"]
+    q, logits = tables["item"][item].astype(np.float64), []
+    for j in history:
+        if config.scorer:
+            inner, outer = net["scorer_in"], net["scorer_out"]["kernel"][:, 0]
+            logits.append(outer @ np.maximum((q * past[j]) @ inner["kernel"] + inner["bias"], 0))
+        else:
+            logits.append(q @ past[j] / np.sqrt(config.factors))
+    total = sum(np.exp(logit) for logit in logits)
+    score = tables["item_bias"][item, 0] + net["bias"]
+    for j, logit in zip(history, logits, strict=True):
+        score += np.exp(logit) / total**config.smoothing * (net["attended"] @ (q * past[j]))
+    return score
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
+@pytest.mark.parametrize(("scorer", "tied"), [(0, False), (0, True), (3, False)])
+def test_with_only_an_order_free_attention_it_is_nais(data, randomise, ask, scorer, tied, smoothing):
+    config = dataclasses.replace(NAIS, scorer=scorer, tied=tied, smoothing=smoothing)
+    model = ancf.make(config, data)
+    params = randomise(model)
+    histories = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]]
+    found = jax.jit(model.score)(params, ask([6, 6, 0, 1], histories, 5))
+    expected = [[nais(params, history, item, config) for item in range(data.num_items)] for history in histories]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(model.learn.init(jax.random.key(0))["net"]["attended"], 1)  # NAIS has no w
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"user": False}, {"ordered": True, "layers": 1}, {"history": 0, "user": False}]
+)
+def test_prepared_scores_in_blocks_are_those_of_the_parameters(data, randomise, ask, monkeypatch, changes):
+    model, items = make(data, **changes), np.array([[3, 3, 0, 1, 2], [0, 8, 7, 7, 5]])
+    params = randomise(model)
+    query = ask([0, 6], [[3, 1], [8, 1, 4]] if model.history else None, model.history)
+    expected = jax.jit(lambda params: (model.score(params, query), model.score(params, query, items)))(params)
+    monkeypatch.setattr(ancf, "items_at_once", lambda floats: 4)  # 9 items in three blocks, 5 in two
+    ready = jax.jit(model.prepare)(params)
+    found = jax.jit(lambda ready: (model.score(ready, query), model.score(ready, query, items)))(ready)
+    for scores, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [0, 2])
+def test_the_order_of_an_order_free_history_changes_nothing(data, randomise, ask, layers):
+    model = make(data, layers=layers)
+    params, history = randomise(model), [8, 1, 4, 2]
+    orders = [history, history[::-1], [1, 8, 2, 4]]
+    straight, backwards, swapped = jax.jit(model.score)(params, ask([0, 0, 0], orders, 5))
+    np.testing.assert_allclose(backwards, straight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(swapped, straight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_the_order_of_an_ordered_history_matters(data, randomise, ask, layers):
+    model = make(data, ORDERED, layers=layers)
+    params = randomise(model)
+    straight, backwards = jax.jit(model.score)(params, ask([0, 0], [[8, 1, 4, 2], [2, 4, 1, 8]], 5))
+    assert np.abs(straight - backwards).max() > 0.01
+
+
+def rows(tables, side, ids):
+    return {name: table[ids] for name, table in tables.items() if name.startswith(side)}
+
+
+def windowed(config, params, users, history, targets, others):
+    """Scores of targets [B, H] and of others [B, H, N] after each column of histories [B, H], as trained on."""
+    tables, padding = params["tables"], len(params["tables"]["item"]) - 1
+    inputs = (
+        rows(tables, "user", users[:, None]),
+        tables["item_history"][history],
+        history < padding,
+        rows(tables, "item", targets),
+        rows(tables, "item", others),
+    )
+    apply = jax.jit(lambda net, inputs: Net(config).apply({"params": net}, *inputs, method="windowed"))
+    positive, negative = apply(params["net"], inputs)
+    return np.asarray(positive), np.asarray(negative)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Two windows, the second one shorter, with targets and negatives."""
+    users, history = np.array([2, 4]), np.array([[3, 8, 0, 5, 1], [9, 9, 7, 2, 6]])
+    targets, others = np.array([[8, 0, 5, 1, 4], [9, 9, 2, 6, 3]]), np.array([[2, 6, 7], [0, 8, 4]])
+    return users, history, targets, others
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+@pytest.mark.parametrize("tower", [(), (6, 3)])
+def test_windowed_scores_are_the_scores_after_each_prefix(data, randomise, ask, batch, tower, smoothing):
+    config = dataclasses.replace(ORDERED, tower=tower, smoothing=smoothing)
+    model = ancf.make(config, data)
+    params = randomise(model)
+    params["net"]["position"][:] = 0  # positions count from the window's start, which shifts
+    users, history, targets, others = batch
+    positive, negative = windowed(config, params, *batch)
+    assert positive.shape == (2, 5) and negative.shape == (2, 5, 3)
+    places = [(b, t) for b in range(2) for t in range(5) if history[b, t] < data.num_items]
+    prefixes = [[int(item) for item in history[b, : t + 1] if item < data.num_items] for b, t in places]
+    items = np.array([[targets[b, t], *others[b]] for b, t in places])
+    stepwise = jax.jit(model.score)(params, ask(users[[b for b, _ in places]], prefixes, 5), items)
+    found = np.array([[positive[b, t], *negative[b, t]] for b, t in places])
+    assert len(found) == 8
+    np.testing.assert_allclose(found, stepwise, rtol=1e-4, atol=1e-5)
+
+
+def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, batch):
+    """bce with its ratio, absent negatives left out of the sum, targets without a history not counted."""
+    config = dataclasses.replace(ORDERED, ratio=2.0)
+    model = ancf.make(config, data)
+    params = randomise(model)
+    params["net"]["position"][:] = 0
+    users, history, targets, others = batch
+    absent = np.array([[False, True, False], [False, False, False]])
+    trained = ancf.Batch(users, history, targets, others, absent)
+    score, losses = jax.jit(model.score), []
+    for b, t in [(b, t) for b in range(2) for t in range(5) if targets[b, t] < data.num_items]:
+        prefix = [int(item) for item in history[b, : t + 1] if item < data.num_items]
+        scores = score(params, ask(users[[b]], [prefix], 5), np.array([[targets[b, t], *others[b]]]))[0]
+        p, n = np.asarray(scores[0], np.float64), np.asarray(scores[1:], np.float64)
+        losses.append(np.logaddexp(0, -p) + 2.0 * np.where(absent[b], 0, np.logaddexp(0, n)).mean())
+    mean, sums = jax.jit(model.learn.loss)(params, trained, jax.random.key(0))
+    np.testing.assert_allclose(mean, np.mean(losses), rtol=1e-4)
+    assert sums["count"] == len(losses) == 8
+
+
+@pytest.mark.parametrize("tower", [(), (6, 3)])
+def test_a_causal_encoder_never_sees_the_future(data, randomise, batch, tower):
+    config = dataclasses.replace(ORDERED, layers=2, tower=tower)
+    params = randomise(ancf.make(config, data))
+    users, history, targets, others = batch
+    changed = history.copy()
+    changed[:, 3] = [6, 0]
+    for before, after in zip(
+        windowed(config, params, *batch), windowed(config, params, users, changed, targets, others), strict=True
+    ):
+        np.testing.assert_allclose(after[:, :3], before[:, :3], rtol=1e-5, atol=1e-6)  # rounding alone
+        assert (np.abs(after[:, 3:] - before[:, 3:]) > 1e-5).all()
+
+
+@pytest.fixture(scope="module")
+def sampled(data):
+    """A function that samples one batch of all windows."""
+
+    def sampled(**changes):
+        model = make(data, **changes)
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        return model, jax.device_get(batch)
+
+    return sampled
+
+
+@pytest.mark.parametrize("changes", [{}, {"ordered": True}, {"ordered": True, "tower": (), "layers": 1}])
+def test_negatives_that_the_user_knows_are_absent(sampled, rows, changes):
+    _, batch = sampled(**changes)
+    for user, others, absent in zip(batch.users, batch.negatives, batch.absent, strict=True):
+        assert absent.tolist() == [int(item) in rows[user] for item in others]
+    assert 0 < np.mean(batch.absent) < 1
+
+
+def test_negatives_by_popularity_estimate_the_same_softmax(data, randomise):
+    """Popular negatives are drawn as often as they occur in the log, and the loss is what uniform ones give."""
+    losses = []
+    for popular in (0.0, 0.75):
+        changes = {"ordered": True, "tower": (), "history": 3, "loss": "sampled_softmax", "negatives": 4000}
+        model = make(data, popular=popular, **changes)
+        params = randomise(model)
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        losses.append(jax.jit(model.learn.loss)(params, batch, jax.random.key(0))[0])
+        share = np.bincount(np.ravel(batch.negatives), minlength=9) / batch.negatives.size
+        expected = popular * np.bincount(data.train.items, minlength=9) / len(data.train.items) + (1 - popular) / 9
+        np.testing.assert_allclose(share, expected, atol=0.01)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
+
+
+def test_a_target_is_never_in_its_own_history(sampled, rows):
+    _, batch = sampled()
+    for user, history, targets in zip(batch.users, batch.history, batch.targets, strict=True):
+        shown, asked = set(history.tolist()) - {9}, set(targets.tolist()) - {9}
+        assert not shown & asked and shown | asked <= set(rows[user]) and asked
+
+
+def test_ordered_targets_follow_their_history(sampled, rows):
+    """Target p is what the user took right after column p; a user's latest interaction always is a target."""
+    model, batch = sampled(ordered=True, history=3)
+    found = []
+    for user, history, targets in zip(batch.users, batch.history, batch.targets, strict=True):
+        for column in range(3):
+            if targets[column] < 9:
+                place = rows[user].index(targets[column])
+                seen = [item for item in history[: column + 1].tolist() if item < 9]
+                assert seen == rows[user][max(place - column - 1, 0) : place] and seen
+                found.append((int(user), place))
+            else:
+                assert history[column] == 9
+    assert {(user, len(row) - 1) for user, row in enumerate(rows) if len(row) > 1} <= set(found)
+    assert model.learn.rows == sum(-(-len(row) // 3) for row in rows)
+
+
+def finite_loss(model, batch, randomise):
+    params = randomise(model)
+    grad = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True))
+    (loss, _), gradient = grad(params, batch, jax.random.key(0))
+    assert np.isfinite(loss) and loss > 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+    for name, table in gradient["tables"].items():
+        np.testing.assert_array_equal(table[-1], 0, err_msg=name)  # padding and the unknown user do not learn
+        used = name != "item" or params["net"].keys() & {"product", "attended"}  # a lone tower has tables of its own
+        assert (np.abs(table[:-1]).max() > 0) == bool(used), name
+    return params
+
+
+@pytest.mark.parametrize("loss", PAIR_LOSSES)
+@pytest.mark.parametrize("changes", [{"layers": 1}, {"ordered": True, "tower": ()}], ids=["order-free", "ordered"])
+def test_every_loss_and_its_gradient_are_finite(sampled, randomise, loss, changes):
+    finite_loss(*sampled(loss=loss, dropout=0.2, l2=0.01, smoothing=0.7, **changes), randomise)
+
+
+@pytest.mark.parametrize("history", [0, 5])
+@pytest.mark.parametrize("tower", [(), (6, 3)])
+@pytest.mark.parametrize("user", [False, True])
+def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, history):
+    """What is off has no parameters and no say in the score; what is on has both."""
+    model, batch = sampled(user=user, tower=tower, history=history)
+    params = finite_loss(model, batch, randomise)
+    tables, net = params["tables"].keys(), params["net"].keys()
+    assert ("user" in tables, "product" in net) == (user, user)
+    assert ("item_tower" in tables, "mlp" in net) == (tower != (), tower != ())
+    assert ("user_tower" in tables) == (user and tower != ())
+    assert ("item_history" in tables, "attended" in net) == (history > 0, history > 0)
+    assert (model.attend is not None, model.history) == (history > 0, history)
+    past = [[1, 2], [1, 2], [7]] if history else None
+    first, other_user, other_past = np.asarray(jax.jit(model.score)(params, ask([0, 3, 0], past, history)))
+    assert (first == other_user).all() == (not user)
+    assert (first == other_past).all() == (history == 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
+        ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
+        ({"popular": 0.5}, "flag --popular: needs --loss=sampled_softmax, which corrects for it; not bce"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(flags, message):
+    with pytest.raises(InputError, match=message):
+        from_json(Config, flags)
+
+
+def test_heads_do_not_matter_without_attention():
+    assert from_json(Config, {"factors": 9, "heads": 2, "history": 0}).factors == 9
+
+
+def test_recency_starts_as_power_laws():
+    """Head n weighs the interaction d steps back by (1 + d)^-s, with slopes s from 3 to 1."""
+    found = np.exp(recency_init(jax.random.key(0), (3, 6)))
+    np.testing.assert_allclose(found, [[(1.0 + d) ** -s for d in range(6)] for s in (3, 2, 1)], rtol=1e-5)

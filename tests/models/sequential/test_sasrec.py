@@ -1,0 +1,149 @@
+"""SASRec against an independent forward pass and its equations."""
+
+from functools import partial
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from ancf_jax.config import from_json
+from ancf_jax.data.interactions import build
+from ancf_jax.models.sequential.sasrec import LOSSES, Batch, Config, make
+from ancf_jax.settings import TrainConfig
+from ancf_jax.training.loop import make_step
+from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.types import Data, InputError
+
+SMALL = {"factors": 4, "history": 3, "layers": 1, "heads": 1, "dropout": 0.0, "negatives": 5}
+
+
+@pytest.fixture(scope="module")
+def made(data, randomise):
+    model = make(Config(**SMALL), data)
+    return model, randomise(model)
+
+
+def norm(x, weights):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * weights["scale"] + weights["bias"]
+
+
+def states(params, history):
+    """States of one history without padding: one block, one head, by the equations of the paper."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    net, table = params["net"], params["tables"]["item"]
+    block = net["SelfAttention_0"]
+    x = table[history] * 2.0 + net["position"][-len(history) :]
+    q, k, v = np.split(norm(x, block["norm_attention_0"]) @ block["qkv_0"]["kernel"], 3, axis=-1)
+    logits = np.where(np.tri(len(history), dtype=bool), q @ k.T / 2.0, -np.inf)
+    weights = np.exp(logits - logsumexp(logits, axis=-1, keepdims=True))
+    x = x + weights @ v @ block["out_0"]["kernel"]
+    inner = norm(x, block["norm_feed_0"]) @ block["feed_in_0"]["kernel"] + block["feed_in_0"]["bias"]
+    x = x + np.maximum(inner, 0) @ block["feed_out_0"]["kernel"] + block["feed_out_0"]["bias"]
+    return norm(x, block["norm"])
+
+
+def test_scores_are_the_last_states_products_with_the_items(made, data, ask):
+    """Histories of every length, padded on the left; users do not matter."""
+    model, params = made
+    histories = [[4, 0, 7], [2, 8], [5]]
+    table = params["tables"]["item"]
+    expected = [states(params, history)[-1] @ table[: data.num_items].T for history in histories]
+    query = ask([0, 3, data.num_users], histories, 3)
+    np.testing.assert_allclose(jax.jit(model.score)(params, query), expected, rtol=1e-4, atol=1e-5)
+    items = np.array([[3, 3], [0, 8], [1, 2]])
+    given = np.take_along_axis(np.array(expected), items, axis=1)
+    np.testing.assert_allclose(jax.jit(model.score)(params, query, items), given, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_loss_of_a_window(data, randomise, loss):
+    """One whole window and one that padding begins; the last target of the first is padding."""
+    model = make(Config(**SMALL, loss=loss), data)
+    params = randomise(model)
+    table = params["tables"]["item"]
+    history, targets = np.array([[4, 0, 7], [9, 2, 8]]), np.array([[0, 7, 9], [9, 8, 1]])
+    shared = [[1, 2, 3, 5, 6]] * 2
+    others = {"bce": [[1, 2, 3], [4, 5, 6]], "full_softmax": [[], []]}.get(loss, shared)
+    others = np.array(others, np.int32)
+    absent = np.zeros(others.shape, bool)
+    if others.shape[1] == 5:
+        absent[:, 1] = True
+    total = 0.0
+    for row, past in enumerate(([4, 0, 7], [2, 8])):
+        for place, state in enumerate(states(params, past)):
+            column = place + 3 - len(past)
+            scores, target = state @ table.T, targets[row, column]
+            if target == 9:
+                continue
+            if loss == "bce":
+                total += np.logaddexp(0, -scores[target]) + np.logaddexp(0, scores[others[row, column]])
+            elif loss == "full_softmax":
+                total += logsumexp(scores[:9]) - scores[target]
+            elif loss == "gbce":
+                pool = np.logaddexp(0, scores[others[row][~absent[row]]] - np.log(5)).sum()
+                total += ((1 - 0.75 * (1 - 5 / 8)) * np.logaddexp(0, np.log(5) - scores[target]) + pool) / 6
+            else:
+                pool = np.array([scores[other] for other in others[row][~absent[row]]])
+                total += logsumexp([scores[target], logsumexp(pool) + np.log(8 / 5)]) - scores[target]
+    _, sums = jax.jit(model.learn.loss)(params, Batch(history, targets, others, absent), jax.random.key(0))
+    np.testing.assert_allclose((sums["loss"], sums["count"]), (total, 4), rtol=1e-4)
+
+
+def test_a_later_item_never_changes_an_earlier_loss(made):
+    """The loss of the first two targets is the same whatever the third column of the history holds."""
+    model, params = made
+    loss = jax.jit(model.learn.loss)
+    others = np.array([[1, 2, 3]])
+    sums = []
+    for last in (7, 5):
+        batch = Batch(np.array([[4, 0, last]]), np.array([[0, 6, 9]]), others, np.zeros((1, 3), bool))
+        sums.append(float(loss(params, batch, jax.random.key(0))[1]["loss"]))
+    assert sums[0] == sums[1]
+
+
+def test_it_learns_a_cycle(ask):
+    """Every user takes the items in turn, from an item of their own."""
+    count, length = 6, 8
+    users = np.repeat(np.arange(count), length)
+    log = build(users, (users + np.tile(np.arange(length), count)) % count, np.ones(48), np.arange(48), count)
+    model = make(Config(**SMALL, loss="full_softmax", stddev=0.1), Data(count, count, log))
+    tx = make_optimizer(TrainConfig(learning_rate=0.03), 60)
+    step, windows = make_step(model.learn, tx), jnp.arange(model.learn.rows)
+
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling takes longer than running
+    def scores_after_training(log, query):
+        params = model.learn.init(jax.random.key(0))
+
+        def body(state, key):
+            return step(state, model.learn.sample(key, log, windows), key)
+
+        state, _ = jax.lax.scan(body, (params, tx.init(params)), jax.random.split(jax.random.key(1), 60))
+        return model.score(state[0], query)
+
+    histories = [[(item - 1) % count, item] for item in range(count)]
+    scores = scores_after_training(log, ask([count] * count, histories, SMALL["history"], count))
+    np.testing.assert_array_equal(np.argmax(scores, axis=1), (np.arange(count) + 1) % count)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_samples(data, rows, loss):
+    """Targets follow their history; negatives have the shape the loss wants."""
+    model = make(Config(**SMALL, loss=loss), data)
+    batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+    assert batch.negatives.shape[1] == {"bce": 3, "full_softmax": 0}.get(loss, 5)
+    followed = 0
+    for history, targets in zip(batch.history.tolist(), batch.targets.tolist(), strict=True):
+        for past, target in zip(history, targets, strict=True):
+            if target < 9:
+                assert any((past, target) in pairwise(row) for row in rows)
+                followed += 1
+    assert followed >= sum(len(row) > 1 for row in rows)
+
+
+def test_heads_must_divide_the_factors():
+    with pytest.raises(InputError, match="flag --heads: 3 does not divide --factors=64"):
+        from_json(Config, {"heads": 3})

@@ -1,0 +1,141 @@
+"""Weights, contributions and mixtures against loops that follow the module's equation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, recency_matrix
+
+B, HEADS, N, H, D = 3, 2, 4, 5, 3
+MASK = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)  # padded on the left, full, empty
+
+
+@pytest.fixture(scope="module")
+def example():
+    rng = np.random.default_rng(0)
+    return {
+        "logits": rng.normal(0, 2, (B, HEADS, N, H)).astype(np.float32),
+        "own": rng.normal(0, 2, (B, HEADS, H, H)).astype(np.float32),  # candidate t is column t's own
+        "along": rng.normal(0, 1, (B, HEADS, N, H)).astype(np.float32),
+        "values": rng.normal(0, 1, (B, H, HEADS, D)).astype(np.float32),
+        "recency": rng.normal(0, 1, (HEADS, H)).astype(np.float32),
+    }
+
+
+def attended(logits, mask, smoothing):
+    """Weights [H] of one candidate from its logits [H]."""
+    weights = [np.exp(float(f)) if seen else 0.0 for f, seen in zip(logits, mask, strict=True)]
+    total = sum(weights)
+    return np.array([w / total**smoothing if total else 0.0 for w in weights])
+
+
+def after_column(logits, recency, mask, t, smoothing):
+    """Weights [H] of one candidate when the history ends with column t."""
+    with_recency = [f + recency[max(t - h, 0)] for h, f in enumerate(logits)]
+    return attended(with_recency, [seen and h <= t for h, seen in enumerate(mask)], smoothing)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5, 0.0])
+def test_candidate_weights(example, smoothing):
+    found = candidate_weights(example["logits"], MASK[:, None, None], smoothing)
+    for place in np.ndindex(B, HEADS, N):
+        expected = attended(example["logits"][place], MASK[place[0]], smoothing)
+        np.testing.assert_allclose(found[place], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_candidate_weights_survive_large_logits():
+    """exp(100) overflows float32; shifting the logits changes nothing for a softmax, and by a known factor below it."""
+    logits, mask = np.array([[100.0, 99.0, 98.0, 500.0]], np.float32), np.array([[True, True, True, False]])
+    expected = np.exp([0.0, -1.0, -2.0])
+    np.testing.assert_allclose(candidate_weights(logits, mask, 1.0)[0, :3], expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        candidate_weights(logits, mask, 0.5)[0, :3], np.exp(50.0) * expected / expected.sum() ** 0.5, rtol=1e-4
+    )
+
+
+def test_recency_matrix_holds_the_steps_back(example):
+    found = recency_matrix(example["recency"])
+    for n, t, h in np.ndindex(HEADS, H, H):
+        expected = np.exp(example["recency"][n, t - h]) if h <= t else 0.0
+        np.testing.assert_allclose(found[n, t, h], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+def test_causal_contributions(example, smoothing):
+    found = causal_contributions(example["logits"], example["along"], example["recency"], MASK, smoothing)
+    assert found.shape == (B, H, N)
+    for b, t, n in np.ndindex(B, H, N):
+        expected = 0.0
+        for head in range(HEADS):
+            weights = after_column(example["logits"][b, head, n], example["recency"][head], MASK[b], t, smoothing)
+            expected += sum(weights[h] * example["along"][b, head, n, h] for h in range(H))
+        np.testing.assert_allclose(found[b, t, n], expected, rtol=1e-4, atol=1e-5)
+
+
+def mixture(example, logits, b, t, smoothing):
+    """c [heads * D] of one candidate with logits [heads, H] after column t."""
+    heads = []
+    for head in range(HEADS):
+        weights = after_column(logits[head], example["recency"][head], MASK[b], t, smoothing)
+        heads.append(sum(weights[h] * example["values"][b, h, head] for h in range(H)))
+    return np.concatenate(heads)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+def test_causal_mixtures_of_every_candidate_after_every_column(example, smoothing):
+    found = causal_mixtures(example["logits"], example["values"], example["recency"], MASK, smoothing, own_column=False)
+    assert found.shape == (B, H, N, HEADS * D)
+    for b, t, n in np.ndindex(B, H, N):
+        expected = mixture(example, example["logits"][b, :, n], b, t, smoothing)
+        np.testing.assert_allclose(found[b, t, n], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+def test_causal_mixtures_of_each_columns_own_candidate(example, smoothing):
+    found = causal_mixtures(example["own"], example["values"], example["recency"], MASK, smoothing, own_column=True)
+    assert found.shape == (B, H, HEADS * D)
+    for b, t in np.ndindex(B, H):
+        expected = mixture(example, example["own"][b, :, t], b, t, smoothing)
+        np.testing.assert_allclose(found[b, t], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+def test_nothing_to_attend_to_gives_zero_and_finite_gradients(example, smoothing):
+    nothing = np.zeros((B, H), bool)
+
+    def parts(logits, own, along, values, recency):
+        return [
+            candidate_weights(logits, nothing[:, None, None], smoothing),
+            causal_contributions(logits, along, recency, nothing, smoothing),
+            causal_mixtures(logits, values, recency, nothing, smoothing, own_column=False),
+            causal_mixtures(own, values, recency, nothing, smoothing, own_column=True),
+        ]
+
+    inputs = [jnp.asarray(example[name]) for name in ("logits", "own", "along", "values", "recency")]
+    for part in parts(*inputs):
+        np.testing.assert_array_equal(part, np.zeros(part.shape))
+    gradients = jax.jit(jax.grad(lambda inputs: sum(part.sum() for part in parts(*inputs))))(inputs)
+    for gradient in gradients:
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.7])
+def test_gradients_agree_with_finite_differences_where_columns_are_masked(example, smoothing):
+    """Directional derivative of all three, over partly, fully and not masked histories."""
+    names = ("logits", "own", "along", "values", "recency")
+    rng = np.random.default_rng(1)
+    inputs = [jnp.asarray(example[name] / 2) for name in names]
+    direction = [jnp.asarray(rng.normal(0, 1, x.shape), jnp.float32) for x in inputs]
+
+    @jax.jit
+    @jax.value_and_grad
+    def total(step):
+        logits, own, along, values, recency = (x + step * d for x, d in zip(inputs, direction, strict=True))
+        contributions = causal_contributions(logits, along, recency, MASK, smoothing)
+        mixtures = causal_mixtures(logits, values, recency, MASK, smoothing, own_column=False)
+        diagonal = causal_mixtures(own, values, recency, MASK, smoothing, own_column=True)
+        return sum(jnp.mean(jnp.sin(part)) for part in (contributions, mixtures, diagonal))
+
+    (before, _), (_, derivative), (after, _) = total(-1e-2), total(0.0), total(1e-2)
+    np.testing.assert_allclose(derivative, (after - before) / 2e-2, rtol=1e-2, atol=1e-4)

@@ -1,0 +1,46 @@
+"""Hashed words against what uniform independent words would give."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from ancf_jax.nn.bits import hashed, kept, random_words
+
+WORDS = np.asarray(random_words(jax.random.key(0), (400, 500)))
+
+
+@pytest.mark.parametrize("values", [WORDS >> 24, WORDS & 255, WORDS % 97], ids=["high", "low", "remainder"])
+def test_words_are_uniform(values):
+    counts = np.bincount(values.ravel())
+    assert len(counts) in (97, 256) and stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_neighbours_and_rehashed_words_are_independent():
+    for other in (
+        np.roll(WORDS, 1),
+        np.asarray(hashed(jnp.asarray(WORDS))),
+        random_words(jax.random.key(1), WORDS.shape),
+    ):
+        pairs = np.histogram2d((WORDS >> 28).ravel(), (np.asarray(other) >> 28).ravel(), bins=16)[0]
+        assert stats.chi2_contingency(pairs).pvalue > 1e-3
+
+
+def test_hash_is_a_bijection_that_flips_half_the_bits():
+    some = jnp.arange(1 << 16, dtype=jnp.uint32)
+    assert len(np.unique(hashed(some))) == 1 << 16
+    for bit in range(32):
+        flipped = np.asarray(hashed(some) ^ hashed(some ^ jnp.uint32(1 << bit)))
+        assert abs(np.bitwise_count(flipped).mean() - 16) < 0.2
+
+
+def test_words_depend_on_the_key_alone():
+    again = random_words(jax.random.key(0), WORDS.shape)
+    assert (np.asarray(again) == WORDS).all() and again.dtype == jnp.uint32
+
+
+def test_what_dropout_leaves():
+    left = np.asarray(kept(jax.random.key(0), (100, 1000), 0.3))
+    assert left.dtype == bool and abs(left.mean() - 0.7) < 0.01
+    assert np.asarray(kept(jax.random.key(0), (10,), 0.0)).all()

@@ -1,0 +1,293 @@
+"""The engine replays bit for bit, stops in time and compiles once; a toy stands in where the model does not matter."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.data.interactions import build
+from ancf_jax.models import MODELS
+from ancf_jax.models.factors import ncf
+from ancf_jax.settings import TrainConfig
+from ancf_jax.training.checkpoint import checkpoints, load_latest, save
+from ancf_jax.training.loop import fit, init_state, order_of, steps_per_epoch
+from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Recommender
+
+USERS, ITEMS = 12, 9
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    pairs = np.array([(user, item) for user in range(USERS) for item in rng.permutation(ITEMS)[: 2 + user % 4]])
+    train = build(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)), rng.permutation(len(pairs)), USERS)
+    return Data(USERS, ITEMS, train)
+
+
+def ignore(*args):
+    pass
+
+
+def run(model, train, config, *, state=None, tx=None, save=ignore, report=ignore, **options):
+    """`fit` from the start unless a state is given; no validation unless it is given."""
+    tx = tx or make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    state = state or init_state(model.learn, tx, config.seed)
+    return fit(model, train, config, state, tx, save=save, report=report, **({"validate": None} | options))
+
+
+def toy(loss, rows=10, net=None):
+    """A model whose loss is a function of its parameters {'w': [2, 2], 'b': [2]}, beside an item table of ones."""
+
+    def init(key):
+        return {"tables": {"item": jnp.ones((3, 2))}, "net": net or {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+
+    def whole(params, batch, key):
+        value = loss(params, batch)
+        return value, {"loss": value, "count": 1.0}
+
+    learn = Gradient(rows, init, lambda key, train, rows: rows, whole)
+    return Recommender(learn, 0, lambda params: params, lambda ready, query, items=None: ready["net"]["b"])
+
+
+CONFIG = TrainConfig(epochs=4, batch_size=16, learning_rate=0.05, schedule="cosine", warmup=0.3, clip=1.0)
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("lazy_rows", [False, True])
+def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path, lazy_rows):
+    config = dataclasses.replace(CONFIG, lazy_rows=lazy_rows)
+    model = ncf.make(ncf.NeuMF(factors=4, tower_factors=4, tower=(6, 4), dropout=0.5, stddev=0.1), data)
+    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    initial, losses, states = init_state(model.learn, tx, config.seed), [], []
+
+    def start():
+        return jax.tree.map(jnp.copy, initial)  # a run takes the arrays it starts from
+
+    def report(record):
+        losses.append(record["loss"])
+        if len(losses) == 2:
+            raise Interrupted
+
+    with checkpoints(tmp_path) as opened, pytest.raises(Interrupted):
+        run(
+            model,
+            data.train,
+            config,
+            tx=tx,
+            state=start(),
+            save=lambda epoch, *rest: save(opened, *rest),
+            report=report,
+        )
+    with checkpoints(tmp_path) as opened:
+        resumed = load_latest(opened, initial)
+    assert resumed.epoch == 2
+    records = [{"epoch": n + 1, "loss": loss, "seconds": 0.0} for n, loss in enumerate(losses)]
+    last = dataclasses.replace(config, eval_every=4)  # save at the end alone: a state is donated to the next epoch
+
+    def keep(epoch, state, value):
+        states.append(state)
+
+    continued = run(model, data.train, last, tx=tx, state=resumed, records=records, save=keep)
+    whole = run(model, data.train, last, tx=tx, state=start(), save=keep)
+    assert [record["loss"] for record in continued.records] == [record["loss"] for record in whole.records]
+    assert [record["epoch"] for record in continued.records] == [1, 2, 3, 4]
+    first, second = map(jax.tree_util.tree_leaves_with_path, states)
+    for (path, leaf), (other, expected) in zip(first, second, strict=True):
+        assert path == other and leaf.dtype == expected.dtype
+        np.testing.assert_array_equal(leaf, expected, err_msg=jax.tree_util.keystr(path))
+
+
+def validated(values, **config):
+    """Train a toy whose validation gives `values`, one after another; the result, and the epochs and values saved."""
+    left, saved = list(values), []
+    config = TrainConfig(**({"epochs": len(values), "metric": "hr@10"} | config))
+    result = run(
+        toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
+        (),
+        config,
+        validate=lambda params: {config.metric: left.pop(0), "mrr": 0.0},
+        save=lambda epoch, state, value: saved.append((epoch, value)),
+    )
+    return result, saved
+
+
+def test_training_stops_when_patience_is_exhausted_and_the_best_epoch_is_picked():
+    result, saved = validated([0.1, 0.5, 0.4, 0.5, 0.9], patience=2)  # an equal value is no improvement
+    assert (len(result.records), result.best) == (4, 2)
+    assert saved == [(1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5)]
+    assert [record["hr@10"] for record in result.records] == [0.1, 0.5, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("metric", ["mse", "rmse", "mae"])
+def test_of_errors_the_lowest_is_the_best(metric):
+    result, saved = validated([0.9, 0.5, 0.6, 0.5, 0.1], patience=2, metric=metric)
+    assert (len(result.records), result.best) == (4, 2)
+    assert max(saved, key=lambda pair: pair[1])[0] == 2 and len(saved) == 4  # the greatest value saved is the best
+
+
+def test_improvement_renews_patience():
+    result, _ = validated([0.1, 0.0, 0.2, 0.1, 0.3, 0.2], patience=2)
+    assert (len(result.records), result.best) == (6, 5)
+
+
+def test_without_patience_all_epochs_run():
+    result, _ = validated([0.5, 0.4, 0.3, 0.2], patience=0)
+    assert (len(result.records), result.best) == (4, 1)
+
+
+def test_epochs_between_evaluations_are_neither_validated_nor_saved():
+    result, saved = validated([0.1, 0.3, 0.2], epochs=7, eval_every=3, patience=5)
+    assert saved == [(3, 0.1), (6, 0.3), (7, 0.2)]  # the last one always
+    assert result.best == 6 and len(result.records) == 7
+    assert [record["epoch"] for record in result.records if "hr@10" in record] == [3, 6, 7]
+
+
+def test_without_validation_the_last_epoch_is_the_best():
+    saved = []
+    result = run(
+        toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
+        (),
+        TrainConfig(epochs=3),
+        save=lambda epoch, state, value: saved.append((epoch, value)),
+    )
+    assert result.best == 3 and saved == [(1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+def test_a_run_resumed_after_its_patience_was_exhausted_does_nothing():
+    records = [{"epoch": n, "seconds": 0.0, "ndcg@10": value} for n, value in enumerate([0.1, 0.5, 0.4, 0.3], 1)]
+    model, config = toy(lambda params, rows: jnp.sum(params["net"]["b"])), TrainConfig(patience=2)
+    tx = make_optimizer(config, 1)
+    state = init_state(model.learn, tx, 0)._replace(epoch=jnp.int32(4))
+    result = run(model, (), config, tx=tx, state=state, records=records, validate=lambda params: {})
+    assert result.records == records and result.best == 2
+
+
+def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
+    """One SGD step an epoch moves b from 1 to 0 to -1, where the loss is no number."""
+    config = TrainConfig(epochs=5, optimizer="sgd", learning_rate=1.0)
+    model = toy(lambda params, rows: jnp.where(params["net"]["b"][0] < 0, jnp.nan, jnp.sum(params["net"]["b"])))
+    saved, reported = [], []
+    with pytest.raises(FloatingPointError, match="the training loss of epoch 3 is nan; try a smaller --learning_rate"):
+        run(model, (), config, save=lambda epoch, state, value: saved.append(epoch), report=reported.append)
+    assert saved == [1, 2] and [record["loss"] for record in reported] == [2.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "shape"), [(10, 4, (3, 4)), (12, 4, (3, 4)), (3, 8, (1, 3)), (1, 1, (1, 1))]
+)
+def test_every_epoch_visits_every_row(rows, batch_size, shape):
+    learn = toy(None, rows).learn
+    assert steps_per_epoch(learn, batch_size) == shape[0]
+    order = order_of(learn, batch_size, seed=3, epoch=2)
+    assert order.shape == shape and order.dtype == np.int32
+    flat = order.ravel()
+    assert sorted(flat[:rows]) == list(range(rows))
+    assert flat[rows:].tolist() == flat[: len(flat) - rows].tolist()  # filled up from the first rows
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    learn = toy(None, 50).learn
+    orders = {pair: tuple(order_of(learn, 8, *pair).ravel()) for pair in [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]}
+    assert len(set(orders.values())) == len(orders)
+    assert tuple(order_of(learn, 8, seed=0, epoch=1).ravel()) == orders[0, 1]
+
+
+def test_many_epochs_compile_once(data):
+    traced = []
+
+    def loss(params, rows):
+        traced.append(rows.shape)
+        return jnp.sum(params["net"]["b"] ** 2) * jnp.mean(rows)
+
+    after = []
+    model = toy(loss)
+    run(model, data.train, TrainConfig(epochs=4, batch_size=3), report=lambda record: after.append(len(traced)))
+    assert after[0] == after[-1] and len(after) == 4
+
+
+def test_what_is_advanced_is_set_as_each_epoch_starts_and_moved_by_no_step():
+    """A number that is ten times the epoch's, and a copy of b as it was: two steps of 0.1 an epoch from 1 downwards."""
+    seen, states = [], []
+
+    def loss(params, rows):
+        net = jax.lax.stop_gradient(params["net"])
+        return jnp.sum(params["net"]["b"]) + 100 * net["number"] + net["before"][0]
+
+    def advance(params, epoch):
+        net = params["net"]
+        return {**params, "net": {**net, "number": 10.0 * epoch, "before": net["b"]}}
+
+    net = {"b": jnp.ones(2), "number": jnp.zeros(()), "before": jnp.zeros(2)}
+    model = toy(loss, net=net)
+    model = model._replace(learn=model.learn._replace(advance=advance))
+    config = TrainConfig(epochs=2, batch_size=5, learning_rate=0.1, eval_every=2)
+    run(
+        model,
+        (),
+        config,
+        save=lambda *saved: states.append(saved[1]),
+        report=lambda record: seen.append(record["loss"]),
+    )
+    np.testing.assert_allclose(seen, [1000 + 1.9 + 1, 2000 + 1.5 + 0.8], rtol=1e-5)
+    (state,) = states
+    assert state.params["net"]["number"] == 20
+    np.testing.assert_allclose(state.params["net"]["before"], [0.8, 0.8], rtol=1e-5)
+    np.testing.assert_allclose(state.params["net"]["b"], [0.6, 0.6], rtol=1e-5)
+
+
+def test_training_on_parts_saves_each_and_compiles_once():
+    """Part n is n everywhere, and so is its loss; the same program trains on all."""
+    traced, saved = [], []
+
+    def part(epoch):
+        rows = np.full(4, epoch, np.int32)
+        return Interactions(rows, rows, rows, rows, np.zeros(3, np.int32), np.zeros(1, np.int32))
+
+    def loss(params, batch):
+        traced.append(batch.shape)
+        return jnp.mean(batch * 1.0) + 0.0 * jnp.sum(params["net"]["b"])
+
+    model = toy(loss, rows=4)
+    model = model._replace(learn=model.learn._replace(sample=lambda key, train, rows: train.users[rows]))
+    first = []
+
+    def report(record):
+        first.append(len(traced))
+
+    done = run(
+        model,
+        None,
+        TrainConfig(epochs=6, batch_size=2, eval_every=3, metric="hr@10"),
+        validate=lambda params: {"hr@10": 0.5},
+        save=lambda epoch, state, value: saved.append((epoch, value)),
+        report=report,
+        part=part,
+    )
+    assert [record["loss"] for record in done.records] == [1, 2, 3, 4, 5, 6] and done.best == 3
+    assert saved == [(1, -np.inf), (2, -np.inf), (3, 0.5), (4, -np.inf), (5, -np.inf), (6, 0.5)]
+    assert first[0] == first[-1] > 0
+
+
+def test_a_closed_form_sweeps_once(data):
+    entry, states = MODELS["popularity"], []
+    model = entry.make(entry.config(), data)
+    result = run(model, data.train, TrainConfig(epochs=9), save=lambda epoch, state, value: states.append(state))
+    assert len(result.records) == len(states) == 1 and result.best == 1 and "loss" not in result.records[0]
+    counts = np.bincount(data.train.items, minlength=ITEMS + 1)
+    np.testing.assert_array_equal(states[0].params["tables"]["item"][:, 0], counts)
+
+
+def test_an_iterative_closed_form_sweeps_as_often_as_it_says(data):
+    def sweep(params, train, key):
+        return {"tables": {}, "net": {"sum": 2 * params["net"]["sum"] + len(train.users)}}
+
+    learn, states = ClosedForm(3, lambda key: {"tables": {}, "net": {"sum": jnp.float32(0)}}, sweep), []
+    model = Recommender(learn, 0, lambda params: params, ignore)
+    run(model, data.train, TrainConfig(epochs=1, eval_every=3), save=lambda *saved: states.append(saved[1]))
+    assert states[-1].params["net"]["sum"] == 7 * len(data.train.users) and states[-1].epoch == 3

@@ -1,0 +1,175 @@
+"""bfloat16 arithmetic: close to float32's, in bfloat16 where it should be and nowhere else."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from ancf_jax.data.interactions import build
+from ancf_jax.data.samplers import take_window
+from ancf_jax.models import MODELS
+from ancf_jax.settings import TrainConfig
+from ancf_jax.training.lazy_rows import make_lazy_step, new_slots
+from ancf_jax.training.loop import make_step
+from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.training.precision import in_bfloat16
+from ancf_jax.types import Data, Gradient, Query, Recommender
+
+USERS, ITEMS = 10, 22
+QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
+SMALL = {
+    "factors": 4,
+    "hidden": 4,
+    "tower_factors": 2,
+    "tower": (6, 4),
+    "history": 5,
+    "window": 4,
+    "negatives": 3,
+    "targets": 2,
+}
+VARIANTS = {
+    "ancf, ordered": {"ordered": True, "tower": ()},
+    "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1},
+}
+
+
+@cache
+def data():
+    rng = np.random.default_rng(0)
+    pairs = np.array([(user, item) for user in range(USERS) for item in rng.permutation(ITEMS)[: 3 + user % 4]])
+    train = build(pairs[:, 0], pairs[:, 1], np.ones(len(pairs)), rng.permutation(len(pairs)), USERS)
+    return Data(USERS, ITEMS, train, np.ones((ITEMS, 2), np.float32))
+
+
+@cache
+def model_of(name):
+    entry = MODELS[name.partition(",")[0]]
+    values = SMALL | VARIANTS.get(name, {})
+    return entry.make(entry.config(**{k: v for k, v in values.items() if k in vars(entry.config())}), data())
+
+
+def params_of(model):
+    """N(0, 0.5^2), with the zero rows that tables end with."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.learn.init, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
+    for table in params["tables"].values():
+        table[-1] = 0
+    return params
+
+
+def batch_of(model, train, key):
+    return model.learn.sample(key, train, jnp.arange(4) % model.learn.rows)
+
+
+NAMES = [name for name in [*MODELS, "ancf, ordered"] if isinstance(model_of(name).learn, Gradient)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_results_are_float32_and_close_to_those_of_float32(name):
+    model = model_of(name)
+    params, key = params_of(model), jax.random.key(1)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def results(params, train):
+        batch, users = batch_of(model, train, key), jnp.arange(USERS)
+        history = take_window(train, users, jnp.asarray(train.offsets)[users + 1], model.history, ITEMS)
+        query = Query(users, *history)
+
+        def of(model):
+            ready = model.prepare(params)
+            loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, batch, key), has_aux=True)(
+                params
+            )
+            found = {"scores": model.score(ready, query), "loss": loss}
+            found |= {"embed": model.embed(ready, query)} if model.embed else {}
+            return found | ({"attend": model.attend(ready, query, users[:, None])} if model.attend else {}), gradient
+
+        return of(in_bfloat16(model)), of(model)
+
+    (found, gradient), (expected, exact) = results(params, jax.tree.map(jnp.asarray, data().train))
+    assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-2 * np.abs(b).max()), found, expected)
+    assert all(leaf.dtype == np.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (gradient, exact))
+    assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def equations(jaxpr):
+    """Every equation of a jaxpr and of those inside it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations(inner)
+
+
+def operands(name, *primitives):
+    """(primitive, types of its operands, shapes of its operands) in a training step of the model in bfloat16."""
+    model = model_of(name)
+    params, key = params_of(model), jax.random.key(0)
+    batch = jax.eval_shape(lambda: batch_of(model, data().train, key))
+    traced = jax.make_jaxpr(jax.grad(lambda *args: in_bfloat16(model).learn.loss(*args)[0]))(params, batch, key)
+    for equation in equations(traced.jaxpr):
+        if equation.primitive.name in primitives:
+            yield [x.aval.dtype for x in equation.invars], [x.aval.shape for x in equation.invars]
+
+
+@pytest.mark.parametrize("name", ["neumf", "ancf, ordered with a layer and a tower"])
+def test_products_are_bfloat16_and_exponentials_float32(name):
+    products = [types for types, _ in operands(name, "dot_general")]
+    assert len(products) > 5 and {kind for types in products for kind in types} == {jnp.bfloat16.dtype}
+    exponentials = [types for types, _ in operands(name, "exp", "log", "log1p")]
+    assert exponentials and {kind for types in exponentials for kind in types} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", ["neumf", "ancf, ordered with a layer and a tower"])
+def test_no_table_is_cast_as_a_whole(name):
+    cast = [shape for types, (shape,) in operands(name, "convert_element_type") if types == [np.float32]]
+    assert len(cast) > 5 and not [shape for shape in cast if shape[:1] in ((USERS + 1,), (ITEMS + 1,))]
+
+
+def toy(loss):
+    learn = Gradient(1, None, None, lambda params, batch, key: (loss(params, batch), {}))
+    return in_bfloat16(Recommender(learn, 0, lambda params: params, lambda *args: None)).learn
+
+
+def test_a_table_read_as_a_whole_is_cast():
+    seen = []
+
+    def loss(params, ids):
+        tables = params["tables"]
+        seen.extend([tables["whole"].dtype, tables["rows"][ids].dtype, params["net"]["count"].dtype])
+        return jnp.sum(tables["whole"]) * jnp.sum(tables["rows"][ids])
+
+    params = {"tables": {"whole": jnp.ones((3, 2)), "rows": jnp.ones((3, 2))}, "net": {"count": jnp.int32(1)}}
+    value, _ = toy(loss).loss(params, jnp.array([0, 1]), None)
+    assert value == 24 and value.dtype == jnp.float32
+    assert seen[-3:] == [jnp.bfloat16, jnp.bfloat16, jnp.int32]
+
+
+def test_gradients_of_a_row_are_summed_in_float32():
+    """1,000 times 1 is 256 when every sum is rounded to the 8 bits of bfloat16."""
+    learn = toy(lambda params, ids: jnp.sum(params["tables"]["item"][ids].astype(jnp.float32)))
+    ids = jnp.zeros(1000, jnp.int32)
+    gradient = jax.grad(lambda params: learn.loss(params, ids, None)[0])(
+        {"tables": {"item": jnp.ones((2, 1))}, "net": {}}
+    )
+    np.testing.assert_array_equal(gradient["tables"]["item"], [[1000], [0]])
+
+
+def test_lazy_rows_in_bfloat16_are_the_dense_ones():
+    model = in_bfloat16(model_of("neumf"))
+    params, tx = params_of(model), make_optimizer(TrainConfig(optimizer="adagrad", learning_rate=0.1), 1)
+
+    @partial(jax.jit, compiler_options=QUICK)
+    def both(params, train):
+        start, key = (params, tx.init(params)), jax.random.key(1)
+        batch = batch_of(model, train, key)
+        (*lazy, _), _ = make_lazy_step(model.learn.loss, tx)((*start, new_slots(params)), batch, key)
+        return tuple(lazy), make_step(model.learn, tx)(start, batch, key)[0]
+
+    lazy, dense = both(params, jax.tree.map(jnp.asarray, data().train))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), lazy, dense)
