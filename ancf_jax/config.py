@@ -6,9 +6,9 @@ A flag that is not given holds None, so that a default is written once, in its d
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from absl import flags
 
@@ -39,20 +39,46 @@ def field(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines one absl flag for each field of the dataclasses.
-
-    A field that several classes share is one flag, and its help shows every class's default. Defining a flag again
-    replaces it, so that scripts may be imported side by side.
+def nested(default: Any) -> Any:
+    """A dataclass field that holds another Config, whose fields count as the outer one's, with these defaults.
 
     Args:
-        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...].
+        default: the inner Config; its values are the defaults.
+    """
+    return dataclasses.field(default=default, metadata={"nested": True})
+
+
+class Setting(NamedTuple):
+    """One field of a Config, or of one that is nested in it."""
+
+    kind: Any  # its type
+    default: Any
+    metadata: Mapping[str, Any]  # see `field`
+    part: str  # the field that holds the nested Config; empty for the Config's own
+
+
+def settings_of(cls: type) -> dict[str, Setting]:
+    """The settings of a Config by name, those of nested ones after its own."""
+    hints = typing.get_type_hints(cls)
+    own, inner = {}, {}
+    for spec in dataclasses.fields(cls):
+        if spec.metadata.get("nested"):
+            for name, setting in settings_of(type(spec.default)).items():
+                inner[name] = setting._replace(default=getattr(spec.default, name), part=spec.name)
+        else:
+            own[spec.name] = Setting(hints[spec.name], spec.default, spec.metadata, "")
+    return own | inner
+
+
+def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines one absl flag for each setting of the dataclasses.
+
+    Defining a flag again replaces it, so that scripts may be imported side by side.
+
+    Args:
+        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...], or `nested` ones.
         values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
-    shared: dict[str, list[tuple[type, Any, dataclasses.Field]]] = {}
-    for cls in classes:
-        for name, (kind, spec) in _fields(cls).items():
-            shared.setdefault(name, []).append((cls, kind, spec))
     define: dict[Any, Any] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
@@ -60,11 +86,10 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
         str: flags.DEFINE_string,
         tuple: flags.DEFINE_list,
     }
-    for name, entries in shared.items():
-        kind = entries[0][1]
-        assert all(other == kind for _, other, _ in entries), f"--{name} has several types: {entries}"
-        text = _help([(_label(cls), spec) for cls, _, spec in entries])
-        define[typing.get_origin(kind) or kind](name, None, text, flag_values=values, allow_override=True)
+    for cls in classes:
+        for name, setting in settings_of(cls).items():
+            kind = typing.get_origin(setting.kind) or setting.kind
+            define[kind](name, None, _help(setting), flag_values=values, allow_override=True)
 
 
 def given_flags(values: flags.FlagValues = flags.FLAGS) -> set[str]:
@@ -82,36 +107,17 @@ def from_flags(cls: type[Config], values: flags.FlagValues = flags.FLAGS) -> Con
     Raises:
         InputError: a value of the wrong type or outside its legal values.
     """
-    given = {name: values[name].value for name in _fields(cls) if name in values}
+    given = {name: values[name].value for name in settings_of(cls) if name in values}
     return from_json(cls, {name: value for name, value in given.items() if value is not None})
 
 
-def reject_foreign(
-    model_name: str, config_cls: type, all_classes: Iterable[type], values: flags.FlagValues = flags.FLAGS
-) -> None:
-    """Refuses flags that belong to other models alone, which would be ignored in silence.
-
-    Args:
-        model_name: the selected model, for the message.
-        config_cls: its Config.
-        all_classes: every model's Config.
-        values: where the flags were parsed.
-
-    Raises:
-        InputError: such a flag is given; the message names it and the model's own flags.
-    """
-    own = _fields(config_cls)
-    foreign = {name for cls in all_classes for name in _fields(cls)} - own.keys()
-    for name in sorted(foreign & given_flags(values)):
-        legal = ", ".join(f"--{other}" for other in own) or "none"
-        raise InputError(f"flag --{name}: not a setting of model {model_name}; its own flags are {legal}")
-
-
 def to_json(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON holds them (lists for tuples); `from_json` reads them back."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(config).items()
-    }
+    """The settings of a dataclass as JSON holds them (lists for tuples); `from_json` reads them back."""
+    found = {}
+    for name, setting in settings_of(type(config)).items():
+        value = getattr(getattr(config, setting.part) if setting.part else config, name)
+        found[name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
@@ -120,33 +126,30 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
     Raises:
         InputError: an unknown key, a value of the wrong type or outside its legal values.
     """
-    fields = _fields(cls)
-    checked = {}
+    settings = settings_of(cls)
+    parts: dict[str, dict[str, Any]] = {"": {}}
     for name, value in values.items():
-        if name not in fields:
-            raise InputError(f"{name!r} is not a setting of {_label(cls)}; legal are {', '.join(fields)}")
-        kind, spec = fields[name]
-        if typing.get_origin(kind) is tuple:
-            parts = value if isinstance(value, list | tuple) else [value]
-            checked[name] = tuple(_check(name, part, typing.get_args(kind)[0], spec) for part in parts)
+        if name not in settings:
+            raise InputError(f"{name!r} is not a setting of {label_of(cls)}; legal are {', '.join(settings)}")
+        setting = settings[name]
+        if typing.get_origin(setting.kind) is tuple:
+            each = value if isinstance(value, list | tuple) else [value]
+            checked: Any = tuple(_check(name, part, typing.get_args(setting.kind)[0], setting) for part in each)
         else:
-            checked[name] = _check(name, value, kind, spec)
-    return cls(**checked)
+            checked = _check(name, value, setting.kind, setting)
+        parts.setdefault(setting.part, {})[name] = checked
+    own = parts.pop("")
+    defaults: dict[str, Any] = {spec.name: spec.default for spec in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**own, **{part: dataclasses.replace(defaults[part], **given) for part, given in parts.items()})
 
 
-def _fields(cls: type) -> dict[str, tuple[Any, dataclasses.Field]]:
-    """Name -> (type, field) for each field of a dataclass."""
-    hints = typing.get_type_hints(cls)
-    return {spec.name: (hints[spec.name], spec) for spec in dataclasses.fields(cls)}
-
-
-def _label(cls: type) -> str:
+def label_of(cls: type) -> str:
     """What people call a Config: MfConfig is mf, and a bare Config has its module's name."""
     return (cls.__name__.removesuffix("Config") or cls.__module__.rpartition(".")[2]).lower()
 
 
-def _check(name: str, value: Any, kind: type, spec: dataclasses.Field) -> Any:
-    """The value as its field's type, if it is legal."""
+def _check(name: str, value: Any, kind: type, spec: Setting) -> Any:
+    """The value as its setting's type, if it is legal."""
     converted = _convert(value, kind)
     if converted is None:
         what = {bool: "true or false", int: "an integer", float: "a finite number", str: "a text"}[kind]
@@ -172,25 +175,17 @@ def _convert(value: Any, kind: type) -> Any:
     return None
 
 
-def _range(spec: dataclasses.Field) -> str:
-    """'at least 1', 'above 0 and at most 1', ... or nothing for a field without a range."""
+def _range(spec: Setting) -> str:
+    """'at least 1', 'above 0 and at most 1', ... or nothing for a setting without a range."""
     bounds = (("at least", "low"), ("above", "above"), ("at most", "high"))
     return " and ".join(
         f"{word} {spec.metadata[bound]}" for word, bound in bounds if spec.metadata.get(bound) is not None
     )
 
 
-def _help(entries: list[tuple[str, dataclasses.Field]]) -> str:
-    """The texts of the classes that share a flag, each with its legal values and defaults."""
-    texts: dict[str, dict[str, str]] = {}
-    for label, spec in entries:
-        default = ",".join(map(str, spec.default)) if isinstance(spec.default, tuple) else str(spec.default)
-        legal = spec.metadata.get("legal")
-        text = spec.metadata.get("help", "") + (f", one of {', '.join(legal)}" if legal else "")
-        texts.setdefault(text, {})[label] = default or "''"
-    lines = []
-    for text, defaults in texts.items():
-        same = len(set(defaults.values())) == 1 and len(texts) == 1
-        shown = next(iter(defaults.values())) if same else ", ".join(f"{k} {v}" for k, v in defaults.items())
-        lines.append(f"{text} (default: {shown})")
-    return "; ".join(lines)
+def _help(setting: Setting) -> str:
+    """What the setting does, its legal values and its default."""
+    default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else str(setting.default)
+    legal = setting.metadata.get("legal")
+    choice = f", one of {', '.join(legal)}" if legal else ""
+    return f"{setting.metadata.get('help', '')}{choice} (default: {default or chr(39) * 2})"

@@ -12,9 +12,11 @@ H-1 is always the latest interaction.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 Array = jax.Array
@@ -38,13 +40,23 @@ class Interactions(NamedTuple):
 
 
 class Data(NamedTuple):
-    """What a model's factory may close over: the sizes and the training part."""
+    """What a model's factory sees: the sizes, the training part, and what is known of items and users beside it."""
 
     num_users: int
     num_items: int
     train: Interactions
     features: np.ndarray | None = None  # [I, F] float32: what is known of the items beside who chose them
     user_features: np.ndarray | None = None  # [U, G] float32: what is known of the users beside what they chose
+
+
+class Given(NamedTuple):
+    """What a model's functions read of the data, as arguments: a compiled program holds none of it.
+
+    The engine moves it to the device once.
+    """
+
+    train: Interactions
+    own: Any = ()  # a pytree of arrays that the factory made of the data: windows, a graph, features
 
 
 class Query(NamedTuple):
@@ -55,6 +67,22 @@ class Query(NamedTuple):
     values: Array  # [B, H] float32, 0 at padding
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a loss may see in place of a table: its rows by an array of ids, and nothing else that an array can do."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    read: Callable[[Array], Array]  # ids [...] -> rows [..., D]
+
+    def __getitem__(self, ids: Array | slice) -> "Array | Rows":
+        if isinstance(ids, slice):  # the first rows alone
+            return Rows((len(range(self.shape[0])[ids]), *self.shape[1:]), self.dtype, self.read)
+        if not jnp.issubdtype(getattr(ids, "dtype", object), jnp.integer):
+            raise TypeError(f"a table's rows are read by an array of integers, not by {ids!r}")
+        return self.read(ids)
+
+
 class Gradient(NamedTuple):
     """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step.
 
@@ -62,11 +90,11 @@ class Gradient(NamedTuple):
     """
 
     rows: int
-    init: Callable[[Array], Params]  # key -> params
-    sample: Callable[[Array, Interactions, Array], Any]  # key, train, rows [B] -> batch, drawn on the device
-    loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # params, batch, key -> mean loss [], sums
+    init: Callable[[Array, Given], Params]  # key, given -> params
+    sample: Callable[[Array, Given, Array], Any]  # key, given, rows [B] -> batch, drawn on the device
+    loss: Callable[[Params, Given, Any, Array], tuple[Array, dict[str, Array]]]
+    # params, given, batch, key -> mean loss [], sums
     batch: int = 1024
-    streams: bool = False  # a row is one interaction, read from `train` alone, so `train` may come in parts
     advance: Callable[[Params, Array], Params] | None = None  # params, n -> params as epoch n (from 1) starts
 
 
@@ -74,15 +102,16 @@ class ClosedForm(NamedTuple):
     """A model that learns in sweeps over all of the data: one for counts and closed forms, several for ALS."""
 
     sweeps: int
-    init: Callable[[Array], Params]  # key -> params before the first sweep
-    sweep: Callable[[Params, Interactions, Array], Params]  # params, train, key -> params
+    init: Callable[[Array, Given], Params]  # key, given -> params before the first sweep
+    sweep: Callable[[Params, Given, Array], Params]  # params, given, key -> params
 
 
 class Recommender(NamedTuple):
-    """A recommender as pure functions, as an Optax optimizer is a pair of them.
+    """A recommender as pure functions, as an Optax optimizer is a pair of them, and the data that they are given.
 
     `history` is the number of latest interactions H that a query must carry (0: the model looks at the user alone).
-    `prepare` runs once before scoring (propagate a graph, project all items); the rest receives what it returns.
+    `prepare` runs once before scoring (propagate a graph, project all items); every further function has what it
+    returns, `ready`, as its first argument.
     `embed` is None unless the score is an inner product; `attend` is None unless the model attends. With `rates`,
     scores are predictions of the interaction's value, and evaluation adds mse, rmse and mae on the held-out pairs.
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
@@ -91,11 +120,29 @@ class Recommender(NamedTuple):
     """
 
     learn: Gradient | ClosedForm
+    given: Given
     history: int
-    prepare: Callable[[Params], Any]  # params -> ready
+    prepare: Callable[[Params, Given], Any]  # params, given -> ready
     score: Callable[..., Array]  # ready, query, items [B, K] | None -> [B, K] | [B, I]
     embed: Callable[[Any, Query], tuple[Array, Array]] | None = None  # ready, query -> [B, D], [I, D]
     attend: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, heads, H]
     rates: bool = False
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
+
+
+def as_they_are(params: Params, given: Given) -> Params:
+    """The `prepare` of a model that scores by its parameters."""
+    return params
+
+
+def shapes_of(model: Recommender) -> Params:
+    """The shapes and types of a model's parameters."""
+    return jax.eval_shape(model.learn.init, jax.random.key(0), model.given)
+
+
+def map_scoring(wrap: Callable[[Callable[..., Any]], Callable[..., Any]], model: Recommender) -> Recommender:
+    """The model with `wrap` around every function of what `prepare` returns."""
+    parts = model._asdict().items()
+    scoring: dict[str, Any] = {name: wrap(part) for name, part in parts if callable(part) and name != "prepare"}
+    return model._replace(**scoring)

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,11 +29,11 @@ from absl import flags
 from ancf_jax.config import from_flags, given_flags
 from ancf_jax.models import MODELS
 from ancf_jax.reports import speed as report_speed
-from ancf_jax.runs import run as workdir
+from ancf_jax.runs.run import as_json
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
-from experiments import console, train
+from experiments import console, options
 from experiments.peers.protocol import Stopped, connect
 from experiments.suites import SUITES
 
@@ -50,9 +50,9 @@ METRIC = "ndcg@10"
 Ask = Callable[[str], dict[str, Any]]  # command -> what a process answers
 
 
-def define(values: flags.FlagValues = flags.FLAGS) -> None:
+def define(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:
     """The flags of a model and its data, and the benchmark's own."""
-    train.define(values)
+    options.define_run(values, argv)
     shared: dict[str, Any] = {"flag_values": values, "allow_override": True}
     number, at_least_1 = shared | {"lower_bound": 0}, shared | {"lower_bound": 1}
     flags.DEFINE_enum("what", "training", WHATS, "what is timed", **shared)
@@ -91,7 +91,7 @@ class Benchmark(NamedTuple):
 
 def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark:
     """The benchmark that the flags describe; without a name it gets one. Raises InputError for flags that conflict."""
-    run = train.run_from_flags(Path(), values)
+    run = options.run_from_flags(Path(), values)
     sizes = [values.users, values.items, values.interactions]
     if any(sizes) and not all(sizes):
         raise InputError("--users, --items, --interactions: legal are all three or none; a synthetic log needs them")
@@ -105,7 +105,7 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
     if values.quality and (values.against != "implicit" or values.what != "training" or peer_repeats != values.repeats):
         raise InputError("--quality: legal with --against=implicit --what=training, and without --peer_repeats")
     work = {
-        **workdir.as_json(run),
+        **as_json(run),
         "memory_budget": from_flags(EvalConfig, values).memory_budget,
         "what": values.what,
         "sizes": sizes if any(sizes) else None,
@@ -168,8 +168,9 @@ def suite_of(names: list[str]) -> list[Benchmark]:
         if name not in lines:
             raise InputError(f"--suite: {name!r} is unknown; legal are {', '.join([*SUITES, *lines])}")
         values = flags.FlagValues()
-        define(values)
-        values(["suite", *shlex.split(lines[name]), *(flag for other, flag in given.items() if other in values)])
+        argv = ["suite", *shlex.split(lines[name])]
+        define(values, [*argv, *given.values()])
+        values([*argv, *(flag for other, flag in given.items() if other in values)])
         benchmark = benchmark_of(name, values)
         benchmarks.append(benchmark if benchmark.python else benchmark._replace(against="", quality=False))
     return benchmarks
@@ -250,7 +251,7 @@ def take_turns(
     for kind in ("flops", "bytes"):
         result[f"{kind}_per_second"] = analysed[kind] / float(np.median(seconds))
         result[f"machine_{kind}_per_second"] = analysed[f"machine_{kind}_per_second"]
-    command = shlex.join(["python", "-m", "experiments.benchmark", *sys.argv[1:]])
+    command = console.command("experiments.benchmark")
     return result | {"command": command, "work": benchmark.work, **ready["provenance"]}
 
 
@@ -261,12 +262,12 @@ def spread(name: str, values: np.ndarray) -> dict[str, float]:
 
 def main() -> dict[str, Any]:
     """Run the benchmarks, show them, and keep them beside those that are there."""
-    options = flags.FLAGS
-    names = [*options.suite, *(["quick"] if options.quick else [])]
+    given = flags.FLAGS
+    names = [*given.suite, *(["quick"] if given.quick else [])]
     benchmarks = suite_of(names) if names else [benchmark_of("")]
     for library, python in dict.fromkeys((each.against, each.python) for each in benchmarks if each.against):
         check_importable(library, python)
-    root = Path(options.workdir)
+    root = Path(given.workdir)
     path = root / "results.json"
     results = checkpoint.read_json(path) if path.exists() else {}
     for n, benchmark in enumerate(benchmarks, start=1):
@@ -297,5 +298,4 @@ def write(root: Path, results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    define()
-    console.run(main)
+    console.run(define, main)

@@ -6,15 +6,14 @@ tables, best first, and results.json, report.md and report.html with plots in --
 """
 
 import json
-import shlex
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from ancf_jax.config import given_flags
+from ancf_jax.config import from_flags, given_flags
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.models import MODELS
@@ -22,11 +21,13 @@ from ancf_jax.reports import comparison as report_compare
 from ancf_jax.reports import curves as report_curves
 from ancf_jax.reports import groups as report_groups
 from ancf_jax.reports import page as report
-from ancf_jax.runs import run as workdir
-from ancf_jax.settings import DataConfig, TrainConfig
+from ancf_jax.runs.fit import fit_run, read_records
+from ancf_jax.runs.results import provenance
+from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
+from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
-from experiments import console, train
+from experiments import console, options, train
 
 RECIPES = Path(__file__).parent / "recipes"
 METRICS = ("ndcg@10", "hr@10")
@@ -37,13 +38,13 @@ REWARDS = ("ips", "snips")
 
 def define() -> None:
     """The flags of the data and of training, and the comparison's own."""
-    train.define()
+    options.define_data_and_training()
     flags.DEFINE_list("models", ["all"], "recipes or models, or all: every model", allow_override=True)
     flags.DEFINE_integer("seeds", 1, "runs of each model, with seeds 0, 1, ...", lower_bound=1, allow_override=True)
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
 
 
-def recipe(name: str, dataset: str, seed: int, root: Path) -> workdir.Run:
+def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
     """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
     path = RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
     if not path.exists() and name not in MODELS:
@@ -51,40 +52,49 @@ def recipe(name: str, dataset: str, seed: int, root: Path) -> workdir.Run:
         legal = ", ".join(dict.fromkeys([*MODELS, *recipes]))
         raise InputError(f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}")
     values = flags.FlagValues()
-    train.define(values)
     shared = {field for cls in (DataConfig, TrainConfig) for field in cls.__dataclass_fields__}
     given = [flags.FLAGS[flag].serialize() for flag in sorted(shared & given_flags())]
     written = [f"--flagfile={path}"] if path.exists() else [f"--model={name}"]
-    values(["recipe", *written, *given, f"--seed={seed}"])
-    return train.run_from_flags(root, values)
+    argv = ["recipe", *written, *given, f"--seed={seed}"]
+    options.define_run(values, argv)
+    values(argv)
+    return options.run_from_flags(root, values)
 
 
-def collect(folder: Path, run: workdir.Run, dataset: Dataset, label: str) -> dict[str, Any]:
+def collect(folder: Path, run: Run, dataset: Dataset, label: str) -> dict[str, Any]:
     """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
     path = folder / "result.json"
     result = checkpoint.read_json(path) if path.exists() else None
-    if result is not None and result["config"]["train"] == workdir.as_json(run)["train"]:
-        workdir.claim(folder, run, dataset.fingerprint)
+    if result is not None and result["config"]["train"] == as_json(run)["train"]:
+        claim(folder, run, dataset.fingerprint)
     else:  # nothing there yet, or a run of fewer epochs, which goes on
-        result = train.train(run, folder, dataset, label)
+        progress = partial(console.progress, label)
+        result = fit_run(
+            run,
+            dataset,
+            folder,
+            memory_budget=from_flags(EvalConfig).memory_budget,
+            progress=progress,
+            command=console.command("experiments.compare"),
+        ).result
     with np.load(folder / "users.npz") as users:
         return result | {"users": dict(users)}
 
 
 def main() -> dict[str, Any]:
     """Train what is not trained yet, and report."""
-    options = flags.FLAGS
-    names = list(MODELS) if options.models == ["all"] else options.models
-    seeds = range(options.seeds)
-    dataset = options.dataset or DataConfig().dataset
-    root = Path(options.workdir or f"checkpoints/compare-{Path(dataset).name}")
+    given = flags.FLAGS
+    names = list(MODELS) if given.models == ["all"] else given.models
+    seeds = range(given.seeds)
+    dataset = given.dataset or DataConfig().dataset
+    root = Path(given.workdir or f"checkpoints/compare-{Path(dataset).name}")
     runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for (name, seed), run in runs.items():
-        key = (run.data, run.train.validation, workdir.reads_features(run))
+        key = (run.data, run.train.validation, reads_features(run))
         if key not in datasets:
-            datasets[key] = workdir.open_data(run)
+            datasets[key] = open_data(run)
             train.describe(datasets[key])
         label = f"{name:<12} seed {seed}"
         entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
@@ -92,8 +102,8 @@ def main() -> dict[str, Any]:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
     metrics = columns(entries, entries[names[0]][0]["split"])
     rows = report.summarise(entries, metrics)
-    head = entries[names[0]][0] | workdir.provenance()
-    head["command"] = shlex.join(["python", "-m", "experiments.compare", *sys.argv[1:]])
+    head = entries[names[0]][0] | provenance()
+    head["command"] = console.command("experiments.compare")
     write(root, rows, head, entries, metrics)
     for n, each in enumerate(report.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
@@ -146,7 +156,7 @@ def write(
     curves = {}
     for name in names:
         first = entries[name][0]
-        curves[name] = report_curves.curve(train.read_records(root / name / "0", first["epochs"]), first)
+        curves[name] = report_curves.curve(read_records(root / name / "0", first["epochs"]), first)
     sections = [
         *report.tables(rows, metrics),
         *report.beyond(rows, ranking),
@@ -164,5 +174,4 @@ def write(
 
 
 if __name__ == "__main__":
-    define()
-    console.run(main)
+    console.run(define, main)

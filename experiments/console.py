@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -29,15 +30,17 @@ from ancf_jax.types import InputError
 LINE_EVERY = 10.0  # seconds between progress lines where there is no terminal
 
 
-def run(main: Callable[[], Mapping[str, Any]]) -> NoReturn:
-    """Parses the flags, runs a script's main, prints its results as the last line, and exits.
+def run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> NoReturn:
+    """Defines and parses the flags, runs a script's main, prints its results as the last line, and exits.
 
     Exit status: 0 on success, 2 on bad flags or bad input, 130 when interrupted, 1 on any other failure.
 
     Args:
+        define: defines the script's flags; it may look at the command line.
         main: the script; returns its results, which are printed as one JSON object.
     """
     try:
+        define()
         if {"-h", "--help"} & set(sys.argv[1:]):
             _print_help()
             sys.exit(0)
@@ -56,6 +59,11 @@ def run(main: Callable[[], Mapping[str, Any]]) -> NoReturn:
             _fail(f"the disk is full ({full}); free some space and rerun the same command to resume", 1)
         raise
     sys.exit(0)
+
+
+def command(script: str) -> str:
+    """The command line of this process, as a person would type it."""
+    return shlex.join(["python", "-m", script, *sys.argv[1:]])
 
 
 def dumps(result: Mapping[str, Any]) -> str:

@@ -6,8 +6,6 @@ describe.html, with plots, and describe.json.
 """
 
 import json
-import shlex
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,7 @@ def describe(config: DataConfig) -> dict[str, Any]:
         "read": summary.of_log(before, timed),
         "cleaned": summary.of_log(after, timed),
         "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), times),
-        "command": shlex.join(["python", "-m", "experiments.describe", *sys.argv[1:]]),
+        "command": console.command("experiments.describe"),
     }
 
 
@@ -115,5 +113,4 @@ def show(report: dict[str, Any], found: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    define()
-    console.run(main)
+    console.run(define, main)

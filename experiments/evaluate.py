@@ -15,7 +15,8 @@ from ancf_jax.devices.sharding import connect
 from ancf_jax.evaluation.evaluate import make_evaluator, protocol
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.evaluation.stats import bootstrap_interval
-from ancf_jax.runs.run import evaluator_on_test, open_trained
+from ancf_jax.runs.results import evaluator_on_test
+from ancf_jax.runs.run import open_trained
 from ancf_jax.settings import EvalConfig, MeshConfig
 from ancf_jax.types import InputError
 from experiments import console
@@ -88,5 +89,4 @@ def _interval(interval: tuple[float, float] | None) -> str | None:
 
 
 if __name__ == "__main__":
-    define()
-    console.run(main)
+    console.run(define, main)

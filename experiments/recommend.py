@@ -77,7 +77,7 @@ def main() -> dict[str, Any]:
                 "the items they have",
                 file=sys.stderr,
             )
-    ready = jax.jit(model.prepare)(params)
+    ready = jax.jit(model.prepare)(params, model.given)
     lists_of = partial(
         retrieve if options.query else recommend, model, top_k=options.top_k, approximate=options.approximate
     )
@@ -140,5 +140,4 @@ def show(title: str, rows: list[dict[str, Any]], method: str) -> None:
 
 
 if __name__ == "__main__":
-    define()
-    console.run(main)
+    console.run(define, main)

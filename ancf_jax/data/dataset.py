@@ -125,6 +125,11 @@ def fold_validation(dataset: Dataset) -> Dataset:
     return dataset._replace(train=train, valid=empty, valid_candidates=None, stream=stream)
 
 
+def known_interactions(dataset: Dataset) -> Interactions:
+    """What is known of each user when the test part is predicted: train and validation."""
+    return merge(dataset.train, dataset.valid, len(dataset.user_ids))
+
+
 def cleaning(dataset: Dataset) -> dict[str, Any]:
     """What cleaning did: how many rows were read and kept, and how many each rule removed or changed."""
     rows = {name: len(getattr(dataset, name).users) for name in ("train", "valid", "test")}

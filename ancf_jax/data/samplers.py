@@ -3,26 +3,43 @@
 Drawn inside the jitted epoch from a key, so an epoch needs no host round trip and can be replayed from its number.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.nn.bits import hashed, random_words
-from ancf_jax.types import Array, Interactions
+from ancf_jax.types import Array, ArrayLike, Data, Given, Interactions
 
 
-def windows(offsets: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut every user's row, from its end, into windows of at most `length` interactions.
+class Windows(NamedTuple):
+    """Consecutive interactions of one user each."""
 
-    offsets [U + 1]. Returns users [W] int32 and ends [W] int32 (one past the last interaction). Each interaction
-    lies in exactly one window; only a user's earliest window may be shorter.
+    users: ArrayLike  # [W] int32
+    ends: ArrayLike  # [W] int32, one past the last interaction
+
+    def at(self, index: Array) -> tuple[Array, Array]:
+        """Users and ends [B] of the windows `index` [B]."""
+        return jnp.asarray(self.users)[index], jnp.asarray(self.ends)[index]
+
+
+def over_windows(data: Data, length: int) -> Given:
+    """What a model is given whose training row is a window of at most `length` interactions: `own` is the Windows."""
+    return Given(data.train, windows(np.asarray(data.train.offsets), length))
+
+
+def windows(offsets: np.ndarray, length: int) -> Windows:
+    """Cut every user's row, from its end, into windows of at most `length` interactions; offsets [U + 1].
+
+    Each interaction lies in exactly one window; only a user's earliest window may be shorter.
     """
     counts = np.diff(offsets)
     pieces = -(-counts // length)
     users = np.repeat(np.arange(len(counts)), pieces)
     first = np.repeat(np.cumsum(pieces) - pieces, pieces)
     ends = offsets[users + 1] - (np.arange(len(users)) - first) * length
-    return users.astype(np.int32), ends.astype(np.int32)
+    return Windows(users.astype(np.int32), ends.astype(np.int32))
 
 
 def shift_ends(key: Array, train: Interactions, users: Array, ends: Array, length: int) -> Array:

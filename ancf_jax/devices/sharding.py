@@ -7,6 +7,7 @@ model sees: `shard` cuts them off inside the compiled program, where they are ho
 """
 
 import re
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.settings import MeshConfig
-from ancf_jax.types import Array, ArrayLike, ClosedForm, InputError, Recommender
+from ancf_jax.types import Array, ArrayLike, ClosedForm, InputError, Recommender, map_scoring, shapes_of
 
 
 def connect(config: MeshConfig) -> Mesh | None:
@@ -114,42 +115,38 @@ def abstract(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def shard(model: Recommender, mesh: Mesh | None) -> Recommender:
-    """The same recommender whose tables have a multiple of the model axis in rows, and are born split over it.
+    """The same recommender on the devices: what it is given is on each, and tables are born split over the model axis.
 
-    So has what `prepare` returns below a key `tables`. The functions of `model` still see their own numbers of rows.
+    So that the axis divides them, they have more rows, as has what `prepare` returns below a key `tables`. The
+    functions of `model` still see their own numbers of rows.
     """
+    model = model._replace(given=replicate(model.given, mesh))
     if mesh is None:
         return model
     learn, parts = model.learn, mesh.shape["model"]
-    params = jax.eval_shape(learn.init, jax.random.key(0))
-    ready = jax.eval_shape(model.prepare, params)
+    params = shapes_of(model)
+    ready = jax.eval_shape(model.prepare, params, model.given)
 
     def fill(path: Any, x: Array) -> Array:
         return jnp.pad(x, [(0, -len(x) % parts)] + [(0, 0)] * (x.ndim - 1)) if _is_table(path, x) else x
 
-    def cut(x: Any, own: Any) -> Any:  # a view that is read by ids alone is no array, and is left whole
-        return x[: own.shape[0]] if isinstance(x, Array) and x.shape != own.shape else x
+    def cut(x: Any, own: Any) -> Any:
+        return x if x.shape == own.shape else x[: own.shape[0]]
 
     def reads(function: Any, own: Any) -> Any:
-        return function and (lambda tree, *rest: function(jax.tree.map(cut, tree, own), *rest))
+        return lambda tree, *rest: function(jax.tree.map(cut, tree, own), *rest)
 
     def writes(function: Any) -> Any:
         return lambda *args: constrain(jax.tree_util.tree_map_with_path(fill, function(*args)), mesh)
 
+    learn = learn._replace(init=writes(learn.init))
     if isinstance(learn, ClosedForm):
-        learn = learn._replace(init=writes(learn.init), sweep=writes(reads(learn.sweep, params)))
+        learn = learn._replace(sweep=writes(reads(learn.sweep, params)))
     else:
         advance = learn.advance and writes(reads(learn.advance, params))
-        learn = learn._replace(init=writes(learn.init), loss=reads(learn.loss, params), advance=advance)
-    return model._replace(
-        learn=learn,
-        prepare=writes(reads(model.prepare, params)),
-        score=reads(model.score, ready),
-        embed=reads(model.embed, ready),
-        attend=reads(model.attend, ready),
-        retrieve=reads(model.retrieve, ready),
-        propensities=reads(model.propensities, ready),
-    )
+        learn = learn._replace(loss=reads(learn.loss, params), advance=advance)
+    filled = model._replace(learn=learn, prepare=writes(reads(model.prepare, params)))
+    return map_scoring(partial(reads, own=ready), filled)
 
 
 def _is_table(path: Any, leaf: Any) -> bool:

@@ -19,8 +19,7 @@ from jax.sharding import Mesh
 from ancf_jax.data.interactions import select
 from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.sharding import replicate
-from ancf_jax.evaluation import metrics, offpolicy
-from ancf_jax.evaluation import value_errors as errors
+from ancf_jax.evaluation import metrics, offpolicy, value_errors
 from ancf_jax.evaluation.blocks import Step, run_in_blocks
 from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, share_gains
 from ancf_jax.evaluation.topk import top_k
@@ -35,7 +34,7 @@ class Evaluation(NamedTuple):
 
     metrics: dict[str, float]
     users: np.ndarray  # [E] dense ids of the users evaluated, ascending
-    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see errors.ratio_per_user
+    per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see value_errors.ratio_per_user
 
 
 def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None) -> str:
@@ -91,27 +90,30 @@ def make_evaluator(
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, ks, beyond, among)
+        step = _full_step(model, data, seen, held_out, ks, beyond)
+        away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
+        counts = np.bincount(_distinct(data.train, data.num_items).items, minlength=data.num_items)
+        catalogue: Any = (away, counts)  # [I] whether an item is not ranked, and how many users have it
         bytes_per_user = (10 if beyond else 6) * data.num_items  # scores, what is hidden, the scores of what is not
     else:
         if beyond:
             raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
         users = np.asarray(held_out.users)
         rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
-        step = _given_step(model, data, ks)
+        step, catalogue = _given_step(model, data, ks), ()
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
-    parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out), mesh)
+    parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out, *catalogue), mesh)
     in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
     prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
     order = np.argsort(users, kind="stable")
     judges = []
     for of_pairs, measure in _judged(model) if candidates is None else ():
-        pairs, step = errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
+        pairs, step = value_errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
         judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs), measure))
 
     def evaluate(params: Params) -> Evaluation:
-        ready = prepare(params)
+        ready = prepare(params, model.given)
         per_user = {name: values[order] for name, values in rank(ready).items()}
         for judge, measure in judges:
             per_user |= measure(whole, **judge(ready))
@@ -129,7 +131,7 @@ def _judged(model: Recommender) -> list[tuple[Callable[..., dict[str, Array]], C
     """What held-out values judge: (ready, query, items [B, P] -> named [B, P], and what makes metrics of all pairs)."""
     found: list = []
     if model.rates:
-        found.append((lambda *args: {"predicted": model.score(*args)}, errors.per_user))
+        found.append((lambda *args: {"predicted": model.score(*args)}, value_errors.per_user))
     if model.propensities is not None:
         propensities = model.propensities
         found.append((lambda *args: dict(zip(("pi", "beta"), propensities(*args), strict=True)), offpolicy.per_user))
@@ -143,15 +145,19 @@ def _full_step(
     held_out: Interactions,
     ks: tuple[int, ...],
     beyond: bool,
-    among: np.ndarray | None,
 ) -> Step:
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
-    train = _distinct(data.train, data.num_items)
-    counts = jnp.asarray(np.bincount(train.items, minlength=data.num_items))  # [I] users who have the item
     graded = most_held > 1 and np.ptp(np.asarray(held_out.values)) > 0  # one gain of a user's is ndcg, whatever it is
-    away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
 
-    def step(ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array) -> dict[str, Array]:
+    def step(
+        ready: Any,
+        trained: Array,
+        seen: Interactions,
+        held_out: Interactions,
+        away: Array,
+        counts: Array,
+        users: Array,
+    ) -> dict[str, Array]:
         scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
         known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
         held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice

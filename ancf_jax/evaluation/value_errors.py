@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.data.samplers import take_window, windows
+from ancf_jax.data.samplers import Windows, take_window, windows
 from ancf_jax.evaluation import metrics
 from ancf_jax.types import Array, Interactions, Query
 
@@ -21,7 +21,7 @@ def make_predictor(
     ask: Callable[..., Query],
     held_out: Interactions,
     num_items: int,
-) -> tuple[tuple[np.ndarray, ...], Callable[..., dict[str, Array]]]:
+) -> tuple[Windows, Callable[..., dict[str, Array]]]:
     """The rows (users [W], ends [W]) that hold all pairs of `held_out`, and the function that predicts some of them.
 
     A row is a window of at most WIDTH pairs of one user. predict(ready, trained, seen, held_out, users [B], ends [B])

@@ -1,67 +1,94 @@
-"""The registry: every recommender by name, with its configuration and its factory."""
+"""The registry: every recommender by name, and the file that it is in. A file is imported when its model is asked for.
+
+A model from outside is named by its module, `package.module`: it has `Config`, a frozen dataclass of hyperparameters,
+and `make(config, data) -> Recommender`; where they hold, `FEATURES = True` and `STREAMS = True` as in `Entry`.
+"""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NamedTuple
 
-from ancf_jax.models.ancf import abcf, ancf, ancf_ratings, hybrid
-from ancf_jax.models.autoencoders import autorec, multvae, recvae
-from ancf_jax.models.baselines import content, means, popularity
-from ancf_jax.models.factors import attention_matrix, biased_mf, bpr, ials, mf, ncf
-from ancf_jax.models.graph import lightgcn, ngcf
-from ancf_jax.models.linear import ease_slim as linear
-from ancf_jax.models.linear import puresvd
-from ancf_jax.models.neighbours import itemknn as neighbours
-from ancf_jax.models.neighbours import ratingknn, userknn, userknn_ratings
-from ancf_jax.models.sequential import bert4rec, caser, gru4rec, sasrec
-from ancf_jax.models.sequential import reinforce as policy
-from ancf_jax.types import Data, Recommender
+from ancf_jax.types import InputError
 
 
 class Entry(NamedTuple):
-    """A frozen dataclass of hyperparameters, and make(config, data) -> Recommender.
+    """Where a model is, and what the engine has to know before it is made."""
 
-    `features` says whether the model so configured reads Data.features, which are not made for those that do not.
-    """
+    module: str
+    config_name: str = "Config"
+    make_name: str = "make"
+    features: bool = False  # the model reads Data.features, which are not made for those that do not
+    streams: bool = False  # a training row is one interaction, read from the log alone, so the log may come in parts
 
-    config: type
-    make: Callable[[Any, Data], Recommender]
-    features: Callable[[Any], bool] = lambda config: False
+    @property
+    def config(self) -> type:
+        """The frozen dataclass of hyperparameters."""
+        return getattr(import_module(self.module), self.config_name)
+
+    @property
+    def make(self) -> Callable[[Any, Any], Any]:
+        """make(config, data) -> Recommender."""
+        return getattr(import_module(self.module), self.make_name)
+
+
+def _in(family: str, file: str, *names: str, **facts: Any) -> Entry:
+    return Entry(f"ancf_jax.models.{family}.{file}", *names, **facts)  # type: ignore[arg-type]
 
 
 MODELS = {
-    "popularity": Entry(popularity.Config, popularity.make),
-    "recent": Entry(popularity.Recent, popularity.make_recent),
-    "random": Entry(popularity.Random, popularity.make_random),
-    "global_mean": Entry(means.GlobalMean, means.make_global_mean),
-    "item_mean": Entry(means.ItemMean, means.make_item_mean),
-    "itemknn": Entry(neighbours.Config, neighbours.make),
-    "userknn": Entry(userknn.Config, userknn.make),
-    "content": Entry(content.Config, content.make, features=lambda config: True),
-    "ease": Entry(linear.EASE, linear.make_ease),
-    "slim": Entry(linear.SLIM, linear.make_slim),
-    "puresvd": Entry(puresvd.Config, puresvd.make),
-    "mf": Entry(mf.Config, mf.make),
-    "biased_mf": Entry(biased_mf.Config, biased_mf.make),
-    "ratingknn": Entry(ratingknn.Config, ratingknn.make),
-    "userknn_ratings": Entry(userknn_ratings.Config, userknn_ratings.make),
-    "bpr": Entry(bpr.Config, bpr.make),
-    "ials": Entry(ials.Config, ials.make),
-    "gmf": Entry(ncf.GMF, ncf.make_gmf),
-    "mlp": Entry(ncf.MLP, ncf.make_mlp),
-    "neumf": Entry(ncf.NeuMF, ncf.make),
-    "ngcf": Entry(ngcf.Config, ngcf.make),
-    "lightgcn": Entry(lightgcn.Config, lightgcn.make),
-    "attention_matrix": Entry(attention_matrix.Config, attention_matrix.make),
-    "abcf": Entry(abcf.Config, abcf.make),
-    "ancf": Entry(ancf.Config, ancf.make),
-    "ancf_ratings": Entry(ancf_ratings.Config, ancf_ratings.make),
-    "hybrid": Entry(hybrid.Config, hybrid.make, features=lambda config: True),
-    "gru4rec": Entry(gru4rec.Config, gru4rec.make),
-    "reinforce": Entry(policy.Config, policy.make),
-    "caser": Entry(caser.Config, caser.make),
-    "sasrec": Entry(sasrec.Config, sasrec.make),
-    "bert4rec": Entry(bert4rec.Config, bert4rec.make),
-    "autorec": Entry(autorec.Config, autorec.make),
-    "multvae": Entry(multvae.Config, multvae.make),
-    "recvae": Entry(recvae.Config, recvae.make),
+    "popularity": _in("baselines", "popularity"),
+    "recent": _in("baselines", "popularity", "Recent", "make_recent"),
+    "random": _in("baselines", "popularity", "Random", "make_random"),
+    "global_mean": _in("baselines", "means", "GlobalMean", "make_global_mean"),
+    "item_mean": _in("baselines", "means", "ItemMean", "make_item_mean"),
+    "itemknn": _in("neighbours", "itemknn"),
+    "userknn": _in("neighbours", "userknn"),
+    "content": _in("baselines", "content", features=True),
+    "ease": _in("linear", "ease"),
+    "slim": _in("linear", "slim"),
+    "puresvd": _in("linear", "puresvd"),
+    "mf": _in("factors", "mf"),
+    "biased_mf": _in("factors", "biased_mf", streams=True),
+    "ratingknn": _in("neighbours", "ratingknn"),
+    "userknn_ratings": _in("neighbours", "userknn_ratings"),
+    "bpr": _in("factors", "bpr", streams=True),
+    "ials": _in("factors", "ials"),
+    "gmf": _in("factors", "ncf", "GMF", "make_gmf", streams=True),
+    "mlp": _in("factors", "ncf", "MLP", "make_mlp", streams=True),
+    "neumf": _in("factors", "ncf", "NeuMF", "make", streams=True),
+    "ngcf": _in("graph", "ngcf"),
+    "lightgcn": _in("graph", "lightgcn"),
+    "attention_matrix": _in("factors", "attention_matrix"),
+    "abcf": _in("ancf", "abcf"),
+    "ancf": _in("ancf", "ancf"),
+    "ancf_ratings": _in("ancf", "ancf_ratings"),
+    "hybrid": _in("ancf", "hybrid", features=True),
+    "gru4rec": _in("sequential", "gru4rec"),
+    "reinforce": _in("sequential", "reinforce"),
+    "caser": _in("sequential", "caser"),
+    "sasrec": _in("sequential", "sasrec"),
+    "bert4rec": _in("sequential", "bert4rec"),
+    "autorec": _in("autoencoders", "autorec"),
+    "multvae": _in("autoencoders", "multvae"),
+    "recvae": _in("autoencoders", "recvae"),
 }
+
+
+def entry_of(name: str) -> Entry:
+    """The model called `name`, or the one in the module `name`. Raises InputError if there is neither."""
+    if name in MODELS:
+        return MODELS[name]
+    if "." not in name:
+        raise InputError(f"--model={name} is unknown; legal are {', '.join(MODELS)}, or package.module of one's own")
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks something itself
+        raise InputError(
+            f"--model={name}: there is no module {error.name}; it is looked for on Python's path"
+        ) from None
+    for needed in ("Config", "make"):
+        if not hasattr(module, needed):
+            raise InputError(f"--model={name}: the module has no `{needed}`; a model has Config and make(config, data)")
+    return Entry(name, features=getattr(module, "FEATURES", False), streams=getattr(module, "STREAMS", False))

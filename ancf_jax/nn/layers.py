@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.nn.bits import kept
-from ancf_jax.types import Array, Query
+from ancf_jax.types import Array, Given, Params, Query
 
 CACHE = 1 << 20  # floats that one core's cache holds: wider blocks of pairs took three times as long on a CPU
 DEVICE = 1 << 24  # floats that keep an accelerator busy
@@ -18,11 +17,6 @@ DEVICE = 1 << 24  # floats that keep an accelerator busy
 def table(key: Array, rows: int, width: int, stddev: float) -> Array:
     """An embedding table [rows + 1, width], N(0, stddev^2), whose last row (padding, or the unknown user) is zero."""
     return jnp.pad(stddev * jax.random.normal(key, (rows, width)), ((0, 1), (0, 0)))
-
-
-def from_host(array: np.ndarray) -> Array:
-    """The array, fetched when the program runs: a constant would be compiled in, which takes long if it is large."""
-    return jax.pure_callback(lambda: array, jax.ShapeDtypeStruct(array.shape, array.dtype))
 
 
 def unit_rows(rows: Array) -> Array:
@@ -194,6 +188,27 @@ def inner_products(embed: Callable[[Any, Query], tuple[Array, Array]]) -> Callab
         return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
 
     return score
+
+
+def with_one(states: Array) -> Array:
+    """States [..., D] with a 1 [..., D + 1] that multiplies a bias."""
+    return jnp.concatenate([states, jnp.ones((*states.shape[:-1], 1), states.dtype)], axis=-1)
+
+
+def with_vectors(params: Params, *columns: Array) -> Params:
+    """The parameters with a table `vectors`, the columns [n, d] side by side: put together once, before scoring."""
+    return {**params, "tables": {**params["tables"], "vectors": jnp.concatenate(columns, axis=1)}}
+
+
+def bias_as_factor(params: Params, given: Given, *, item: str = "item", bias: str = "item_bias") -> Params:
+    """The `prepare` of a model whose item biases are one more factor of the items' vectors, for `with_one` states."""
+    return with_vectors(params, params["tables"][item], params["tables"][bias])
+
+
+def rows_of(tables: Mapping[str, Any], side: str, ids: Array) -> dict[str, Array]:
+    """What a score reads of some users or items: the rows of every table of that side, but for those of histories."""
+    chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name != "item_history"}
+    return jax.tree.map(lambda rows: rows[ids], chosen)
 
 
 def items_at_once(floats: int) -> int:

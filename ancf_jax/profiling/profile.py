@@ -17,12 +17,12 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluation.topk import top_k_inner
 from ancf_jax.nn.layers import inner_products
-from ancf_jax.runs.run import evaluator_on_test
+from ancf_jax.runs.results import evaluator_on_test
 from ancf_jax.serving.recommend import known, query_users, recommend
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.loop import init_state, make_epoch, order_of, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Array, ArrayLike, Data, Interactions, Params, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Given, Params, Query, Recommender, as_they_are
 
 SCORED = 256  # users in the block whose scoring is analysed
 
@@ -52,14 +52,14 @@ class Job(NamedTuple):
     params: Callable[[], Params]  # the model's, as they are now
 
 
-def training(model: Recommender, train: Interactions, config: TrainConfig, steps: int = 0) -> Job:
+def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
     """An epoch of training as `fit` runs it, or its first `steps` steps; each run goes on from the one before."""
     learn = model.learn
     whole = steps_per_epoch(learn, config.batch_size)
     tx = make_optimizer(config, whole * config.epochs)
-    state = init_state(learn, tx, config.seed)
+    state = init_state(model, tx, config.seed)
     run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows)
-    train = jax.tree.map(jnp.asarray, train)
+    given = jax.tree.map(jnp.asarray, model.given)
     first = order_of(learn, config.batch_size, config.seed, 1)[: steps or whole]
     root = jax.random.key(config.seed)
     epochs = 0
@@ -68,15 +68,15 @@ def training(model: Recommender, train: Interactions, config: TrainConfig, steps
         nonlocal state, epochs
         epochs += 1
         order = first if steps else order_of(learn, config.batch_size, config.seed, epochs)
-        state, _ = run_epoch(state, train, order, jax.random.fold_in(root, epochs))
+        state, _ = run_epoch(state, given, order, jax.random.fold_in(root, epochs))
         jax.block_until_ready(state)
 
     def cost_of_run() -> Cost:
-        one = cost(run_epoch, state, train, first[:1], root)  # of one step, the quicker to compile
+        one = cost(run_epoch, state, given, first[:1], root)  # of one step, the quicker to compile
         return Cost(*(value * len(first) for value in one))
 
     return Job(
-        run, len(train.users) * len(first) / whole, "interactions", len(first), cost_of_run, lambda: state.params
+        run, len(given.train.users) * len(first) / whole, "interactions", len(first), cost_of_run, lambda: state.params
     )
 
 
@@ -85,14 +85,18 @@ def ranking(model: Recommender, data: Data, dataset: Dataset, memory_budget: flo
 
     Its cost is that of the scores alone.
     """
-    params = jax.jit(model.learn.init)(jax.random.key(0))
+    params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
     evaluate = evaluator_on_test(model, data, dataset, full=True, memory_budget=memory_budget)
     users = np.unique(dataset.test.users)
 
     def cost_of_run() -> Cost:
         block = np.resize(users, SCORED)
         query, _ = query_users(model, data, dataset.train, block.tolist())
-        one = cost(lambda params, query: model.score(model.prepare(params), query), params, query)
+
+        def score(params: Params, given: Given, query: Query) -> Array:
+            return model.score(model.prepare(params, given), query)
+
+        one = cost(score, params, model.given, query)
         return Cost(*(value * len(users) / SCORED for value in one))
 
     return Job(lambda: evaluate(params), len(users), "users", 1, cost_of_run, lambda: params)
@@ -103,8 +107,8 @@ def top_n(model: Recommender, data: Data, dataset: Dataset, queries: int, top_k:
 
     What serving does once is done beforehand: prepare, and embed where a score is an inner product.
     """
-    params = jax.jit(model.learn.init)(jax.random.key(0))
-    ready = jax.jit(model.prepare)(params)
+    params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
+    ready = jax.jit(model.prepare)(params, model.given)
     users = np.resize(np.arange(data.num_users), queries)
     query, seen = query_users(model, data, known(dataset), users.tolist())
     best: Callable = jax.jit(lambda ready, query, seen: recommend(model, ready, query, seen, top_k))
@@ -126,7 +130,7 @@ def top_n(model: Recommender, data: Data, dataset: Dataset, queries: int, top_k:
 def inner_product(model: Recommender) -> Recommender:
     """The recommender whose parameters are user and item vectors, [U + 1, D] and [I, D]: score = <user_u, item_i>."""
     score = inner_products(lambda params, query: (params[0][query.users], params[1]))
-    return Recommender(model.learn, 0, lambda params: params, score)
+    return Recommender(model.learn, model.given, 0, as_they_are, score)
 
 
 def pad_factors(user: ArrayLike, item: ArrayLike) -> Params:

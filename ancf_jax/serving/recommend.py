@@ -12,10 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.data.dataset import Dataset, find_item, find_user
+from ancf_jax.data.dataset import Dataset, find_item, find_user, known_interactions
 from ancf_jax.data.interactions import merge
 from ancf_jax.evaluation import topk
-from ancf_jax.runs.run import known_interactions
 from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recommender
 
 SCORES = 1 << 25  # held at once for a model that has no vectors

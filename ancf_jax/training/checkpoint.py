@@ -5,12 +5,14 @@ A workdir holds config.json, metrics.jsonl (a line an epoch), checkpoints/ and r
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
@@ -88,6 +90,37 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
             found.setdefault(name, []).append(leaf)
     start = {name: sum(found[name]) / len(found[name]) if name in found else leaf for name, leaf in own.items()}
     return jax.tree.unflatten(structure, start.values())
+
+
+class Keeper(NamedTuple):
+    """Where the states of a training are kept."""
+
+    save: Callable[[int, TrainState, float], None]  # epoch, state, value, as `fit` calls it
+    latest: Callable[[TrainState], TrainState | None]  # a state of this structure -> the one to resume from
+    best: Callable[[Params], tuple[int, Params]]  # parameters of this structure -> the best epoch and its parameters
+
+
+@contextmanager
+def in_folder(workdir: Path) -> Iterator[Keeper]:
+    """States in the checkpoints of a workdir; `best` is for after the context."""
+    with checkpoints(workdir) as opened:
+        yield Keeper(
+            lambda epoch, state, value: save(opened, state, value),
+            partial(load_latest, opened),
+            partial(load_best, workdir),
+        )
+
+
+@contextmanager
+def in_memory() -> Iterator[Keeper]:
+    """The best parameters in memory, and nothing to resume from."""
+    kept: list[tuple[float, int, Params]] = []
+
+    def keep(epoch: int, state: TrainState, value: float) -> None:
+        if not kept or value > kept[0][0]:
+            kept[:] = [(value, epoch, jax.tree.map(jnp.copy, state.params))]  # the next epoch takes the state's memory
+
+    yield Keeper(keep, lambda state: None, lambda params: kept[0][1:])
 
 
 def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -11,7 +11,6 @@ Momentum and Adam do not: here a row's moments decay only in the steps that touc
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -19,23 +18,9 @@ import jax.numpy as jnp
 import optax
 from jax.extend.core import get_opaque_trace_state
 
-from ancf_jax.types import Array, InputError, Params
+from ancf_jax.types import Array, InputError, Params, Rows
 
-Loss = Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # as in types.Gradient
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a loss sees in place of a table: its rows by an array of ids, and nothing else that an array can do."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-    read: Callable[[Array], Array]  # ids [...] -> rows [..., D]
-
-    def __getitem__(self, ids: Array) -> Array:
-        if not jnp.issubdtype(getattr(ids, "dtype", object), jnp.integer):
-            raise TypeError(f"a table's rows are read by an array of integers, not by {ids!r}")
-        return self.read(ids)
+Loss = Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # as in types.Gradient, given the data
 
 
 def with_rows(params: Params, names: Collection[str], view: Callable[[str, Any], Rows]) -> Params:

@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, split
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.lazy_rows import make_lazy_step, new_slots
-from ancf_jax.types import Array, ClosedForm, Gradient, Interactions, Params, Recommender
+from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
+from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender
 
 
 class TrainState(NamedTuple):
@@ -31,7 +31,7 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, train, order [n, B], key -> state, sums
+Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, given, order [n, B], key -> state, sums
 
 
 def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
@@ -49,12 +49,12 @@ def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
     return learn.sweeps if isinstance(learn, ClosedForm) else epochs
 
 
-def make_step(learn: Gradient, tx: optax.GradientTransformation) -> Callable:
+def make_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
     """(params, opt_state), batch, key -> (params, opt_state), sums: one gradient step."""
 
     def step(carry: tuple[Params, Any], batch: Any, key: Array) -> tuple[tuple[Params, Any], dict[str, Array]]:
         params, opt_state = carry
-        (_, sums), gradient = jax.value_and_grad(learn.loss, has_aux=True)(params, batch, key)
+        (_, sums), gradient = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
         updates, opt_state = tx.update(gradient, opt_state, params)
         return (optax.apply_updates(params, updates), opt_state), sums
 
@@ -70,28 +70,32 @@ def make_epoch(
 ) -> Epoch:
     """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated.
 
-    With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in sparse.py.
+    With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in lazy_rows.py.
     """
 
     @partial(jax.jit, donate_argnums=0)
-    def sweep(state: TrainState, train: Interactions, order: Array, key: Array):
-        params = learn.sweep(state.params, train, key)  # type: ignore[union-attr]
+    def sweep(state: TrainState, given: Given, order: Array, key: Array):
+        params = learn.sweep(state.params, given, key)  # type: ignore[union-attr]
         return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {}
 
     @partial(jax.jit, donate_argnums=0)
-    def epoch(state: TrainState, train: Interactions, order: Array, key: Array):
+    def epoch(state: TrainState, given: Given, order: Array, key: Array):
         advance = learn.advance  # type: ignore[union-attr]
         params = state.params if advance is None else advance(state.params, state.epoch + 1)
         carry: tuple = (params, state.opt_state)
+
+        def loss(params: Params, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
+            return learn.loss(params, given, batch, key)  # type: ignore[union-attr]
+
         if lazy_rows:
-            step, carry = make_lazy_step(learn.loss, tx), (*carry, new_slots(params))  # type: ignore[union-attr]
+            step, carry = make_lazy_step(loss, tx), (*carry, new_slots(params))
         else:
-            step = make_step(learn, tx)  # type: ignore[arg-type]
+            step = make_step(loss, tx)
 
         def body(carry, x):
             rows, key = x
             draw, drop = jax.random.split(key)
-            return step(carry, learn.sample(draw, train, rows), drop)  # type: ignore[union-attr]
+            return step(carry, learn.sample(draw, given, rows), drop)  # type: ignore[union-attr]
 
         keys = jax.random.split(key, order.shape[0])
         (params, opt_state, *_), sums = jax.lax.scan(body, carry, (order, keys))
@@ -100,11 +104,10 @@ def make_epoch(
     return sweep if isinstance(learn, ClosedForm) else epoch
 
 
-def init_state(
-    learn: Gradient | ClosedForm, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None
-) -> TrainState:
+def init_state(model: Recommender, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None) -> TrainState:
     """The state before the first epoch."""
-    params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0))
+    learn = model.learn
+    params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0), model.given)
     opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(p), mesh))(params)
     return TrainState(replicate(np.int32(0), mesh), params, opt_state)
 
@@ -127,7 +130,6 @@ class Fit(NamedTuple):
 
 def fit(
     model: Recommender,
-    train: Interactions,
     config: TrainConfig,
     state: TrainState,
     tx: optax.GradientTransformation,
@@ -143,9 +145,9 @@ def fit(
 
     `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
     every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
-    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
-    `train`, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`, whose
-    processes all call this function.
+    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in
+    place of the training part, and is saved whether or not it is evaluated. `model` and `state` were made for the same
+    `mesh`, whose processes all call this function.
 
     Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
     axis of the mesh does not divide a batch.
@@ -154,17 +156,17 @@ def fit(
     epochs = epochs_of(model.learn, config.epochs)
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
-    train = replicate(train, mesh) if part is None else train
+    given = model.given
     for epoch in range(int(state.epoch) + 1, epochs + 1):
         if exhausted(records, config):
             break
         started = time.perf_counter()
         if part is not None:
             rows = part(epoch)
-            train = Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh))
+            given = given._replace(train=Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh)))
         key = jax.random.fold_in(jax.random.key(config.seed), epoch)
         order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
-        state, sums = run_epoch(state, train, order, key)
+        state, sums = run_epoch(state, given, order, key)
         totals = {name: float(value) for name, value in jax.device_get(sums).items()}
         jax.block_until_ready(state)
         record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.training.lazy_rows import Rows, read_by_rows, with_rows
-from ancf_jax.types import Array, Gradient, Params, Recommender
+from ancf_jax.training.lazy_rows import read_by_rows, with_rows
+from ancf_jax.types import Array, Given, Gradient, Params, Recommender, Rows, map_scoring
 
 
 def in_bfloat16(model: Recommender) -> Recommender:
@@ -24,24 +24,20 @@ def in_bfloat16(model: Recommender) -> Recommender:
     learn = model.learn
     assert isinstance(learn, Gradient)
 
-    def loss(params: Params, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
         def view(name: str, table: Any) -> Rows:
             return Rows(table.shape, jnp.bfloat16, lambda ids: narrow(table[ids]))
 
-        by_rows = read_by_rows(learn.loss, params, batch, key)
+        by_rows = read_by_rows(lambda *args: learn.loss(args[0], given, *args[1:]), params, batch, key)
         tables = {name: table if name in by_rows else narrow(table) for name, table in params["tables"].items()}
         seen = {"tables": tables, "net": jax.tree.map(narrow, params["net"])}
-        return jax.tree.map(wide, learn.loss(with_rows(seen, by_rows, view), batch, key))
+        return jax.tree.map(wide, learn.loss(with_rows(seen, by_rows, view), given, batch, key))
 
-    return model._replace(
+    narrowed = model._replace(
         learn=learn._replace(loss=loss),
-        prepare=lambda params: model.prepare(jax.tree.map(narrow, params)),
-        score=widened(model.score),
-        embed=model.embed and widened(model.embed),
-        attend=model.attend and widened(model.attend),
-        retrieve=model.retrieve and widened(model.retrieve),
-        propensities=model.propensities and widened(model.propensities),
+        prepare=lambda params, given: model.prepare(jax.tree.map(narrow, params), given),
     )
+    return map_scoring(widened, narrowed)
 
 
 def narrow(x: Array) -> Array:

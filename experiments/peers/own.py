@@ -9,10 +9,11 @@ import numpy as np
 
 from ancf_jax.config import from_json
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.models import MODELS
+from ancf_jax.models import entry_of
 from ancf_jax.profiling import profile
 from ancf_jax.profiling.trace import operations
-from ancf_jax.runs import run as workdir
+from ancf_jax.runs.results import evaluator_on_test, provenance
+from ancf_jax.runs.run import Run, build, open_data
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.training.loop import batch_of
 from ancf_jax.types import Data, InputError, Recommender
@@ -26,12 +27,12 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
     .npz file. profile: the cost of a run, and the rates of the machine. trace FOLDER: the seconds of a run by kind of
     operation, and its trace in that folder.
     """
-    entry = MODELS[work["model"]]
+    entry = entry_of(work["model"])
     config: Any = from_json(entry.config, work["config"])
     options = from_json(TrainConfig, work["train"])
-    run = workdir.Run(work["model"], from_json(DataConfig, work["data"]), config, options)
-    dataset = profile.synthetic(*work["sizes"]) if work["sizes"] else workdir.open_data(run)
-    data, model = workdir.build(run, dataset)
+    run = Run(work["model"], from_json(DataConfig, work["data"]), config, options)
+    dataset = profile.synthetic(*work["sizes"]) if work["sizes"] else open_data(run)
+    data, model = build(run, dataset)
     if work["log"]:
         save_log(work["log"], dataset)
     job = job_of(work, run, model, data, dataset)
@@ -42,10 +43,10 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
 
     def metrics(path: str) -> dict[str, float]:
         if not path:
-            return workdir.evaluator_on_test(model, data, dataset, full=True)(job.params()).metrics
+            return evaluator_on_test(model, data, dataset, full=True)(job.params()).metrics
         with np.load(path) as factors:
             params = profile.pad_factors(factors["user"], factors["item"])
-        return workdir.evaluator_on_test(profile.inner_product(model), data, dataset, full=True)(params).metrics
+        return evaluator_on_test(profile.inner_product(model), data, dataset, full=True)(params).metrics
 
     def cost_and_rates(_: str) -> dict[str, float]:
         cost, rates = job.cost(), profile.machine_rates(options.precision)
@@ -65,7 +66,7 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
         "interactions": len(data.train.users),
         "batch": batch_of(model.learn, options.batch_size),
         "device": jax.default_backend(),
-        "provenance": workdir.provenance(),
+        "provenance": provenance(),
     }
 
     def trace_to(folder: str) -> dict[str, dict[str, float]]:
@@ -74,13 +75,13 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
     return ready, {"go": go, "metrics": metrics, "profile": cost_and_rates, "trace": trace_to}
 
 
-def job_of(work: dict[str, Any], run: workdir.Run, model: Recommender, data: Data, dataset: Dataset) -> profile.Job:
+def job_of(work: dict[str, Any], run: Run, model: Recommender, data: Data, dataset: Dataset) -> profile.Job:
     """What is timed. A model that draws negatives pair by pair trains on samples: each positive and each negative."""
     if work["what"] == "ranking":
         return profile.ranking(model, data, dataset, work["memory_budget"])
     if work["what"] == "topn":
         return profile.top_n(model, data, dataset, work["queries"], work["top_k"], work["steps"] or CALLS)
-    job = profile.training(model, data.train, run.train, work["steps"])
+    job = profile.training(model, run.train, work["steps"])
     if work["what"] == "updates":
         return job._replace(amount=job.steps, unit="steps")
     if "negatives" in work["config"] and getattr(model.learn, "rows", 0) == len(data.train.users):

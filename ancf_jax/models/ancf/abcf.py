@@ -12,35 +12,26 @@ There is no user vector, so new users need no training. In ANCF's terms: order-f
 
 from dataclasses import dataclass
 
-from ancf_jax.config import field
+from ancf_jax.config import nested
 from ancf_jax.models.ancf import ancf
-from ancf_jax.nn.losses import PAIR_LOSSES
-from ancf_jax.types import Data, Recommender
+from ancf_jax.types import Data, InputError, Recommender
 
 
 @dataclass(frozen=True)
 class Config:
-    """ABCF."""
+    """ABCF: ANCF's settings, of which some are fixed."""
 
-    factors: int = field(64, "embedding width D of the element-wise path and the attention", low=1)
-    history: int = field(100, "latest interactions attended to, H", low=1)
-    layers: int = field(1, "self-attention layers over the history", low=1)
-    heads: int = field(2, "attention heads", low=1)
-    dropout: float = field(0.2, "dropout on embeddings and in the encoder", low=0, high=0.99)
-    loss: str = field("bce", "loss of a positive against its negatives", PAIR_LOSSES)
-    negatives: int = field(128, "sampled items that a window's positives share as negatives", low=1)
-    targets: int = field(16, "positives drawn from a window, order-free", low=1)
-    stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+    ancf: ancf.Config = nested(ancf.Config(factors=64, layers=1, dropout=0.2, negatives=128, user=False, tower=()))
 
     def __post_init__(self) -> None:
-        as_ancf(self)  # which checks that the settings go together
-
-
-def as_ancf(config: Config) -> ancf.Config:
-    """ABCF as ANCF: an order-free encoder, and the attended history as the only path."""
-    return ancf.Config(ordered=False, user=False, tower=(), **vars(config))
+        c = self.ancf
+        if c.ordered or c.user or c.tower or not c.layers or not c.history:
+            raise InputError(
+                "flags --ordered, --user, --tower, --layers, --history: abcf is order-free self-attention over the "
+                "history alone; legal are --noordered, --nouser and --tower=, and at least 1 of the last two"
+            )
 
 
 def make(config: Config, data: Data) -> Recommender:
     """ABCF by gradient steps over windows of users' histories."""
-    return ancf.make(as_ancf(config), data)
+    return ancf.make(config.ancf, data)

@@ -31,11 +31,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import hold_out, knows, shift_ends, take_window, windows
-from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, rows_of, user_rows
-from ancf_jax.nn.layers import items_at_once, over_items
+from ancf_jax.data.samplers import Windows, hold_out, knows, over_windows, shift_ends, take_window
+from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
+from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,28 @@ class Batch(NamedTuple):
     absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
 
 
+class Own(NamedTuple):
+    """What ANCF makes of the data."""
+
+    windows: Windows
+    odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
+
+
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
     num_users, num_items, length = data.num_users, data.num_items, config.history
     net = Net(config)
     span = length + 1 if config.ordered else max(length, 1)
-    offsets = np.asarray(data.train.offsets)
-    window_users, window_ends = map(jnp.asarray, windows(offsets, max(length, 1)))
     history_table = "item" if config.tied else "item_history"
 
     # How often an item is drawn against uniform negatives, as a logarithm: the log-q correction.
     popular = round(config.popular * config.negatives)
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
-    odds = jnp.log(1 + popular / config.negatives * (share * num_items - 1))  # [I + 1]
+    odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
+    given = over_windows(data, max(length, 1))
+    given = given._replace(own=Own(given.own, odds))
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 6)
         tables = init_tables(keys[:5], config, data)
         one = jnp.full((1, 1), num_items)
@@ -110,9 +117,10 @@ def make(config: Config, data: Data) -> Recommender:
         )
         return {"tables": tables, "net": variables["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+    def sample(key: Array, given: Given, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
-        users, ends = window_users[index], window_ends[index]
+        train = given.train
+        users, ends = given.own.windows.at(index)
         if config.ordered:
             ends = shift_ends(pick, train, users, ends, length)
         window, _ = take_window(train, users, ends, span, num_items)
@@ -130,7 +138,7 @@ def make(config: Config, data: Data) -> Recommender:
             others = others.at[:, :popular].set(jnp.asarray(train.items)[drawn])
         return Batch(users, history, targets, others, knows(train, users, others))
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user = user_rows(tables, batch.users)
         history = tables[history_table][batch.history] if length else None
@@ -146,7 +154,7 @@ def make(config: Config, data: Data) -> Recommender:
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
         if popular:
-            negative = negative - odds[batch.negatives][:, None]
+            negative = negative - jnp.asarray(given.own.odds)[batch.negatives][:, None]
         negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
         losses = pair_loss(config.loss, positive, negative, num_items=num_items, ratio=config.ratio)
         if config.l2:
@@ -154,7 +162,7 @@ def make(config: Config, data: Data) -> Recommender:
             losses = losses + (config.l2 * jnp.sum(user["user"] ** 2, -1) if config.user else 0.0)
         return masked_mean(losses, batch.targets < num_items)
 
-    def prepare(params: Params) -> dict:
+    def prepare(params: Params, given: Given) -> dict:
         """The item part of the tower's first layer, in place of its table."""
         return {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
 
@@ -178,5 +186,5 @@ def make(config: Config, data: Data) -> Recommender:
         history, item = ready["tables"][history_table][query.history], rows_of(ready["tables"], "item", items)
         return net.apply({"params": ready["net"]}, history, query.history < num_items, item, method="attend")
 
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
-    return Recommender(learn, length, prepare, score, None, attend if length else None)
+    learn = Gradient(len(given.own.windows.users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
+    return Recommender(learn, given, length, prepare, score, None, attend if length else None)

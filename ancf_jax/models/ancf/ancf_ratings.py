@@ -27,16 +27,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import take_window, windows
+from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.bits import kept
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.nn.value_heads import RATING_LOSSES, damped_means, make_head, moments
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender, as_they_are
 
 DAMPING = 5.0  # values that an item's mean must outweigh
 
@@ -106,23 +105,24 @@ def make(config: Config, data: Data) -> Recommender:
     num_items, heads, length = data.num_items, config.heads, config.history
     head = make_head(config.loss, data.train.values)
     mean, scale = moments(data.train.values)
-    deviations = jnp.asarray(data.train.values) - mean
-    usual = np.array(damped_means(deviations, jnp.asarray(data.train.items), num_items + 1, DAMPING))  # [I + 1]
-    trained = jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0)[:, None]
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+    given = over_windows(data, length)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
+        items = jnp.asarray(given.train.items)
+        usual = damped_means(jnp.asarray(given.train.values) - mean, items, num_items + 1, DAMPING)  # [I + 1]
+        trained = jnp.zeros((num_items + 1, 1), bool).at[items].set(True)
         tables = {
             "item": table(key, num_items, config.factors, config.stddev) * trained,  # no step moves the others
             "item_choice": jnp.zeros((num_items + 1, config.factors)),
-            "item_bias": jnp.asarray(usual[:, None] / scale),
+            "item_bias": usual[:, None] / scale,
         }
         start = {"constant": 0.5, "log_ridge": 0.0, "log_ridge_each": -3.0}
         net = {name: jnp.full(heads, value) for name, value in start.items()}
         return {"tables": tables, "net": {**net, "head": head.init()}}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        return Batch(*take_window(train, window_users[index], window_ends[index], length, num_items))
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, ends = given.own.at(index)
+        return Batch(*take_window(given.train, users, ends, length, num_items))
 
     def read(params: Params, items: Array, values: Array) -> Past:
         tables, there = params["tables"], (items < num_items)[..., None]  # [B, H, 1]
@@ -147,7 +147,7 @@ def make(config: Config, data: Data) -> Recommender:
         return inverse_of(gram + ridge[..., None, None] * jnp.eye(keys.shape[-1]))
 
     @exactly
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         there, past = batch.items < num_items, read(params, batch.items, batch.values)
         seen = (there[:, None] & kept(key, past.prior.shape, config.dropout)).astype(jnp.float32)  # [B, N, H]
         through = past.keys @ inverse(params["net"], past.keys, seen)  # [B, N, H, d + 1]
@@ -179,7 +179,7 @@ def make(config: Config, data: Data) -> Recommender:
         scores = inner_products(embed)(ready, query, items)
         return scores if config.loss == "squared" else head.predict(ready["net"]["head"], scores)
 
-    learn = Gradient(len(window_users), init, sample, loss, batch=64)
+    learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
     return Recommender(
-        learn, length, lambda params: params, score, embed if config.loss == "squared" else None, rates=True
+        learn, given, length, as_they_are, score, embed if config.loss == "squared" else None, rates=True
     )

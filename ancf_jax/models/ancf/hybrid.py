@@ -21,58 +21,49 @@ get lost in D numbers, so order-free there may be a term more, which starts as a
 with the same weights g for all users. It enters by way of b_i, whose rows are then a user's own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import field, nested
 from ancf_jax.data.features import required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.nn.layers import unit_rows
-from ancf_jax.nn.losses import PAIR_LOSSES
-from ancf_jax.training.lazy_rows import Rows
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
-
-OWN = ("id_dropout", "content_weight")  # settings that ANCF does not have
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
 
 
 @dataclass(frozen=True)
 class Config:
-    """Hybrid."""
+    """Hybrid: ANCF's settings, and its own."""
 
     id_dropout: float = field(0.2, "share of users and items that a step sees by features alone", low=0, high=1)
     content_weight: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
-    factors: int = field(32, "embedding width D of the element-wise path and the attention", low=1)
-    history: int = field(100, "latest interactions attended to, H", low=1)
-    ordered: bool = field(False, "order-aware: positions, causal self-attention, recency")
-    layers: int = field(0, "self-attention layers over the history", low=0)
-    heads: int = field(2, "attention heads", low=1)
-    tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers (empty: no tower)")
-    tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
-    dropout: float = field(0.0, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
-    loss: str = field("bce", "loss of a positive against its negatives", PAIR_LOSSES)
-    negatives: int = field(64, "sampled items that a window's positives share as negatives", low=1)
-    ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
-    targets: int = field(16, "positives drawn from a window, order-free", low=1)
-    l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
-    stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+    ancf: ancf.Config = nested(ancf.Config())
 
     def __post_init__(self) -> None:
-        as_ancf(self)  # which checks that the settings go together
-        if self.content_weight and self.ordered:
+        if not self.ancf.history or not self.ancf.user:
+            raise InputError(
+                "flags --history, --user: hybrid knows users by their histories and vectors; it needs both"
+            )
+        if self.content_weight and self.ancf.ordered:
             raise InputError(
                 f"flag --content_weight: {self.content_weight} goes with order-free models; legal with --ordered is 0"
             )
 
 
-def as_ancf(config: Config) -> ancf.Config:
-    """The ANCF that is given the rows."""
-    return ancf.Config(**{name: value for name, value in vars(config).items() if name not in OWN})
+class Own(NamedTuple):
+    """What the hybrid makes of the data, by side: item, and user where anything is known of users."""
+
+    ancf: ancf.Own
+    features: Mapping[str, ArrayLike]  # [I + 1, F] and [U + 1, G]: padding and the unknown user have none
+    known: Mapping[str, ArrayLike]  # [n + 1] bool: who has a training row
+    unit: ArrayLike | None  # [I + 1, F] x', where there is a term of content
 
 
 def make(config: Config, data: Data) -> Recommender:
@@ -82,74 +73,75 @@ def make(config: Config, data: Data) -> Recommender:
     reads; the term of content takes half of all that again.
     """
     num_items = data.num_items
-    given = {"item": required("hybrid", data.features)}
+    sides = {"item": required("hybrid", data.features)}
     if data.user_features is not None:
-        given["user"] = data.user_features
-    shapes = " and ".join(str(list(rows.shape)) for rows in given.values())
+        sides["user"] = data.user_features
+    shapes = " and ".join(str(list(rows.shape)) for rows in sides.values())
     bytes_each = 24 if config.content_weight else 16
-    check_memory("hybrid", bytes_each * sum(rows.size for rows in given.values()), f"the features {shapes}")
-    base = ancf.make(as_ancf(config), data)
-    learn = base.learn
-    assert isinstance(learn, Gradient)
-    # [I + 1, F] and [U + 1, G]: padding and the unknown user have none
-    features = {side: jnp.asarray(np.pad(rows, ((0, 1), (0, 0)))) for side, rows in given.items()}
+    check_memory("hybrid", bytes_each * sum(rows.size for rows in sides.values()), f"the features {shapes}")
+    base = ancf.make(config.ancf, data)
+    learn: Gradient = base.learn  # type: ignore[assignment]
+    factors = config.ancf.factors
+    features = {side: np.pad(rows, ((0, 1), (0, 0))) for side, rows in sides.items()}
     known = {
-        "user": jnp.asarray(np.bincount(data.train.users, minlength=data.num_users + 1) > 0),
-        "item": jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0),
+        "user": np.bincount(data.train.users, minlength=data.num_users + 1) > 0,
+        "item": np.bincount(data.train.items, minlength=num_items + 1) > 0,
     }
-
-    unit = unit_rows(features["item"]) if config.content_weight else None
+    unit = np.asarray(unit_rows(jnp.asarray(features["item"]))) if config.content_weight else None
+    given = base.given._replace(own=Own(base.given.own, features, known, unit))
 
     def side_of(name: str) -> str:
         """Whose rows a table holds: user or item."""
         return name.partition("_")[0]
 
-    def project(side: str, kernel: Array, ids: Array | None = None) -> Array:
-        """The features of `ids` [...], or of all [n + 1], by a kernel [F, D].
+    def inner(given: Given) -> Given:
+        """What ANCF is given."""
+        return given._replace(own=given.own.ancf)
+
+    def project(features: ArrayLike, kernel: Array, ids: Array | None = None) -> Array:
+        """The features [n + 1, F] of `ids` [...], or all of them, by a kernel [F, D].
 
         A step may ask for more rows than there are, many of them more than once.
         """
-        every = features[side].astype(kernel.dtype)
+        every = jnp.asarray(features).astype(kernel.dtype)
         if ids is None:
             return every @ kernel
         return every[ids] @ kernel if ids.size < len(every) else (every @ kernel)[ids]
 
-    def init(key: Array) -> Params:
-        params = learn.init(key)
+    def init(key: Array, given: Given) -> Params:
+        params = learn.init(key, inner(given))
         widths = {name: table.shape[1] for name, table in params["tables"].items()}
-        deep = {side: rows.shape[1] for side, rows in features.items()}
+        deep = {side: rows.shape[1] for side, rows in given.own.features.items()}
         kernels = {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}
-        start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * config.factors**-0.5
+        start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * factors**-0.5
         kernels |= {"item": start, "user": start}
         net = {**params["net"], "features": kernels}
         if config.content_weight:
             net["content"] = jnp.full(deep["item"], config.content_weight)
-        if "user" in features:
+        if "user" in deep:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
             net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
         return {**params, "net": net}
 
-    def sample(key: Array, train: Interactions, index: Array) -> ancf.Batch:
-        batch = learn.sample(key, train, index)
-        return batch._replace(absent=batch.absent | ~known["item"][batch.negatives])
+    def sample(key: Array, given: Given, index: Array) -> ancf.Batch:
+        batch = learn.sample(key, inner(given), index)
+        return batch._replace(absent=batch.absent | ~jnp.asarray(given.own.known["item"])[batch.negatives])
 
-    def own(net: dict, name: str, ids: Array | None = None) -> Array | float:
+    def own(given: Given, net: dict, name: str, ids: Array | None = None) -> Array | float:
         """W x or V y [..., D] of the items or users `ids` [...] of a table, or of all; 0 if they have no features."""
         side = side_of(name)
-        if side not in features:
+        if side not in given.own.features:
             return 0.0
-        return project(side, net["features" if side == "item" else "user_features"][name], ids)
+        return project(given.own.features[side], net["features" if side == "item" else "user_features"][name], ids)
 
-    def wanted(net: dict, history: Array) -> Array:
+    def wanted(unit: Array, net: dict, history: Array) -> Array:
         """g x'_u [B, F] of histories [B, H]."""
-        assert unit is not None
         rows = jnp.arange(len(history))[:, None]
         counts = jnp.zeros((len(history), len(unit))).at[rows, history].add(1.0)
         return net["content"] * unit_rows(counts @ unit)
 
-    def content(profiles: Array, ids: Array) -> Array:
+    def content(unit: Array, profiles: Array, ids: Array) -> Array:
         """The term of content [B, K, 1] of profiles [B, F] as `wanted` has them and candidates [B, K] or [1, K]."""
-        assert unit is not None
         if len(ids) == 1:
             scores = profiles @ unit[ids[0]].T
         elif ids.size < len(unit):
@@ -158,8 +150,8 @@ def make(config: Config, data: Data) -> Recommender:
             scores = jnp.take_along_axis(profiles @ unit.T, ids, axis=1)
         return scores[..., None]
 
-    def loss(params: Params, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        net = params["net"]
+    def loss(params: Params, given: Given, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        net, known = params["net"], given.own.known
         keys = dict(zip(known, jax.random.split(jax.random.fold_in(key, 1)), strict=True))
 
         def view(name: str, table: Any) -> Rows:
@@ -167,29 +159,34 @@ def make(config: Config, data: Data) -> Recommender:
 
             def read(ids: Array) -> Array:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
-                kept = known[side][ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
-                rows = table[ids] * kept[..., None] + own(net, name, ids)
+                kept = jnp.asarray(known[side])[ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
+                rows = table[ids] * kept[..., None] + own(given, net, name, ids)
                 if name == "item_bias" and config.content_weight:
-                    return rows + content(wanted(net, batch.history), ids)
+                    unit = jnp.asarray(given.own.unit)
+                    return rows + content(unit, wanted(unit, net, batch.history), ids)
                 if side == "item":
                     return rows
-                past = project("item", net["features"][name], batch.history)
-                return rows + profile(past, batch.history < num_items, config.ordered)
+                past = project(given.own.features["item"], net["features"][name], batch.history)
+                return rows + profile(past, batch.history < num_items, config.ancf.ordered)
 
             return Rows(table.shape, table.dtype, read)
 
         tables = {name: view(name, table) for name, table in params["tables"].items()}
-        return learn.loss({**params, "tables": tables}, batch, key)
+        return learn.loss({**params, "tables": tables}, inner(given), batch, key)
 
-    def prepare(params: Params) -> dict:
+    def prepare(params: Params, given: Given) -> dict:
         """ANCF's, of tables that hold the projections; and those for users' histories, [I + 1, D] each."""
         net = params["net"]
         tables = {
-            name: table * known[side_of(name)][:, None] + own(net, name) for name, table in params["tables"].items()
+            name: table * jnp.asarray(given.own.known[side_of(name)])[:, None] + own(given, net, name)
+            for name, table in params["tables"].items()
         }
-        ready = base.prepare({**params, "tables": tables})
+        ready = base.prepare({**params, "tables": tables}, inner(given))
         kernels = {name: kernel for name, kernel in net["features"].items() if side_of(name) == "user"}
-        profiles = {f"profile_{name}": project("item", kernel) for name, kernel in kernels.items()}
+        every = given.own.features["item"]
+        profiles = {f"profile_{name}": project(every, kernel) for name, kernel in kernels.items()}
+        if config.content_weight:
+            profiles["unit"] = given.own.unit
         return {**ready, "tables": {**ready["tables"], **profiles}}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
@@ -201,11 +198,13 @@ def make(config: Config, data: Data) -> Recommender:
 
         views = {name: view(name) for name in tables if side_of(name) == "user"}
         if config.content_weight:
-            bias, of_user = tables["item_bias"], wanted(ready["net"], query.history)
-            views["item_bias"] = Rows(bias.shape, bias.dtype, lambda ids: bias[ids] + content(of_user, ids))
+            bias, unit = tables["item_bias"], tables["unit"]
+            of_user = wanted(unit, ready["net"], query.history)
+            views["item_bias"] = Rows(bias.shape, bias.dtype, lambda ids: bias[ids] + content(unit, of_user, ids))
         return base.score({**ready, "tables": {**tables, **views}}, query, items)
 
-    return base._replace(learn=learn._replace(init=init, sample=sample, loss=loss), prepare=prepare, score=score)
+    learnt = learn._replace(init=init, sample=sample, loss=loss)
+    return base._replace(learn=learnt, given=given, prepare=prepare, score=score)
 
 
 def profile(rows: Array, mask: Array, causal: bool) -> Array:

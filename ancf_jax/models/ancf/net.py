@@ -3,11 +3,10 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
-from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, table, tower_input
+from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, rows_of, table, tower_input
 from ancf_jax.types import Array, Data
 
 
@@ -132,12 +131,6 @@ def init_tables(keys: Array, config: Any, data: Data) -> dict[str, Array]:
         for key, (name, width) in zip(keys, widths.items(), strict=False)
     }
     return {**tables, "item_bias": jnp.zeros((data.num_items + 1, 1))}
-
-
-def rows_of(tables: dict[str, Any], side: str, ids: Array) -> dict[str, Array]:
-    """What a score reads of some users or items: the rows of every table of that side, but for those of histories."""
-    chosen = {name: rows for name, rows in tables.items() if name.startswith(side) and name != "item_history"}
-    return jax.tree.map(lambda rows: rows[ids], chosen)
 
 
 def user_rows(tables: dict[str, Any], users: Array) -> dict[str, Array]:

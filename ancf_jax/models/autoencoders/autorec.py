@@ -15,6 +15,7 @@ learned row of its decoder, whatever the query's history, and a new user would b
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,10 +25,10 @@ import numpy as np
 from ancf_jax.config import field
 from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import take_window
-from ancf_jax.nn.layers import inner_products, table
+from ancf_jax.nn.layers import bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.nn.value_heads import make_head
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make(config: Config, data: Data) -> Recommender:
     head = make_head("ordinal", data.train.values) if config.loss == "ordinal" else None
     mean = float(np.mean(data.train.values)) if config.loss == "observed" else 0.0
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         coder, output = jax.random.split(key)
         tables = {
             "item": table(coder, num_items, config.factors, glorot(num_items, config.factors)),
@@ -75,7 +76,7 @@ def make(config: Config, data: Data) -> Recommender:
         item = params["tables"]["item"][:num_items]
         return jax.nn.sigmoid(r.astype(item.dtype) @ item + params["net"]["bias"])  # [B, D]
 
-    def loss(params: Params, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         r, known = matrix(batch)
         weights = jnp.where(known, 1.0, 0.0 if rates else config.unobserved)
         scores = decode(params, code(params, r), num_items)
@@ -113,8 +114,8 @@ def decode(params: Params, code: Array, num_items: int) -> Array:
 
 def autoencoder(
     data: Data,
-    init: Callable[[Array], Params],
-    loss: Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]],
+    init: Callable[[Array, Given], Params],
+    loss: Callable[[Params, Given, Any, Array], tuple[Array, dict[str, Array]]],
     code: Callable[[Params, Rows], Array],
     *,
     batch: int,
@@ -124,22 +125,16 @@ def autoencoder(
 
     A step takes whole rows of the matrix, so it holds some arrays [B, I]: fewer users in it where items are millions.
     """
-    num_items, offsets = data.num_items, np.asarray(data.train.offsets)
-    some, length = jnp.asarray(np.flatnonzero(np.diff(offsets)), jnp.int32), longest(data.train)
+    num_items, length = data.num_items, longest(data.train)
+    some = np.flatnonzero(np.diff(np.asarray(data.train.offsets))).astype(np.int32)
 
-    def sample(key: Array, train: Interactions, index: Array) -> Rows:
-        users = some[index]
-        return Rows(*take_window(train, users, jnp.asarray(train.offsets)[users + 1], length, num_items))
-
-    def prepare(params: Params) -> Params:
-        """The outputs with their biases as one more factor, put together once."""
-        tables = params["tables"]
-        vectors = jnp.concatenate([tables["output"], tables["output_bias"]], axis=1)
-        return {"tables": {**tables, "vectors": vectors}, "net": params["net"]}
+    def sample(key: Array, given: Given, index: Array) -> Rows:
+        users = jnp.asarray(given.own)[index]
+        return Rows(*take_window(given.train, users, jnp.asarray(given.train.offsets)[users + 1], length, num_items))
 
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        user = code(ready, Rows(query.history, query.values))
-        return jnp.concatenate([user, jnp.ones((len(user), 1), user.dtype)], 1), ready["tables"]["vectors"][:num_items]
+        return with_one(code(ready, Rows(query.history, query.values))), ready["tables"]["vectors"][:num_items]
 
+    prepare = partial(bias_as_factor, item="output", bias="output_bias")
     learn = Gradient(len(some), init, sample, loss, batch=batch, advance=advance)
-    return Recommender(learn, whole_history(data), prepare, inner_products(embed), embed)
+    return Recommender(learn, Given(data.train, some), whole_history(data), prepare, inner_products(embed), embed)

@@ -19,7 +19,7 @@ from ancf_jax.config import field
 from ancf_jax.models.autoencoders.autorec import Rows, autoencoder, decode, glorot
 from ancf_jax.nn.layers import Dropout, multi_hot, table
 from ancf_jax.nn.losses import masked_mean
-from ancf_jax.types import Array, Data, Params, Recommender
+from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def make(config: Config, data: Data) -> Recommender:
     """Mult-VAE by gradient steps over users."""
     num_items, encoder, decoder = data.num_items, Encoder(config), Decoder(config)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         first, output, *rest = jax.random.split(key, 4)
         stddev = glorot(num_items, config.hidden)
         tables = {
@@ -84,7 +84,7 @@ def make(config: Config, data: Data) -> Recommender:
         z = z.astype(params["tables"]["output"].dtype)
         return decoder.apply({"params": params["net"]["decoder"]}, z)
 
-    def loss(params: Params, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         drop, noise = jax.random.split(key)
         x = multi_hot(batch.items, num_items)
         mean, log_variance = encode(params, x, deterministic=False, rngs={"dropout": drop})

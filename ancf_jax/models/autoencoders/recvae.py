@@ -27,7 +27,7 @@ from ancf_jax.models.autoencoders.autorec import Rows, autoencoder, decode, glor
 from ancf_jax.models.autoencoders.multvae import draw, multinomial, normalised
 from ancf_jax.nn.layers import Dropout, multi_hot, table
 from ancf_jax.nn.losses import masked_mean
-from ancf_jax.types import Array, Data, Params, Recommender
+from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 LAYERS = 5
 PRIOR = (3 / 20, 3 / 4, 1 / 10)  # weights of the standard normal, the previous posterior and the wide normal
@@ -68,7 +68,7 @@ def make(config: Config, data: Data) -> Recommender:
     """RecVAE by gradient steps over users."""
     num_items, encoder = data.num_items, Encoder(config)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         first, output, rest = jax.random.split(key, 3)
         item = table(first, num_items, config.hidden, glorot(num_items, config.hidden))
         net = encoder.init(rest, jnp.zeros((1, num_items)), item[:num_items])["params"]
@@ -89,7 +89,7 @@ def make(config: Config, data: Data) -> Recommender:
         tables, net = params["tables"], params["net"]
         return {"tables": {**tables, "item": tables["previous"]}, "net": {**net, "encoder": net["previous"]}}
 
-    def loss(params: Params, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         drop, noise, clean_noise = jax.random.split(key, 3)
         x, fixed = multi_hot(batch.items, num_items), jax.lax.stop_gradient(params)
         mean, log_variance = encode(params, x, deterministic=False, rngs={"dropout": drop})

@@ -24,8 +24,8 @@ from ancf_jax.config import field
 from ancf_jax.data.features import required
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.devices.memory import check_memory
-from ancf_jax.nn.layers import from_host, unit_rows
-from ancf_jax.types import Array, ClosedForm, Data, Params, Query, Recommender
+from ancf_jax.nn.layers import unit_rows
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ def make(config: Config, data: Data) -> Recommender:
         centres = _unit(group_means(features, config.groups))
         views["smoothed"] = _unit((1 - config.group_share) * features + config.group_share * centres)
 
-    def prepare(params: Params) -> dict[str, dict[str, Array]]:
-        return {"tables": {name: from_host(view) for name, view in views.items()}}
+    def prepare(params: Params, given: Given) -> dict[str, dict[str, Array]]:
+        return {"tables": given.own}
 
     def items_of(ready: dict[str, dict[str, Array]]) -> Array:
         return ready["tables"].get("smoothed", ready["tables"]["feature"])
@@ -72,8 +72,8 @@ def make(config: Config, data: Data) -> Recommender:
     def retrieve(ready: dict[str, dict[str, Array]], wanted: Array) -> tuple[Array, Array]:
         return unit_rows(wanted), items_of(ready)
 
-    learn = ClosedForm(1, lambda key: {"tables": {}, "net": {}}, lambda params, train, key: params)
-    return Recommender(learn, whole_history(data), prepare, score, embed, retrieve=retrieve)
+    learn = ClosedForm(1, lambda key, given: {"tables": {}, "net": {}}, lambda params, given, key: params)
+    return Recommender(learn, Given(data.train, views), whole_history(data), prepare, score, embed, retrieve=retrieve)
 
 
 def group_means(features: np.ndarray, groups: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.nn.value_heads import damped_means, moments
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ def make_item_mean(config: ItemMean, data: Data) -> Recommender:
     num_items = data.num_items
     mean, _ = moments(data.train.values)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, 1))}, "net": {}}
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        values, items = jnp.asarray(train.values) - mean, jnp.asarray(train.items)
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        values, items = jnp.asarray(given.train.values) - mean, jnp.asarray(given.train.items)
         return {"tables": {"item": damped_means(values, items, num_items + 1, config.damping)[:, None]}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -52,4 +52,4 @@ def make_item_mean(config: ItemMean, data: Data) -> Recommender:
             return jnp.broadcast_to(values[:num_items], (len(query.users), num_items))
         return values[items]
 
-    return Recommender(ClosedForm(1, init, sweep), 0, lambda params: params, score, rates=True)
+    return Recommender(ClosedForm(1, init, sweep), Given(data.train), 0, as_they_are, score, rates=True)

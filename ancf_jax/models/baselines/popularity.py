@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import field
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Random:
 
 def make(config: Config, data: Data) -> Recommender:
     """The most popular items."""
-    return _counted(data.num_items, lambda train: jnp.ones(len(train.items)))
+    return _counted(data, lambda train: jnp.ones(len(train.items)))
 
 
 def make_recent(config: Recent, data: Data) -> Recommender:
@@ -48,17 +48,17 @@ def make_recent(config: Recent, data: Data) -> Recommender:
         age = order.max() - order
         return jnp.exp2(-age / (config.half_life * (order.max() + 1)))
 
-    return _counted(data.num_items, weigh)
+    return _counted(data, weigh)
 
 
 def make_random(config: Random, data: Data) -> Recommender:
     """Chance: a score depends on the seed, the user and the item alone; all unknown users are user U."""
     num_items = data.num_items
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         return {"tables": {}, "net": {"key": jax.random.key_data(key)}}
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
+    def sweep(params: Params, given: Given, key: Array) -> Params:
         return params
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -66,17 +66,18 @@ def make_random(config: Random, data: Data) -> Recommender:
         scores = jax.vmap(lambda user: jax.random.uniform(jax.random.fold_in(key, user), (num_items,)))(query.users)
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), 0, lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), Given(data.train), 0, as_they_are, score)
 
 
-def _counted(num_items: int, weigh: Callable[[Interactions], Array]) -> Recommender:
+def _counted(data: Data, weigh: Callable[[Interactions], Array]) -> Recommender:
     """Items by the sum of the weights [R] of their interactions."""
+    num_items = data.num_items
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, 1))}, "net": {}}
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        counts = jnp.zeros((num_items + 1, 1)).at[train.items, 0].add(weigh(train))
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        counts = jnp.zeros((num_items + 1, 1)).at[given.train.items, 0].add(weigh(given.train))
         return {"tables": {"item": counts}, "net": {}}
 
     def embed(params: Params, query: Query) -> tuple[Array, Array]:
@@ -88,4 +89,4 @@ def _counted(num_items: int, weigh: Callable[[Interactions], Array]) -> Recommen
             return jnp.broadcast_to(counts[:num_items], (query.users.shape[0], num_items))
         return counts[items]
 
-    return Recommender(ClosedForm(1, init, sweep), 0, lambda params: params, score, embed)
+    return Recommender(ClosedForm(1, init, sweep), Given(data.train), 0, as_they_are, score, embed)

@@ -19,13 +19,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import take_window, windows
+from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import catalogue_softmax
-from ancf_jax.types import Array, ArrayLike, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, Params, Query, Recommender
 
 RIDGE = 0.01  # penalty on the projection of histories, in mean squares of a column of the regression
 USER_BLOCK = 256
@@ -54,9 +53,9 @@ def attention_matrix(users: ArrayLike, items: ArrayLike) -> Array:
     Each row is a distribution over the items. By hand, with D = 4 and so sqrt(D) = 2: user 0 sees the first feature,
     user 1 the second, user 2 both; e^s is 1, 2, 1 for user 0, 1, 1, 3 for user 1 and their product 1, 2, 3 for user 2.
 
-    >>> users = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]])
-    >>> items = 2 * np.log([[1.0, 1, 1, 1], [2, 1, 1, 1], [1, 3, 1, 1]])
-    >>> print(np.asarray(attention_matrix(users, items), float).round(4))
+    >>> users = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]])
+    >>> items = 2 * jnp.log(jnp.array([[1.0, 1, 1, 1], [2, 1, 1, 1], [1, 3, 1, 1]]))
+    >>> print(attention_matrix(users, items).round(4))
     [[0.25   0.5    0.25  ]
      [0.2    0.2    0.6   ]
      [0.1667 0.3333 0.5   ]]
@@ -67,10 +66,10 @@ def attention_matrix(users: ArrayLike, items: ArrayLike) -> Array:
 def make(config: Config, data: Data) -> Recommender:
     """The attention matrix of learned factors, by gradient steps over windows of users' interactions."""
     num_users, num_items, length = data.num_users, data.num_items, config.history
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+    given = over_windows(data, length)
     scale = config.factors**-0.5
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item = jax.random.split(key)
         tables = {
             "user": table(user, num_users, config.factors, config.stddev),
@@ -78,11 +77,11 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": {}}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users = window_users[index]
-        return Batch(users, take_window(train, users, window_ends[index], length, num_items)[0])
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, ends = given.own.at(index)
+        return Batch(users, take_window(given.train, users, ends, length, num_items)[0])
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, chosen = tables["user"][batch.users], tables["item"][batch.items]  # [B, D], [B, H, D]
         positive = jnp.einsum("bd,bhd->bh", user * scale, chosen)
@@ -95,13 +94,13 @@ def make(config: Config, data: Data) -> Recommender:
         count = jnp.sum(history < num_items, 1, keepdims=True)
         return jnp.sum(item[history], 1) / jnp.maximum(count, 1)
 
-    def prepare(params: Params) -> dict:
+    def prepare(params: Params, given: Given) -> dict:
         """The tables, and the projection P^T [D, D] of mean item vectors to users."""
         user, item = (params["tables"][name].astype(jnp.float32) for name in ("user", "item"))
-        train = Interactions(*map(jnp.asarray, data.train))
+        train = given.train
 
         def of_user(row: Array) -> Array:
-            history, _ = take_window(train, row[None], train.offsets[row + 1][None], length, num_items)
+            history, _ = take_window(train, row[None], jnp.asarray(train.offsets)[row + 1][None], length, num_items)
             return mean_item(item, history)[0]
 
         means = jax.lax.map(of_user, jnp.arange(num_users), batch_size=USER_BLOCK)
@@ -116,5 +115,5 @@ def make(config: Config, data: Data) -> Recommender:
         user = jnp.where((query.users == num_users)[:, None], new, tables["user"][query.users])
         return user * scale, tables["item"][:num_items]
 
-    learn = Gradient(len(window_users), init, sample, loss, batch=64)
-    return Recommender(learn, length, prepare, inner_products(embed), embed)
+    learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
+    return Recommender(learn, given, length, prepare, inner_products(embed), embed)

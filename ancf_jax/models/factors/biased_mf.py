@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
+from ancf_jax.models.factors.biases import biases_as_factors, embed
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.nn.value_heads import RATING_LOSSES, make_head
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def make(config: Config, data: Data) -> Recommender:
     head = make_head("ordinal", values) if config.loss == "ordinal" else None
     mean = float(values.mean()) if len(values) and head is None else 0.0
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         tables = {
             "user": table(key, num_users, config.factors, config.stddev),
             "item": jnp.zeros((num_items + 1, config.factors)),
@@ -57,10 +58,10 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": head.init() if head else {}}
 
-    def sample(key: Array, train: Interactions, rows: Array) -> Batch:
-        return Batch(*(jnp.asarray(column)[rows] for column in (train.users, train.items, train.values)))
+    def sample(key: Array, given: Given, rows: Array) -> Batch:
+        return Batch(*(jnp.asarray(column)[rows] for column in given.train[:3]))
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, item = tables["user"][batch.users], tables["item"][batch.items]
         user_bias, item_bias = tables["user_bias"][batch.users], tables["item_bias"][batch.items]
@@ -69,21 +70,12 @@ def make(config: Config, data: Data) -> Recommender:
         losses = head.loss(params["net"], scores, batch.values) if head else (batch.values - scores) ** 2
         return masked_mean(losses + config.l2 * squares, jnp.ones_like(losses, bool))
 
-    def prepare(params: Params) -> Params:
-        """Item vectors with the mean and their biases, and a one, as two more factors, put together once."""
-        tables = params["tables"]
-        item = [tables["item"], mean + tables["item_bias"], jnp.ones_like(tables["item_bias"])]
-        return {"tables": {**tables, "vectors": jnp.concatenate(item, axis=1)}, "net": params["net"]}
-
-    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        tables = ready["tables"]
-        bias = tables["user_bias"][query.users]
-        user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
-        return user, tables["vectors"][:num_items]
+    def prepare(params: Params, given: Given) -> Params:
+        return biases_as_factors(params, mean)
 
     def score(ready: Params, query: Query, items: Array | None = None) -> Array:
         scores = inner_products(embed)(ready, query, items)
         return head.predict(ready["net"], scores) if head else scores
 
-    learn = Gradient(len(values), init, sample, loss, batch=256, streams=True)
-    return Recommender(learn, 0, prepare, score, None if head else embed, rates=True)
+    learn = Gradient(len(values), init, sample, loss, batch=256)
+    return Recommender(learn, Given(data.train), 0, prepare, score, None if head else embed, rates=True)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
-from ancf_jax.nn.layers import inner_products, table
+from ancf_jax.nn.layers import bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean, pair_loss, pair_squares
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def make(config: Config, data: Data) -> Recommender:
     """BPR-MF by gradient steps over triples."""
     num_users, num_items = data.num_users, data.num_items
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item = jax.random.split(key)
         tables = {
             "user": table(user, num_users, config.factors, config.stddev),
@@ -51,12 +51,12 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": {}}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users, items = jnp.asarray(train.users)[index], jnp.asarray(train.items)[index]
-        others = negatives(key, train, users, config.negatives, num_items)
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, items = jnp.asarray(given.train.users)[index], jnp.asarray(given.train.items)[index]
+        others = negatives(key, given.train, users, config.negatives, num_items)
         return Batch(users, jnp.concatenate([items[:, None], others], axis=1))
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, item = tables["user"][batch.users], tables["item"][batch.items]
         scores = jnp.einsum("bd,bkd->bk", user, item) + tables["item_bias"][batch.items][..., 0]  # [B, 1 + N]
@@ -64,14 +64,8 @@ def make(config: Config, data: Data) -> Recommender:
         losses = losses + config.l2 * pair_squares(jnp.sum(user**2, -1), jnp.sum(item**2, -1))
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
-    def prepare(params: Params) -> dict[str, dict[str, Array]]:
-        """Item vectors with their biases as one more factor, put together once."""
-        tables = params["tables"]
-        return {"tables": {**tables, "vectors": jnp.concatenate([tables["item"], tables["item_bias"]], axis=1)}}
+    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
+        return with_one(ready["tables"]["user"][query.users]), ready["tables"]["vectors"][:num_items]
 
-    def embed(ready: dict[str, dict[str, Array]], query: Query) -> tuple[Array, Array]:
-        user = ready["tables"]["user"][query.users]
-        return jnp.concatenate([user, jnp.ones((len(user), 1), user.dtype)], 1), ready["tables"]["vectors"][:num_items]
-
-    learn = Gradient(len(data.train.users), init, sample, loss, batch=2048, streams=True)
-    return Recommender(learn, 0, prepare, inner_products(embed), embed)
+    learn = Gradient(len(data.train.users), init, sample, loss, batch=2048)
+    return Recommender(learn, Given(data.train), 0, bias_as_factor, inner_products(embed), embed)

@@ -29,7 +29,7 @@ import numpy as np
 from ancf_jax.config import field
 from ancf_jax.data.interactions import longest
 from ancf_jax.nn.layers import inner_products, table
-from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Given, Params, Query, Recommender
 
 CHUNK = 64  # interactions of a long row that are gathered at once
 BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what the caches of two cores hold
@@ -55,9 +55,16 @@ class Config:
 class Layout(NamedTuple):
     """The rows of one side, in blocks of similar length; the last block of a group is filled up with row `rows`."""
 
-    lengths: tuple[int, ...]  # of each group but the last: no row has more interactions
-    groups: tuple[np.ndarray, ...]  # [n, b] int32 rows; the last group's may be of any length
+    groups: tuple[np.ndarray, ...]  # [n, b] int32 rows of one length at most; the last group's may be of any
     place: np.ndarray  # [rows + 1] int32: where a row comes among all blocks; behind the last if it is empty
+
+
+class Side(NamedTuple):
+    """The interactions of one side's rows: row r has others[offsets[r]:offsets[r + 1]], ids of the other side."""
+
+    others: ArrayLike  # [R] int32
+    offsets: ArrayLike  # [rows + 1] int32
+    layout: Layout
 
 
 class Fixed(NamedTuple):
@@ -95,25 +102,26 @@ def arrange(counts: np.ndarray, lengths: tuple[int, ...], factors: int, *, syste
         place[rows] = total + np.arange(len(rows))
         total += block.size
         groups.append(block)
-    return Layout(lengths, tuple(groups), np.where(place < 0, total, place))
+    return Layout(tuple(groups), np.where(place < 0, total, place))
 
 
 def make(config: Config, data: Data) -> Recommender:
     """Implicit ALS; a known user is scored by the row that was learned, an unknown one is solved for from a history."""
     num_users, num_items, factors = data.num_users, data.num_items, config.factors
     users, items, offsets = (np.asarray(part) for part in (data.train.users, data.train.items, data.train.offsets))
-    by_item = np.argsort(items, kind="stable")
-    item_users = users[by_item]
-    item_offsets = np.searchsorted(items[by_item], np.arange(num_items + 1))
+    order = np.argsort(items, kind="stable")
+    item_users, item_offsets = users[order], np.searchsorted(items[order], np.arange(num_items + 1))
     # A system of the history's length pays up to about D / 2. Shorter rows come in steps of a half, down to 16.
     least = min(16, max(factors // 2, 1))
     halves = [factors >> n for n in range(factors.bit_length(), 0, -1) if factors >> n >= least]
     cholesky = config.solver == "cholesky"
     lengths = tuple(halves) if cholesky else LENGTHS
-    user_layout = arrange(np.diff(offsets), lengths, factors, systems=cholesky)
-    item_layout = arrange(np.diff(item_offsets), lengths, factors, systems=cholesky)
+    by_user, by_item = (
+        Side(others, ends.astype(np.int32), arrange(np.diff(ends), lengths, factors, systems=cholesky))
+        for others, ends in ((items, offsets), (item_users, item_offsets))
+    )
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item = jax.random.split(key)
         stddev = config.stddev / factors**0.5
         tables = {"user": table(user, num_users, factors, stddev), "item": table(item, num_items, factors, stddev)}
@@ -124,11 +132,11 @@ def make(config: Config, data: Data) -> Recommender:
         frequency = slices.end - slices.first + config.unobserved * (len(fixed.table) - 1)
         return config.unobserved * fixed.gram + config.l2 * frequency[:, None] ** config.exponent
 
-    def half_sweep(fixed: Fixed, start: Array, others: ArrayLike, offsets: ArrayLike, layout: Layout) -> Array:
+    def half_sweep(fixed: Fixed, start: Array, side: Side) -> Array:
         """The table [rows + 1, D] that solves for every row, from `start`."""
         start = start @ fixed.basis
-        others, offsets = jnp.asarray(others), jnp.asarray(offsets)
-        ends = jnp.append(offsets, offsets[-1])  # the row that fills up blocks is empty
+        others, layout = jnp.asarray(side.others), side.layout
+        ends = jnp.append(side.offsets, side.offsets[-1])  # the row that fills up blocks is empty
 
         def block(rows: Array, length: int | None) -> Array:
             slices = Slices(others, ends[rows], ends[rows + 1])
@@ -139,20 +147,20 @@ def make(config: Config, data: Data) -> Recommender:
 
         solved = [
             jax.lax.map(partial(block, length=length), jnp.asarray(group)).reshape(-1, factors)
-            for length, group in zip((*layout.lengths, None), layout.groups, strict=True)
+            for length, group in zip((*lengths, None), layout.groups, strict=True)
             if group.size
         ]
-        return jnp.concatenate([*solved, jnp.zeros((1, factors))])[layout.place] @ fixed.basis.T
+        return jnp.concatenate([*solved, jnp.zeros((1, factors))])[jnp.asarray(layout.place)] @ fixed.basis.T
 
     @exactly
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
+    def sweep(params: Params, given: Given, key: Array) -> Params:
         user, item = params["tables"]["user"], params["tables"]["item"]
-        user = half_sweep(diagonalise(item), user, train.items, train.offsets, user_layout)
-        item = half_sweep(diagonalise(user), item, item_users, item_offsets, item_layout)
+        user = half_sweep(diagonalise(item), user, given.own[0])
+        item = half_sweep(diagonalise(user), item, given.own[1])
         return {"tables": {"user": user, "item": item}, "net": {}}
 
     @exactly
-    def prepare(params: Params) -> tuple[dict, Fixed]:
+    def prepare(params: Params, given: Given) -> tuple[dict, Fixed]:
         return params["tables"], diagonalise(params["tables"]["item"])
 
     @exactly
@@ -176,7 +184,12 @@ def make(config: Config, data: Data) -> Recommender:
         return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["item"][:num_items]
 
     return Recommender(
-        ClosedForm(config.sweeps, init, sweep), longest(data.train), prepare, inner_products(embed), embed
+        ClosedForm(config.sweeps, init, sweep),
+        Given(data.train, (by_user, by_item)),
+        longest(data.train),
+        prepare,
+        inner_products(embed),
+        embed,
     )
 
 

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import negatives, take_window, windows
+from ancf_jax.data.samplers import negatives, over_windows, take_window
+from ancf_jax.models.factors.biases import biases_as_factors, embed
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Recommender
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Batch(NamedTuple):
 def make(config: Config, data: Data) -> Recommender:
     """Biased matrix factorisation by gradient steps."""
     num_users, num_items = data.num_users, data.num_items
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), config.window))
+    given = over_windows(data, config.window)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item = jax.random.split(key)
         tables = {
             "user": table(user, num_users, config.factors, config.stddev),
@@ -64,19 +64,19 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": {}}
 
-    def sample(key: Array, train: Interactions, rows: Array) -> Batch:
-        users = window_users[rows]
-        targets, _ = take_window(train, users, window_ends[rows], config.window, num_items)
+    def sample(key: Array, given: Given, rows: Array) -> Batch:
+        users, ends = given.own.at(rows)
+        targets, _ = take_window(given.train, users, ends, config.window, num_items)
         if config.pool == 0:
             return Batch(users, targets, jnp.arange(num_items)[None])
-        return Batch(users, targets, negatives(key, train, users, config.pool, num_items))
+        return Batch(users, targets, negatives(key, given.train, users, config.pool, num_items))
 
     def squares(user: Array, target: Array, others: Array) -> Array:
         """|x_u|^2 + |x_i|^2 [B, P] of rows [B, D], [B, P, D], [B, N, D], summed over a positive and its negatives."""
         every = (1 + config.negatives) * jnp.sum(user**2, -1, keepdims=True) + jnp.sum(target**2, -1)
         return every + config.negatives * jnp.mean(jnp.sum(others**2, -1), -1, keepdims=True)
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user, user_bias = tables["user"][batch.users], tables["user_bias"][batch.users]
         target, others = tables["item"][batch.targets], tables["item"][batch.negatives]
@@ -90,17 +90,8 @@ def make(config: Config, data: Data) -> Recommender:
             losses = losses + config.bias_l2 * squares(user_bias, target_bias, other_bias)
         return masked_mean(losses, batch.targets < num_items)
 
-    def prepare(params: Params) -> dict[str, dict[str, Array]]:
-        """Item vectors with their biases and a one as two more factors, put together once."""
-        tables = params["tables"]
-        item = [tables["item"], tables["item_bias"], jnp.ones_like(tables["item_bias"])]
-        return {"tables": {**tables, "vectors": jnp.concatenate(item, axis=1)}}
+    def prepare(params: Params, given: Given) -> Params:
+        return biases_as_factors(params)
 
-    def embed(ready: dict[str, dict[str, Array]], query: Query) -> tuple[Array, Array]:
-        tables = ready["tables"]
-        bias = tables["user_bias"][query.users]
-        user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
-        return user, tables["vectors"][:num_items]
-
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(1024 // config.window, 1))
-    return Recommender(learn, 0, prepare, inner_products(embed), embed)
+    learn = Gradient(len(given.own.users), init, sample, loss, batch=max(1024 // config.window, 1))
+    return Recommender(learn, given, 0, prepare, inner_products(embed), embed)

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
-from ancf_jax.nn.layers import Tower, items_at_once, over_items, table, tower_input
+from ancf_jax.nn.layers import Tower, items_at_once, over_items, rows_of, table, tower_input, with_one
 from ancf_jax.nn.losses import SAMPLED_LOSSES, masked_mean, pair_loss
 from ancf_jax.nn.value_heads import RATING_LOSSES, make_head
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
 LOSSES = (*SAMPLED_LOSSES, *RATING_LOSSES)
 LOSS = "of a positive against its negatives, or of a predicted value"
@@ -105,11 +105,7 @@ def make(config: NeuMF, data: Data) -> Recommender:
     head = make_head(config.loss, data.train.values) if config.loss in RATING_LOSSES else None
     widths = {"": config.factors, "_tower": config.tower_factors if config.tower else 0}
 
-    def rows(tables: dict, side: str, ids: Array) -> dict:
-        chosen = {name: rows for name, rows in tables.items() if name.startswith(side)}
-        return jax.tree.map(lambda rows: rows[ids], chosen)
-
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 2 * len(widths) + 1)
         tables = {}
         for (suffix, width), user_key, item_key in zip(widths.items(), keys[1::2], keys[2::2], strict=True):
@@ -117,18 +113,18 @@ def make(config: NeuMF, data: Data) -> Recommender:
                 tables[f"user{suffix}"] = table(user_key, num_users, width, config.stddev)
                 tables[f"item{suffix}"] = table(item_key, num_items, width, config.stddev)
         one = jnp.zeros((1,), jnp.int32)
-        variables = net.init(keys[0], rows(tables, "user", one), rows(tables, "item", one[:, None]))
+        variables = net.init(keys[0], rows_of(tables, "user", one), rows_of(tables, "item", one[:, None]))
         return {"tables": tables, "net": variables["params"] | ({"head": head.init()} if head else {})}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users, items, values = (jnp.asarray(column)[index] for column in train[:3])
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, items, values = (jnp.asarray(column)[index] for column in given.train[:3])
         if head:
             return Batch(users, items[:, None], values)
-        others = negatives(key, train, users, config.negatives, num_items)
+        others = negatives(key, given.train, users, config.negatives, num_items)
         return Batch(users, jnp.concatenate([items[:, None], others], axis=1), values)
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        user, item = rows(params["tables"], "user", batch.users), rows(params["tables"], "item", batch.items)
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        user, item = rows_of(params["tables"], "user", batch.users), rows_of(params["tables"], "item", batch.items)
         scores = net.apply({"params": params["net"]}, user, item, False, rngs={"dropout": key})
         if head:
             losses = head.loss(params["net"]["head"], scores[:, 0], batch.values)
@@ -140,23 +136,23 @@ def make(config: NeuMF, data: Data) -> Recommender:
             losses = losses + config.l2 * squares
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
-    def prepare(params: Params) -> dict:
+    def prepare(params: Params, given: Given) -> dict:
         """The item part of the tower's first layer, in place of its table, or the item vectors of `embed`."""
         tables, net = params["tables"], params["net"]
         if config.tower:
             tables = {**tables, "item_tower": tower_input(net["tower"], 1, tables["item_tower"])}
         else:
-            tables = {**tables, "vectors": jnp.pad(tables["item"][:num_items], ((0, 0), (0, 1)), constant_values=1.0)}
+            tables = {**tables, "vectors": with_one(tables["item"][:num_items])}
         return {"tables": tables, "net": net}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         tables, net_weights = ready["tables"], ready["net"]
-        user = rows(tables, "user", query.users)
+        user: dict = rows_of(tables, "user", query.users)
         if config.tower:
             user["user_tower"] = tower_input(net_weights["tower"], 0, user["user_tower"])
 
         def block(ids: Array) -> Array:
-            return net.apply({"params": net_weights}, user, rows(tables, "item", ids))
+            return net.apply({"params": net_weights}, user, rows_of(tables, "item", ids))
 
         floats = max(len(query.users) * max(config.tower, default=1), config.factors)
         scores = over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
@@ -167,9 +163,9 @@ def make(config: NeuMF, data: Data) -> Recommender:
         bias = jnp.broadcast_to(ready["net"]["bias"], (user.shape[0], 1))
         return jnp.concatenate([user, bias], 1), ready["tables"]["vectors"]
 
-    learn = Gradient(len(data.train.users), init, sample, loss, streams=True)
+    learn = Gradient(len(data.train.users), init, sample, loss)
     inner = not config.tower and head is None
-    return Recommender(learn, 0, prepare, score, embed if inner else None, rates=head is not None)
+    return Recommender(learn, Given(data.train), 0, prepare, score, embed if inner else None, rates=head is not None)
 
 
 def make_gmf(config: GMF, data: Data) -> Recommender:

@@ -15,7 +15,7 @@ from ancf_jax.config import field
 from ancf_jax.models.graph.propagation import over_graph
 from ancf_jax.nn.layers import table
 from ancf_jax.nn.losses import SAMPLED_LOSSES
-from ancf_jax.types import Array, Data, Params, Recommender
+from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Config:
 def make(config: Config, data: Data) -> Recommender:
     """LightGCN; the whole graph is propagated in every step, so large batches make short epochs."""
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item = jax.random.split(key)
         tables = {
             "user": table(user, data.num_users, config.factors, config.stddev),

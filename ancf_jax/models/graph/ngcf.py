@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from ancf_jax.config import field
 from ancf_jax.models.graph.propagation import drop, over_graph
 from ancf_jax.nn.layers import table
-from ancf_jax.types import Array, Data, Params, Recommender
+from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Config:
 def make(config: Config, data: Data) -> Recommender:
     """NGCF; the whole graph is propagated in every step, so large batches make short epochs."""
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item, *keys = jax.random.split(key, 2 + 2 * config.layers)
         tables = {
             "user": table(user, data.num_users, config.factors, config.stddev),

@@ -26,7 +26,7 @@ from ancf_jax.data import samplers
 from ancf_jax.data.interactions import longest
 from ancf_jax.nn.layers import Dropout, inner_products
 from ancf_jax.nn.losses import masked_mean, pair_loss, pair_squares
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, Params, Query, Recommender
 
 
 class Nodes(NamedTuple):
@@ -47,6 +47,22 @@ Step = Callable[[Any, int, Array, Array, Array | None], Array]  # net, k, E^(k) 
 Combine = Callable[[Sequence[Array]], Array]  # layers 0..K, each [n, D] -> [n, W]
 
 
+class Matrix(NamedTuple):
+    """A sparse matrix [m, n] by compressed rows: row r has data[ends[r]:ends[r + 1]] at columns of the same places."""
+
+    data: ArrayLike  # [E] float32
+    columns: ArrayLike  # [E] int32
+    ends: ArrayLike  # [m + 1] int32
+
+
+class Graph(NamedTuple):
+    """D^-1/2 A D^-1/2 of the training part, and what scales an item's vector on its way to a new user."""
+
+    to_users: Matrix  # [U + 1, I + 1]
+    to_items: Matrix  # its transpose
+    item_scale: ArrayLike  # [I + 1] d^-1/2
+
+
 def edges(data: Data) -> scipy.sparse.csr_array:
     """The items of each user as a 0/1 matrix [U + 1, I + 1]."""
     pairs = np.asarray(data.train.users), np.asarray(data.train.items)
@@ -62,19 +78,27 @@ def inverse_root(degrees: np.ndarray) -> np.ndarray:
     return np.where(degrees > 0, np.maximum(degrees, 1) ** -0.5, 0.0).astype(np.float32)
 
 
-def propagation(matrix: scipy.sparse.csr_array) -> Callable[[Nodes], Nodes]:
-    """D^-1/2 A D^-1/2 as a function of float32 nodes, by the `edges` of the graph."""
-    user, item = (scipy.sparse.diags_array(inverse_root(matrix.sum(axis))) for axis in (1, 0))
-    to_users = scipy.sparse.csr_array(user @ matrix @ item)
-    to_items = scipy.sparse.csr_array(to_users.T)
+def graph_of(matrix: scipy.sparse.csr_array) -> Graph:
+    """The graph with these `edges`."""
+    user, item = (inverse_root(matrix.sum(axis)) for axis in (1, 0))
+    to_users = scipy.sparse.csr_array(scipy.sparse.diags_array(user) @ matrix @ scipy.sparse.diags_array(item))
 
-    def product(matrix: scipy.sparse.csr_array, x: Array) -> Array:
-        columns, ends = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
-        return BCSR((matrix.data, columns, ends), shape=matrix.shape) @ x
+    def parts(matrix: scipy.sparse.csr_array) -> Matrix:
+        return Matrix(matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+
+    return Graph(parts(to_users), parts(scipy.sparse.csr_array(to_users.T)), item)
+
+
+def propagation(graph: Graph) -> Callable[[Nodes], Nodes]:
+    """D^-1/2 A D^-1/2 as a function of float32 nodes."""
+
+    def product(matrix: Matrix, x: Array) -> Array:
+        parts = jnp.asarray(matrix.data), jnp.asarray(matrix.columns), jnp.asarray(matrix.ends)
+        return BCSR(parts, shape=(len(matrix.ends) - 1, len(x))) @ x
 
     @jax.custom_vjp
     def propagate(nodes: Nodes) -> Nodes:
-        return Nodes(product(to_users, nodes.items), product(to_items, nodes.users))
+        return Nodes(product(graph.to_users, nodes.items), product(graph.to_items, nodes.users))
 
     propagate.defvjp(lambda nodes: (propagate(nodes), None), lambda _, gradient: (propagate(gradient),))
     return propagate
@@ -89,7 +113,7 @@ def over_graph(
     data: Data,
     *,
     layers: int,
-    init: Callable[[Array], Params],
+    init: Callable[[Array, Given], Params],
     step: Step,
     combine: Combine,
     objective: str,
@@ -104,10 +128,8 @@ def over_graph(
     propagated in every step, whatever its batch, so many negatives cost little.
     """
     num_users, num_items = data.num_users, data.num_items
-    matrix = edges(data)
-    propagate, item_scale = propagation(matrix), inverse_root(matrix.sum(0))
 
-    def follow(net: Any, k: int, nodes: Nodes, key: Array | None) -> Nodes:
+    def follow(net: Any, k: int, nodes: Nodes, propagate: Callable[[Nodes], Nodes], key: Array | None) -> Nodes:
         """Layer k + 1."""
         keys = [None] * 4 if key is None else jax.random.split(jax.random.fold_in(key, k), 4)
         senders = (x * drop(jnp.ones((len(x), 1)), node_dropout, key) for x, key in zip(nodes, keys[:2], strict=True))
@@ -115,21 +137,21 @@ def over_graph(
         parts = zip(nodes, messages, keys[2:], strict=True)
         return Nodes(*(step(net, k, x, message, key) for x, message, key in parts))
 
-    def walk(params: Params, key: Array | None) -> list[Nodes]:
+    def walk(params: Params, graph: Graph, key: Array | None) -> list[Nodes]:
         """Layers 0..K."""
-        tables = params["tables"]
+        tables, propagate = params["tables"], propagation(graph)
         nodes = [Nodes(tables["user"].astype(jnp.float32), tables["item"].astype(jnp.float32))]
         for k in range(layers):
-            nodes.append(follow(params["net"], k, nodes[-1], key))
+            nodes.append(follow(params["net"], k, nodes[-1], propagate, key))
         return nodes
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users, items = jnp.asarray(train.users)[index], jnp.asarray(train.items)[index]
-        others = samplers.negatives(key, train, users, negatives, num_items)
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, items = jnp.asarray(given.train.users)[index], jnp.asarray(given.train.items)[index]
+        others = samplers.negatives(key, given.train, users, negatives, num_items)
         return Batch(users, jnp.concatenate([items[:, None], others], axis=1))
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        nodes = walk(params, key)
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        nodes = walk(params, given.own, key)
         user, item = (combine(part) for part in zip(*nodes, strict=True))
         scores = jnp.einsum("bd,bkd->bk", user[batch.users], item[batch.items])  # [B, 1 + N]
         losses = pair_loss(objective, scores[:, 0], scores[:, 1:], num_items=num_items, ratio=1.0)
@@ -137,10 +159,10 @@ def over_graph(
         losses = losses + l2 * pair_squares(user[batch.users], item[batch.items])
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
-    def prepare(params: Params) -> dict:
+    def prepare(params: Params, given: Given) -> dict:
         """The vectors of all nodes, and what an item sends to a new user in each layer."""
-        users, items = zip(*walk(params, None), strict=True)
-        sent = jnp.concatenate(items[:-1], axis=1) * item_scale[:, None]  # [I + 1, K D]
+        users, items = zip(*walk(params, given.own, None), strict=True)
+        sent = jnp.concatenate(items[:-1], axis=1) * given.own.item_scale[:, None]  # [I + 1, K D]
         return {"tables": {"user": combine(users), "item": combine(items), "sent": sent}, "net": params["net"]}
 
     def arrive(ready: dict, history: Array) -> Array:
@@ -161,4 +183,6 @@ def over_graph(
         return user, ready["tables"]["item"][:num_items]
 
     learn = Gradient(len(data.train.users), init, sample, loss, batch=8192)
-    return Recommender(learn, longest(data.train), prepare, inner_products(embed), embed)
+    return Recommender(
+        learn, Given(data.train, graph_of(edges(data))), longest(data.train), prepare, inner_products(embed), embed
+    )

@@ -17,7 +17,7 @@ from ancf_jax.config import field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.linear.gram import user_items
 from ancf_jax.nn.layers import inner_products, multi_hot
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 EXTRA = 16  # columns beyond D, which let the D leading ones converge
 
@@ -36,12 +36,12 @@ def make(config: Config, data: Data) -> Recommender:
     factors = min(config.factors, num_items)
     width = min(factors + EXTRA, num_items)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, factors))}, "net": {}}
 
     @jax.default_matmul_precision("highest")
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        x, transposed = user_items(train, num_users, num_items)
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        x, transposed = user_items(given.train, num_users, num_items)
 
         def product(q: Array) -> Array:  # X^T X Q [I, W]
             return transposed @ (x @ q)
@@ -57,5 +57,5 @@ def make(config: Config, data: Data) -> Recommender:
         return multi_hot(query.history, num_items) @ item, item
 
     return Recommender(
-        ClosedForm(1, init, sweep), whole_history(data), lambda params: params, inner_products(embed), embed
+        ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, inner_products(embed), embed
     )

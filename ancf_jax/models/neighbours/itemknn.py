@@ -24,7 +24,7 @@ from ancf_jax.models.neighbours.similarity import (
     user_item_matrix,
 )
 from ancf_jax.nn.layers import multi_hot
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 26  # floats of the items that are compared with all others at once
 
@@ -47,16 +47,15 @@ def make(config: Config, data: Data) -> Recommender:
     num_users, num_items = data.num_users, data.num_items
     neighbours = min(config.neighbours, num_items)
     log = user_item_matrix(data.train, num_users, num_items)
-    by_item = comparable(config.similarity, log.T.tocsr())
-    weight = jnp.asarray(discount(log, config.activity))  # [U]
+    given = Given(data.train, (comparable(config.similarity, log.T.tocsr()), discount(log, config.activity)))
     block = min(max(BLOCK // (num_users + num_items), 1), num_items)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         shape = (num_items, neighbours)
         return {"tables": {"neighbours": jnp.zeros(shape, jnp.int32), "similar": jnp.zeros(shape)}, "net": {}}
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        matrix = jax.lax.optimization_barrier(by_item)  # or XLA would spend minutes on computing with constants
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        matrix, weight = given.own  # items by users, and [U]
 
         def nearest(items: Array) -> tuple[Array, Array]:
             """The neighbours of consecutive `items` [b] and their similarities, both [b, k]."""
@@ -76,4 +75,4 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(nearby, multi_hot(query.history, num_items).T, num_items).T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score)

@@ -24,7 +24,7 @@ from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.nn.layers import multi_hot
 from ancf_jax.nn.value_heads import left_by, residuals
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
 
 USER_BLOCK = 256
 CHUNK = 128  # ratings of a user that are searched for neighbours at once
@@ -45,14 +45,14 @@ def make(config: Config, data: Data) -> Recommender:
     num_users, num_items = data.num_users, data.num_items
     check_memory("ratingknn", 5 * 4 * num_items**2, "five arrays of items by items")
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         tables = {"similar": jnp.zeros((num_items, num_items)), "item_bias": jnp.zeros(num_items + 1)}
         return {"tables": tables, "net": {"mean": jnp.zeros(())}}
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        mean, item_bias, left = residuals(train, num_users, num_items, config.item_damping, config.user_damping)
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        mean, item_bias, left = residuals(given.train, num_users, num_items, config.item_damping, config.user_damping)
         similar = _similarities(
-            train._replace(values=left), num_users, num_items, longest(data.train), config.shrinkage
+            given.train._replace(values=left), num_users, num_items, longest(data.train), config.shrinkage
         )
         return {"tables": {"similar": similar, "item_bias": jnp.append(item_bias, 0.0)}, "net": {"mean": mean}}
 
@@ -86,7 +86,9 @@ def make(config: Config, data: Data) -> Recommender:
         baselines = item_bias[:num_items] if items is None else item_bias[items]
         return params["net"]["mean"] + user_bias[:, None] + baselines + corrections
 
-    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score, rates=True)
+    return Recommender(
+        ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, score, rates=True
+    )
 
 
 def _similarities(train: Interactions, num_users: int, num_items: int, length: int, shrinkage: float) -> Array:

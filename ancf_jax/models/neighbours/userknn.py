@@ -37,7 +37,7 @@ from ancf_jax.models.neighbours.similarity import (
     user_item_matrix,
 )
 from ancf_jax.nn.layers import multi_hot
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 24  # floats of the users that are compared with all others at once
 
@@ -74,8 +74,8 @@ def make(config: Config, data: Data) -> Recommender:
     }
     block = min(max(BLOCK // (num_users + num_items), 1), num_users)
 
-    def init(key: Array) -> Params:
-        return {"tables": {}, "net": jax.tree.map(jnp.zeros_like, known)}
+    def init(key: Array, given: Given) -> Params:
+        return {"tables": {}, "net": jax.tree.map(jnp.zeros_like, given.own)}
 
     def alike(net: Params, present: Array, values: Array, users: Array) -> Array:
         """s_uv [U, B] of `users` [B], whose items and deviations are [I, B]: nobody is like itself."""
@@ -83,17 +83,16 @@ def make(config: Config, data: Data) -> Recommender:
         similar = similarity(config.similarity, by_user, num_users, present, values, weight, config.shrinkage)
         return jnp.where(jnp.arange(num_users)[:, None] == users, 0.0, similar)
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        net = jax.tree.map(jnp.asarray, known)
-        apart = jax.lax.optimization_barrier(net)  # or XLA would spend minutes on computing with constants
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        net = jax.tree.map(jnp.asarray, given.own)
 
         def reach(users: Array) -> Array:
-            similar = alike(apart, *as_columns(apart["by_user"], users, num_items), users)
-            return farthest(similar * apart["user_weight"][:, None], neighbours)
+            similar = alike(net, *as_columns(net["by_user"], users, num_items), users)
+            return farthest(similar * net["user_weight"][:, None], neighbours)
 
         if config.reciprocal:
             blocks = jnp.arange(-(-num_users // block) * block).reshape(-1, block)
-            net["reach"] = jax.lax.map(reach, blocks).reshape(-1)[:num_users]
+            return {"tables": {}, "net": {**net, "reach": jax.lax.map(reach, blocks).reshape(-1)[:num_users]}}
         return {"tables": {}, "net": net}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -110,7 +109,7 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(presence(net["by_item"], num_users), counted, num_items).T * net["novelty"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score)
+    return Recommender(ClosedForm(1, init, sweep), Given(data.train, known), whole_history(data), as_they_are, score)
 
 
 def deviations_of(query: Query, present: Array) -> Array:

@@ -24,7 +24,7 @@ from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.neighbours.similarity import farthest, presence, product, similarity, slices
 from ancf_jax.nn.layers import multi_hot
 from ancf_jax.nn.value_heads import left_by, residuals
-from ancf_jax.types import Array, ClosedForm, Data, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ def make(config: Config, data: Data) -> Recommender:
     net = {"mean": mean, "by_user": slices(log), "by_item": slices(log.T.tocsr())}
     known = {"tables": {"item_bias": jnp.append(item_bias, 0.0)}, "net": net}
 
-    def init(key: Array) -> Params:
-        return jax.tree.map(jnp.zeros_like, known)
+    def init(key: Array, given: Given) -> Params:
+        return jax.tree.map(jnp.zeros_like, given.own)
 
-    def sweep(params: Params, train: Interactions, key: Array) -> Params:
-        return jax.tree.map(jnp.asarray, known)
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        return jax.tree.map(jnp.asarray, given.own)
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
         net, item_bias = params["net"], params["tables"]["item_bias"]
@@ -70,4 +70,6 @@ def make(config: Config, data: Data) -> Recommender:
         scores = net["mean"] + user_bias[:, None] + item_bias[:num_items] + correction.T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), whole_history(data), lambda params: params, score, rates=True)
+    return Recommender(
+        ClosedForm(1, init, sweep), Given(data.train, known), whole_history(data), as_they_are, score, rates=True
+    )

@@ -17,13 +17,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import shift_ends, take_window, windows
-from ancf_jax.nn.layers import Dropout, SelfAttention, inner_products, table
+from ancf_jax.data.samplers import over_windows, shift_ends, take_window
+from ancf_jax.nn.layers import Dropout, SelfAttention, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import catalogue_softmax
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -74,22 +73,16 @@ def make(config: Config, data: Data) -> Recommender:
     """BERT4Rec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
     net = Net(config)
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+    given = over_windows(data, length)
 
     def states_at(params: Params, history: Array, places: Array, **options) -> Array:
         """Projected states with a last column of 1, for the bias [B, P, D + 1]."""
         rows = params["tables"]["item"][jnp.minimum(history, num_items)]
         arguments = (rows, history > num_items, history != num_items, places)
         states = net.apply({"params": params["net"]}, *arguments, **options)
-        return jnp.concatenate([states, jnp.ones((*places.shape, 1), states.dtype)], axis=-1)
+        return with_one(states)
 
-    def prepare(params: Params) -> Params:
-        """Item vectors with their biases as one more factor, put together once."""
-        tables = params["tables"]
-        vectors = jnp.concatenate([tables["item"], tables["item_bias"]], axis=1)
-        return {**params, "tables": {**tables, "vectors": vectors}}
-
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         item, rest = jax.random.split(key)
         tables = {
             "item": table(item, num_items, config.factors, config.stddev),
@@ -99,16 +92,16 @@ def make(config: Config, data: Data) -> Recommender:
         variables = net.init(rest, rows, present, present, jnp.zeros((1, 1), jnp.int32))
         return {"tables": tables, "net": variables["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+    def sample(key: Array, given: Given, index: Array) -> Batch:
         shift, pick, draw = jax.random.split(key, 3)
-        users = window_users[index]
-        ends = shift_ends(shift, train, users, window_ends[index], length)
-        window, _ = take_window(train, users, ends, length, num_items)
+        users, ends = given.own.at(index)
+        ends = shift_ends(shift, given.train, users, ends, length)
+        window, _ = take_window(given.train, users, ends, length, num_items)
         last = jax.random.bernoulli(pick, config.last, users.shape)
         return cloze(draw, window, config.masked, last, num_items)
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        vectors = prepare(params)["tables"]["vectors"]
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        vectors = bias_as_factor(params, given)["tables"]["vectors"]
         states = states_at(params, batch.history, batch.places, deterministic=False, rngs={"dropout": key})
         positive = jnp.sum(states * vectors[batch.targets], -1)  # [B, P]
         return catalogue_softmax(states, vectors[:num_items], positive, batch.targets < num_items)
@@ -119,8 +112,8 @@ def make(config: Config, data: Data) -> Recommender:
         states = states_at(ready, history, jnp.full_like(end, length - 1))
         return states[:, 0], ready["tables"]["vectors"][:num_items]
 
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, prepare, inner_products(embed), embed)
+    learn = Gradient(len(given.own.users), init, sample, loss, batch=max(8192 // length, 1))
+    return Recommender(learn, given, length, bias_as_factor, inner_products(embed), embed)
 
 
 def cloze(key: Array, window: Array, share: float, last: Array, padding: int) -> Batch:

@@ -13,6 +13,7 @@ that the user does not have, by binary cross-entropy.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -22,9 +23,9 @@ import numpy as np
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives, take_window
-from ancf_jax.nn.layers import Dropout, inner_products, table
+from ancf_jax.nn.layers import Dropout, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def make(config: Config, data: Data) -> Recommender:
     num_users, num_items, length = data.num_users, data.num_items, config.history
     net = Net(config)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         user, item, output, rest = jax.random.split(key, 4)
         tables = {
             "user": table(user, num_users, config.factors, config.stddev),
@@ -89,7 +90,8 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": net.init(rest, jnp.zeros((1, length, config.factors)))["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        train = given.train
         users = jnp.asarray(train.users)[index]
         history, _ = take_window(train, users, index, length, num_items)
         after = index[:, None] + jnp.arange(config.targets)
@@ -106,7 +108,7 @@ def make(config: Config, data: Data) -> Recommender:
         z = net.apply({"params": params["net"]}, image, **mode)
         return jnp.concatenate([z, tables["user"][users]], axis=-1)
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         state = states(params, batch.users, batch.history, deterministic=False, rngs={"dropout": key})
         item = tables["item_output"][batch.items]  # [B, T, 1 + N, 2 D]
@@ -116,15 +118,9 @@ def make(config: Config, data: Data) -> Recommender:
         penalty = jnp.sum(tables["user"][batch.users] ** 2, -1)[:, None] + jnp.sum(item**2, (2, 3))
         return masked_mean(losses + config.l2 * penalty, batch.items[..., 0] < num_items)
 
-    def prepare(params: Params) -> Params:
-        """Item vectors with their biases as one more factor, put together once."""
-        tables = params["tables"]
-        vectors = jnp.concatenate([tables["item_output"], tables["item_bias"]], axis=1)
-        return {**params, "tables": {**tables, "vectors": vectors}}
-
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        state = states(ready, query.users, query.history)
-        return jnp.concatenate([state, jnp.ones_like(state[:, :1])], axis=1), ready["tables"]["vectors"][:num_items]
+        return with_one(states(ready, query.users, query.history)), ready["tables"]["vectors"][:num_items]
 
+    prepare = partial(bias_as_factor, item="item_output")
     learn = Gradient(len(data.train.users), init, sample, loss, batch=512)
-    return Recommender(learn, length, prepare, inner_products(embed), embed)
+    return Recommender(learn, Given(data.train), length, prepare, inner_products(embed), embed)

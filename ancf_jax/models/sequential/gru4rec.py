@@ -9,17 +9,16 @@ users need no training.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import next_items, shared_negatives, windows
-from ancf_jax.nn.layers import Recurrence, inner_products, table
+from ancf_jax.data.samplers import over_windows
+from ancf_jax.models.sequential.next_item import Batch, over_next_items, sampler, states_of
+from ancf_jax.nn.layers import Recurrence, bias_as_factor, table, with_one
 from ancf_jax.nn.losses import bpr_max, catalogue_softmax, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 LOSSES = ("bpr_max", "sampled_softmax", "full_softmax")
 
@@ -39,22 +38,13 @@ class Config:
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
 
 
-class Batch(NamedTuple):
-    """Windows of one user each: target p follows the history up to column p."""
-
-    history: Array  # [B, H]
-    targets: Array  # [B, H], padded with I
-    negatives: Array  # [B, N] of all targets, or [B, 0]
-    absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
-
-
 def make(config: Config, data: Data) -> Recommender:
     """GRU4Rec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
     net = Recurrence(config.layers, config.cell, config.dropout)
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+    given = over_windows(data, length)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         item, rest = jax.random.split(key)
         variables = net.init(rest, jnp.zeros((1, length, config.factors)), jnp.ones((1, length), bool))
         tables = {
@@ -63,44 +53,20 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": variables["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        pick, draw = jax.random.split(key)
-        users = window_users[index]
-        history, targets = next_items(pick, train, users, window_ends[index], length, num_items)
-        count = 0 if config.loss == "full_softmax" else config.negatives
-        return Batch(history, targets, *shared_negatives(draw, train, users, count, num_items))
-
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         item, bias = params["tables"]["item"], params["tables"]["item_bias"]
-        mask, counted = batch.history < num_items, batch.targets < num_items
-        states = net.apply({"params": params["net"]}, item[batch.history], mask, False, rngs={"dropout": key})
+        states, counted = states_of(net, params, batch.history, key), batch.targets < num_items
         positive = jnp.sum(states * item[batch.targets], -1) + bias[batch.targets][..., 0]  # [B, H]
         if config.loss == "full_softmax":
-            return catalogue_softmax(with_one(states), vectors(params["tables"])[:num_items], positive, counted)
+            vectors = bias_as_factor(params, given)["tables"]["vectors"]
+            return catalogue_softmax(with_one(states), vectors[:num_items], positive, counted)
         negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives]) + bias[batch.negatives][:, None, :, 0]
         negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
         if config.loss == "bpr_max":
             return masked_mean(bpr_max(positive, negative, config.score_l2), counted)
         return masked_mean(pair_loss(config.loss, positive, negative, num_items=num_items, ratio=1.0), counted)
 
-    def prepare(params: Params) -> Params:
-        """Item vectors with their biases as one more factor, put together once."""
-        return {**params, "tables": {**params["tables"], "vectors": vectors(params["tables"])}}
-
-    def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        rows = ready["tables"]["item"][query.history]
-        states = net.apply({"params": ready["net"]}, rows, query.history < num_items)
-        return with_one(states[:, -1]), ready["tables"]["vectors"][:num_items]
-
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, prepare, inner_products(embed), embed)
-
-
-def with_one(states: Array) -> Array:
-    """States [..., D] with a 1 [..., D + 1] that multiplies the bias."""
-    return jnp.concatenate([states, jnp.ones((*states.shape[:-1], 1), states.dtype)], -1)
-
-
-def vectors(tables: dict[str, Array]) -> Array:
-    """Item vectors with their biases, [I + 1, D + 1]."""
-    return jnp.concatenate([tables["item"], tables["item_bias"]], axis=1)
+    sample = sampler(length, num_items, 0 if config.loss == "full_softmax" else config.negatives)
+    return over_next_items(
+        given, length, net, init, sample, loss, prepare=bias_as_factor, vectors="vectors", extend=with_one
+    )

@@ -23,13 +23,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.signal import lfilter
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import shift_ends, take_window, windows
-from ancf_jax.nn.layers import Recurrence, inner_products, table
+from ancf_jax.data.samplers import over_windows, shift_ends, take_window
+from ancf_jax.models.sequential.next_item import over_next_items, states_of
+from ancf_jax.nn.layers import Recurrence, table
 from ancf_jax.nn.losses import log_sums, masked_mean
-from ancf_jax.types import Array, Data, Gradient, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Interactions, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ def make(config: Config, data: Data) -> Recommender:
     """A policy by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
     net = Recurrence(1, "gru", config.dropout)
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
-    returns = jnp.asarray(discounted(data.train, config.discount))
+    # Of the values, the returns alone are read.
+    returns = data.train._replace(values=discounted(data.train, config.discount))
+    given = over_windows(data._replace(train=returns), length)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         item, behaviour, rest = jax.random.split(key, 3)
         variables = net.init(rest, jnp.zeros((1, length, config.factors)), jnp.ones((1, length), bool))
         tables = {
@@ -69,41 +70,33 @@ def make(config: Config, data: Data) -> Recommender:
         }
         return {"tables": tables, "net": variables["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
-        users = window_users[index]
-        ends = shift_ends(key, train, users, window_ends[index], length)
-        items, gains = take_window(train._replace(values=returns), users, ends, length + 1, num_items)
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        users, ends = given.own.at(index)
+        ends = shift_ends(key, given.train, users, ends, length)
+        items, gains = take_window(given.train, users, ends, length + 1, num_items)
         history = items[:, :-1]
         return Batch(history, jnp.where(history < num_items, items[:, 1:], num_items), gains[:, 1:])
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        tables, mask = params["tables"], batch.history < num_items
-        rows = tables["item"][batch.history]
-        states = net.apply({"params": params["net"]}, rows, mask, False, rngs={"dropout": key})
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        tables, states = params["tables"], states_of(net, params, batch.history, key)
         log_pi = log_probabilities(states, tables["item"], batch.actions[..., None])[..., 0]  # [B, H]
         fixed = jax.lax.stop_gradient(states)
         log_beta = log_probabilities(fixed, tables["behaviour"], batch.actions[..., None])[..., 0]
         weights = jax.lax.stop_gradient(correction(log_pi, log_beta, config.slate, config.cap))
         return masked_mean(-weights * batch.returns * log_pi - log_beta, batch.actions < num_items)
 
-    def state(params: Params, query: Query) -> Array:
-        rows = params["tables"]["item"][query.history]
-        return net.apply({"params": params["net"]}, rows, query.history < num_items)[:, -1]
-
-    def embed(params: Params, query: Query) -> tuple[Array, Array]:
-        return state(params, query), params["tables"]["item"][:num_items]
-
     def propensities(params: Params, query: Query, items: Array) -> tuple[Array, Array]:
-        user, tables = state(params, query), params["tables"]
+        user, tables = states_of(net, params, query.history)[:, -1], params["tables"]
         pi, beta = (jnp.exp(log_probabilities(user, tables[name], items)) for name in ("item", "behaviour"))
         return pi, beta
 
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, lambda params: params, inner_products(embed), embed, propensities=propensities)
+    return over_next_items(given, length, net, init, sample, loss)._replace(propensities=propensities)
 
 
 def discounted(train: Interactions, discount: float) -> np.ndarray:
     """The return of each row [R] float32, R_t = r_t + discount R_{t + 1}, up to the end of the user's rows."""
+    from scipy.signal import lfilter  # takes half a second, which only a discount should cost
+
     found = np.array(train.values, np.float64)
     for start, end in pairwise(np.asarray(train.offsets)) if discount else ():
         found[start:end] = lfilter([1.0], [1.0, -discount], found[start:end][::-1])[::-1]

@@ -12,18 +12,17 @@ a softmax over the catalogue or a sample of it. Where a column has several negat
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import negatives, next_items, shared_negatives, windows
-from ancf_jax.nn.layers import Dropout, SelfAttention, inner_products, table
+from ancf_jax.data.samplers import negatives, next_items, over_windows
+from ancf_jax.models.sequential.next_item import Batch, over_next_items, sampler, states_of
+from ancf_jax.nn.layers import Dropout, SelfAttention, table
 from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 LOSSES = ("bce", "gbce", "sampled_softmax", "full_softmax")
 
@@ -47,15 +46,6 @@ class Config:
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
-class Batch(NamedTuple):
-    """Windows of one user each: target p follows the history up to column p."""
-
-    history: Array  # [B, H]
-    targets: Array  # [B, H], padded with I
-    negatives: Array  # [B, H] of each target, [B, N] of all of them, or [B, 0]
-    absent: Array  # of the same shape, bool: a negative that the user has in training, not to be counted
-
-
 class Net(nn.Module):
     """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out."""
 
@@ -74,28 +64,25 @@ def make(config: Config, data: Data) -> Recommender:
     """SASRec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
     net = Net(config)
-    window_users, window_ends = map(jnp.asarray, windows(np.asarray(data.train.offsets), length))
+    given = over_windows(data, length)
+    shared = sampler(length, num_items, 0 if config.loss == "full_softmax" else config.negatives)
 
-    def init(key: Array) -> Params:
+    def init(key: Array, given: Given) -> Params:
         item, rest = jax.random.split(key)
         history = jnp.full((1, length), num_items)
         variables = net.init(rest, jnp.zeros((1, length, config.factors)), history < num_items)
         tables = {"item": table(item, num_items, config.factors, config.stddev)}
         return {"tables": tables, "net": variables["params"]}
 
-    def sample(key: Array, train: Interactions, index: Array) -> Batch:
+    def own_negatives(key: Array, given: Given, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
-        users = window_users[index]
-        history, targets = next_items(pick, train, users, window_ends[index], length, num_items)
-        if config.loss == "bce":
-            others = negatives(draw, train, users, length, num_items)
-            return Batch(history, targets, others, jnp.zeros_like(others, bool))
-        count = 0 if config.loss == "full_softmax" else config.negatives
-        return Batch(history, targets, *shared_negatives(draw, train, users, count, num_items))
+        users, ends = given.own.at(index)
+        history, targets = next_items(pick, given.train, users, ends, length, num_items)
+        others = negatives(draw, given.train, users, length, num_items)
+        return Batch(history, targets, others, jnp.zeros_like(others, bool))
 
-    def loss(params: Params, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
-        item, mask = params["tables"]["item"], batch.history < num_items
-        states = net.apply({"params": params["net"]}, item[batch.history], mask, False, rngs={"dropout": key})
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+        item, states = params["tables"]["item"], states_of(net, params, batch.history, key)
         counted = batch.targets < num_items
         positive = jnp.sum(states * item[batch.targets], -1)  # [B, H]
         if config.loss == "full_softmax":
@@ -114,10 +101,4 @@ def make(config: Config, data: Data) -> Recommender:
         )
         return masked_mean(losses, counted)
 
-    def embed(params: Params, query: Query) -> tuple[Array, Array]:
-        item = params["tables"]["item"]
-        states = net.apply({"params": params["net"]}, item[query.history], query.history < num_items)
-        return states[:, -1], item[:num_items]
-
-    learn = Gradient(len(window_users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, length, lambda params: params, inner_products(embed), embed)
+    return over_next_items(given, length, net, init, own_negatives if config.loss == "bce" else shared, loss)

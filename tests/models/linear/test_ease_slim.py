@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from ancf_jax.models.linear.ease_slim import EASE, SLIM, make_ease, make_slim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import ElasticNet
@@ -10,7 +11,6 @@ from sklearn.linear_model import ElasticNet
 from ancf_jax.data.interactions import build
 from ancf_jax.devices import memory
 from ancf_jax.models.linear import ease_slim as linear
-from ancf_jax.models.linear.ease_slim import EASE, SLIM, make_ease, make_slim
 from ancf_jax.types import Data, InputError
 
 USERS, ITEMS = 40, 11

@@ -1,0 +1,159 @@
+"""Train a run, in a folder that it resumes from or in memory alone, and test its best epoch."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from ancf_jax.data.dataset import Dataset, cleaning, ranked
+from ancf_jax.data.read.stream import count_windows, windows
+from ancf_jax.devices.sharding import check_batch, shard
+from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator, protocol
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.runs.results import evaluator_on_test, provenance, save_users
+from ancf_jax.runs.run import Run, as_json, build, claim
+from ancf_jax.settings import EvalConfig
+from ancf_jax.training import checkpoint
+from ancf_jax.training.loop import batch_of, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.types import Data, InputError, Params, Recommender
+
+Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
+SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
+
+
+class Trained(NamedTuple):
+    """A run that is done."""
+
+    data: Data
+    model: Recommender
+    params: Params  # of the best epoch
+    evaluation: Evaluation  # of the test part
+    result: dict[str, Any]  # what result.json holds
+
+
+def fit_run(
+    run: Run,
+    dataset: Dataset,
+    folder: Path | None = None,
+    *,
+    memory_budget: float = EvalConfig.memory_budget,
+    mesh: Mesh | None = None,
+    progress: Callable[[int], AbstractContextManager[Report]] = lambda epochs: nullcontext(lambda record: None),
+    command: str = "",
+) -> Trained:
+    """Train `run` in `folder`, or resume it there, and test the best epoch; without a folder nothing is written.
+
+    `progress` is given the number of epochs, and yields what is told of each. `command` is kept in the result. Raises
+    InputError for settings that do not fit the model or the data, and what `fit` raises.
+    """
+    started = time.perf_counter()
+    data, model = build(run, dataset)
+    model = shard(model, mesh)
+    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
+    options: dict[str, Any] = {"mesh": mesh, "memory_budget": memory_budget}
+    on_test = evaluator_on_test(model, data, dataset, full=False, **options)  # an empty part is refused here
+    validate = _validator(run, data, model, dataset, options) if run.train.validation else None
+    if folder is not None:
+        claim(folder, run, dataset.fingerprint)
+        checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
+
+    # What the engine calls an epoch is one window of a streamed log.
+    stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
+    config = replace(run.train, epochs=run.train.epochs * a_pass, eval_every=run.train.eval_every * a_pass)
+    parts: Any = nullcontext()
+    if stream is not None:
+        parts = windows(stream, config.seed, config.epochs, jax.process_index(), jax.process_count())
+    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    state = init_state(model, tx, run.train.seed, mesh)
+    keeper: Any = checkpoint.in_memory() if folder is None else checkpoint.in_folder(folder)
+    with keeper as kept, progress(epochs_of(model.learn, config.epochs)) as told, parts as part:
+        resumed = kept.latest(state)
+        if resumed is None and run.warm_start:
+            state = state._replace(params=checkpoint.warm_start(state.params, [Path(w) for w in run.warm_start]))
+        state = state if resumed is None else resumed
+        records = [] if folder is None else read_records(folder, int(state.epoch))
+        lines = [json.dumps(record) for record in records]
+
+        def report(record: dict[str, Any]) -> None:
+            if stream is not None:
+                done, window = divmod(record["epoch"] - 1, a_pass)
+                record = record | {"pass": done + 1, "window": window + 1}
+            lines.append(json.dumps(record))
+            if folder is not None:
+                checkpoint.write_text(folder / "metrics.jsonl", "\n".join(lines) + "\n")
+            shown = dict.fromkeys((*SHOWN, run.train.metric, "seconds"))
+            told({name: record[name] for name in shown if name in record})
+
+        done = fit(
+            model,
+            config,
+            state,
+            tx,
+            validate=validate,
+            save=kept.save,
+            report=report,
+            records=records,
+            part=part,
+            mesh=mesh,
+        )
+    best, params = kept.best(state.params)
+    evaluation = on_test(params)
+    if folder is not None:
+        save_users(folder / "users.npz", dataset, evaluation)
+    result = {
+        "model": run.model,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test)),
+        "users_tested": len(evaluation.users),
+        "removed": cleaning(dataset)["removed"],
+        "seed": run.train.seed,
+        "epochs": len(done.records),
+        "best_epoch": best,
+        "valid": {name: value for name, value in done.records[best - 1].items() if "@" in name or name in ERRORS},
+        **evaluation.metrics,
+        "training_seconds": sum(record["seconds"] for record in done.records),
+        "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
+        "epochs_per_pass": a_pass,
+        "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
+        "this_process_seconds": time.perf_counter() - started,
+        "command": command,
+        "config": as_json(run),
+        **provenance(),
+    }
+    if folder is not None:
+        checkpoint.write_json(folder / "result.json", result)
+    return Trained(data, model, params, evaluation, result)
+
+
+def _validator(
+    run: Run, data: Data, model: Recommender, dataset: Dataset, options: dict[str, Any]
+) -> Callable[[Params], dict[str, float]]:
+    """The metrics of the validation part, the one that picks the epoch among them."""
+    held_out: dict[str, Any] = {"candidates": dataset.valid_candidates, "among": ranked(dataset, dataset.valid)}
+    evaluator = make_evaluator(model, data, dataset.train, dataset.valid, **options, **held_out)
+
+    def validate(params: Params) -> dict[str, float]:
+        metrics = evaluator(params).metrics
+        if run.train.metric not in metrics:
+            raise InputError(f"--metric={run.train.metric} is unknown; legal are {', '.join(metrics)}")
+        return metrics
+
+    return validate
+
+
+def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:
+    """The lines of metrics.jsonl up to the epoch that training resumes from."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [record for record in records if record["epoch"] <= epochs]
