@@ -105,7 +105,7 @@ def trained(name: str) -> Trained:
         model,
         data.train,
         config,
-        init_state(model.learn, tx, config.seed),
+        init_state(model, tx, config.seed),
         tx,
         validate=None,
         save=lambda epoch, state, value: states.append(state),
@@ -162,7 +162,7 @@ def test_given_items_have_the_scores_of_their_columns(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_and_interpreted_scores_agree(name):
     model = trained(name)
-    found = model.model.score(model.model.prepare(model.state.params), query_of(name))
+    found = model.model.score(model.model.prepare(model.state.params, model.model.given), query_of(name))
     np.testing.assert_allclose(found, scores_of(name), rtol=1e-4, atol=1e-5)
 
 
@@ -173,14 +173,14 @@ def test_a_checkpoint_gives_back_every_bit(name, tmp_path):
         save(opened, model.state, 0.5)
     with checkpoints(tmp_path) as opened:
         state = load_latest(opened, jax.tree.map(jnp.zeros_like, model.state))
-    epoch, params = load_best(tmp_path, jax.eval_shape(model.model.learn.init, jax.random.key(0)))
+    epoch, params = load_best(tmp_path, jax.eval_shape(model.model.learn.init, jax.random.key(0), model.model.given))
     assert epoch == state.epoch == model.state.epoch
     for loaded, saved in ((state, model.state), (params, model.state.params)):
         assert jax.tree.structure(loaded) == jax.tree.structure(saved)
         for leaf, expected in zip(jax.tree.leaves(loaded), jax.tree.leaves(saved), strict=True):
             assert leaf.dtype == expected.dtype
             np.testing.assert_array_equal(leaf, expected)
-    again = model.score(jax.jit(model.model.prepare)(params), query_of(name))
+    again = model.score(jax.jit(model.model.prepare)(params, model.model.given), query_of(name))
     np.testing.assert_array_equal(again, scores_of(name))
 
 
@@ -209,7 +209,7 @@ def test_attention_is_a_distribution_over_the_history(name):
 
 @pytest.mark.parametrize("name", GRADIENT)
 def test_padding_rows_stay_zero_while_the_others_learn(name):
-    before = jax.eval_shape(model_of(name).learn.init, jax.random.key(0))["tables"]
+    before = jax.eval_shape(model_of(name).learn.init, jax.random.key(0), model_of(name).given)["tables"]
     tables = trained(name).state.params["tables"]
     assert tables.keys() == before.keys()
     for key, table in tables.items():

@@ -63,7 +63,7 @@ def start(case, mesh, items=ITEMS):
     model = shard(entry.make(entry.config(**own), data), mesh)
     config = TrainConfig(epochs=3, batch_size=8, learning_rate=0.05, **shared)
     tx = make_optimizer(config, 30)
-    return model, config, tx, abstract(jax.eval_shape(lambda: init_state(model.learn, tx, config.seed, mesh)), mesh)
+    return model, config, tx, abstract(jax.eval_shape(lambda: init_state(model, tx, config.seed, mesh)), mesh)
 
 
 class Learnt(NamedTuple):
@@ -76,7 +76,7 @@ class Learnt(NamedTuple):
 def learn(case, mesh, state=None, folder=None):
     """Train from `state`, or from the start, to the last epoch; the state after epoch 2 is saved in a folder."""
     model, config, tx, _ = start(case, mesh)
-    state = state or init_state(model.learn, tx, config.seed, mesh)
+    state = state or init_state(model, tx, config.seed, mesh)
     first, saved = layout(state), []
 
     def keep(epoch, now, value):

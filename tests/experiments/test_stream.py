@@ -78,7 +78,7 @@ def latest(folder):
     _, model = workdir.build(run, workdir.open_data(run))
     tx = train.make_optimizer(run.train, 1)
     with checkpoint.checkpoints(folder) as opened:
-        return jax.tree.leaves(checkpoint.load_latest(opened, train.init_state(model.learn, tx, 0)))
+        return jax.tree.leaves(checkpoint.load_latest(opened, train.init_state(model, tx, 0)))
 
 
 def test_a_window_is_a_line_and_a_pass_is_evaluated(whole):

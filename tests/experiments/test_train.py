@@ -123,7 +123,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(script, arguments, tmp_path, 
     assert status == 1 and err.splitlines()[-1].startswith("error: the disk is full")
     run, _ = workdir.from_workdir(tmp_path)
     _, model = workdir.build(run, workdir.open_data(run))
-    epoch, params = checkpoint.load_best(tmp_path, jax.eval_shape(model.learn.init, jax.random.key(0)))
+    epoch, params = checkpoint.load_best(tmp_path, jax.eval_shape(model.learn.init, jax.random.key(0), model.given))
     assert epoch == 1 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     monkeypatch.undo()
     assert script(train, *arguments("mf", tmp_path, epochs=2))[0] == 0

@@ -30,7 +30,7 @@ def randomise():
 
     def randomise(model, seed=0):
         rng = np.random.default_rng(seed)
-        shapes = jax.eval_shape(model.learn.init, jax.random.key(0))
+        shapes = jax.eval_shape(model.learn.init, jax.random.key(0), model.given)
         params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
         for table in params["tables"].values():
             table[-1] = 0

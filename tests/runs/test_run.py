@@ -101,7 +101,7 @@ def trained(tmp_path):
     dataset = workdir.open_data(run)
     workdir.claim(tmp_path / "run", run, dataset.fingerprint)
     data, model = workdir.build(run, dataset)
-    params = model.learn.sweep(model.learn.init(jax.random.key(0)), data.train, jax.random.key(0))
+    params = model.learn.sweep(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
     with checkpoint.checkpoints(tmp_path / "run") as opened:
         checkpoint.save(opened, TrainState(jnp.int32(1), params, ()), 0.5)
     return tmp_path / "run", log
@@ -123,7 +123,7 @@ def test_the_model_is_built_in_the_arithmetic_of_the_run(trained, monkeypatch):
     dataset = workdir.open_data(run)
     assert workdir.build(run, dataset)[1] is made[0]
     _, model = workdir.build(changed(run, "train", precision="bfloat16"), dataset)
-    ready = jax.eval_shape(lambda: model.prepare(model.learn.init(jax.random.key(0))))
+    ready = jax.eval_shape(lambda: model.prepare(model.learn.init(jax.random.key(0), model.given)))
     assert {leaf.dtype for leaf in jax.tree.leaves(ready)} == {jnp.bfloat16.dtype}
 
 

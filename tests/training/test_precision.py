@@ -54,7 +54,7 @@ def model_of(name):
 def params_of(model):
     """N(0, 0.5^2), with the zero rows that tables end with."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(model.learn.init, jax.random.key(0))
+    shapes = jax.eval_shape(model.learn.init, jax.random.key(0), model.given)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
     for table in params["tables"].values():
         table[-1] = 0
@@ -62,7 +62,7 @@ def params_of(model):
 
 
 def batch_of(model, train, key):
-    return model.learn.sample(key, train, jnp.arange(4) % model.learn.rows)
+    return model.learn.sample(key, model.given, jnp.arange(4) % model.learn.rows)
 
 
 NAMES = [name for name in [*MODELS, "ancf, ordered"] if isinstance(model_of(name).learn, Gradient)]
@@ -80,8 +80,8 @@ def test_results_are_float32_and_close_to_those_of_float32(name):
         query = Query(users, *history)
 
         def of(model):
-            ready = model.prepare(params)
-            loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, batch, key), has_aux=True)(
+            ready = model.prepare(params, model.given)
+            loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, model.given, batch, key), has_aux=True)(
                 params
             )
             found = {"scores": model.score(ready, query), "loss": loss}

@@ -76,7 +76,7 @@ def test_with_only_an_order_free_attention_it_is_nais(data, randomise, ask, scor
     found = jax.jit(model.score)(params, ask([6, 6, 0, 1], histories, 5))
     expected = [[nais(params, history, item, config) for item in range(data.num_items)] for history in histories]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(model.learn.init(jax.random.key(0))["net"]["attended"], 1)  # NAIS has no w
+    np.testing.assert_array_equal(model.learn.init(jax.random.key(0), model.given)["net"]["attended"], 1)  # NAIS has no w
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_prepared_scores_in_blocks_are_those_of_the_parameters(data, randomise, 
     query = ask([0, 6], [[3, 1], [8, 1, 4]] if model.history else None, model.history)
     expected = jax.jit(lambda params: (model.score(params, query), model.score(params, query, items)))(params)
     monkeypatch.setattr(ancf, "items_at_once", lambda floats: 4)  # 9 items in three blocks, 5 in two
-    ready = jax.jit(model.prepare)(params)
+    ready = jax.jit(model.prepare)(params, model.given)
     found = jax.jit(lambda ready: (model.score(ready, query), model.score(ready, query, items)))(ready)
     for scores, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-6)
@@ -173,7 +173,7 @@ def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, b
         scores = score(params, ask(users[[b]], [prefix], 5), np.array([[targets[b, t], *others[b]]]))[0]
         p, n = np.asarray(scores[0], np.float64), np.asarray(scores[1:], np.float64)
         losses.append(np.logaddexp(0, -p) + 2.0 * np.where(absent[b], 0, np.logaddexp(0, n)).mean())
-    mean, sums = jax.jit(model.learn.loss)(params, trained, jax.random.key(0))
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, trained, jax.random.key(0))
     np.testing.assert_allclose(mean, np.mean(losses), rtol=1e-4)
     assert sums["count"] == len(losses) == 8
 
@@ -198,7 +198,7 @@ def sampled(data):
 
     def sampled(**changes):
         model = make(data, **changes)
-        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, jnp.arange(model.learn.rows))
         return model, jax.device_get(batch)
 
     return sampled
@@ -219,8 +219,8 @@ def test_negatives_by_popularity_estimate_the_same_softmax(data, randomise):
         changes = {"ordered": True, "tower": (), "history": 3, "loss": "sampled_softmax", "negatives": 4000}
         model = make(data, popular=popular, **changes)
         params = randomise(model)
-        batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
-        losses.append(jax.jit(model.learn.loss)(params, batch, jax.random.key(0))[0])
+        batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, jnp.arange(model.learn.rows))
+        losses.append(jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))[0])
         share = np.bincount(np.ravel(batch.negatives), minlength=9) / batch.negatives.size
         expected = popular * np.bincount(data.train.items, minlength=9) / len(data.train.items) + (1 - popular) / 9
         np.testing.assert_allclose(share, expected, atol=0.01)

@@ -88,7 +88,7 @@ def test_training_predicts_each_interaction_after_all_others(data, made):
     model, params = made
     params = {**params, "net": {**params["net"], "log_ridge_each": np.full(HEADS, -30.0)}}
     items, values = padded(HISTORIES)
-    mean, sums = jax.jit(model.learn.loss)(params, Batch(items, values), jax.random.key(0))
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, Batch(items, values), jax.random.key(0))
     assert float(sums["count"]) == sum(len(past) for past, _ in HISTORIES)
     errors = []
     for past, observed in HISTORIES:
@@ -114,7 +114,7 @@ def test_training_predicts_each_interaction_after_all_others(data, made):
 def test_a_value_does_not_enter_its_own_prediction(data, made):
     """Adding to one value moves its own squared error as if its prediction stood still."""
     model, params = made
-    loss = jax.jit(lambda values: model.learn.loss(params, Batch(items, values), jax.random.key(0))[1]["loss"])
+    loss = jax.jit(lambda values: model.learn.loss(params, model.given, Batch(items, values), jax.random.key(0))[1]["loss"])
     items, values = padded([([4], [2.0])])
     scale = data.train.values.std()
     found = [float(loss(values + step * (items < ITEMS))) for step in (0.0, 1.0, 2.0)]
@@ -125,7 +125,7 @@ def test_l2_weighs_every_interaction_and_head(data, made):
     model, params = made
     other = make(dataclasses.replace(CONFIG, l2=0.5, choice_l2=0.25), data)
     batch = Batch(*padded(HISTORIES))
-    plain, heavy = (float(jax.jit(each.learn.loss)(params, batch, jax.random.key(0))[0]) for each in (model, other))
+    plain, heavy = (float(jax.jit(each.learn.loss)(params, each.given, batch, jax.random.key(0))[0]) for each in (model, other))
     past = np.array([item for items, _ in HISTORIES for item in items])
     tables = params["tables"]
     squares = 0.5 * (tables["item"][past] ** 2).sum() + 0.25 * (tables["item_choice"][past] ** 2).sum()
@@ -154,7 +154,7 @@ def test_heads_read_different_parts_of_a_window(data, made, dropout):
     }
     net = {name: np.full_like(each, each[0]) for name, each in made[1]["net"].items() if name != "head"}
     params = {"tables": tables, "net": {**net, "head": made[1]["net"]["head"]}}
-    slope = jax.jit(jax.grad(lambda params, key: model.learn.loss(params, Batch(*padded(HISTORIES)), key)[0]))
+    slope = jax.jit(jax.grad(lambda params, key: model.learn.loss(params, model.given, Batch(*padded(HISTORIES)), key)[0]))
     first, second = np.split(slope(params, jax.random.key(0))["tables"]["item"], HEADS, axis=1)
     assert np.isfinite(first).all()
     assert np.allclose(first, second, atol=1e-6) == (dropout == 0.0)
@@ -163,7 +163,7 @@ def test_heads_read_different_parts_of_a_window(data, made, dropout):
 def test_an_item_that_training_lacks_starts_without_a_key(data):
     """So that two of them differ in nothing, whatever the history."""
     more = make(CONFIG, data._replace(num_items=ITEMS + 2))
-    params = jax.jit(more.learn.init)(jax.random.key(0))
+    params = jax.jit(more.learn.init)(jax.random.key(0), more.given)
     items, values = padded(HISTORIES)
     query = Query(np.arange(4, dtype=np.int32), np.where(items == ITEMS, ITEMS + 2, items), values)
     found = np.asarray(more.score(params, query))
@@ -175,7 +175,7 @@ def test_an_item_that_training_lacks_starts_without_a_key(data):
 @pytest.mark.parametrize("loss", ["squared", "ordinal"])
 def test_an_untrained_model_predicts_items_means(data, loss):
     model = make(dataclasses.replace(CONFIG, loss=loss), data)
-    params = jax.jit(model.learn.init)(jax.random.key(0))
+    params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
     found = np.asarray(model.score(params, Query(np.array([USERS], np.int32), *padded([([], [])]))))[0]
     train = data.train
     mean = train.values.mean()
@@ -188,7 +188,7 @@ def test_an_untrained_model_predicts_items_means(data, loss):
 
 def test_every_interaction_is_in_one_window(data):
     model = make(dataclasses.replace(CONFIG, history=2), data)
-    batch = jax.jit(model.learn.sample)(jax.random.key(0), data.train, jnp.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, jnp.arange(model.learn.rows))
     items, values = np.asarray(batch.items), np.asarray(batch.values)
     kept = items < ITEMS
     found = sorted(zip(items[kept], values[kept], strict=True))

@@ -34,7 +34,7 @@ def config_of(**fields):
 def plain(described):
     """The model without a tower, its scores compiled, and parameters."""
     model = make(config_of(), described)
-    return model, jax.jit(lambda params, query: model.score(model.prepare(params), query), compiler_options=QUICK)
+    return model, jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query), compiler_options=QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_without_projections_it_is_ancf(described, randomise, query):
 
     @partial(jax.jit, compiler_options=QUICK)
     def results(params):
-        return [(m.score(m.prepare(params), query), m.learn.loss(params, batch, key)[0]) for m in (model, base)]
+        return [(m.score(m.prepare(params, m.given), query), m.learn.loss(params, m.given, batch, key)[0]) for m in (model, base)]
 
     (found, loss), (expected, other) = results(params)
     np.testing.assert_allclose(found[:-1, :TRAINED], expected[:-1, :TRAINED], rtol=1e-5, atol=1e-6)
@@ -113,7 +113,7 @@ def test_the_features_of_users_are_added_and_do_without_a_history(peopled, rando
     new, unknown = peopled.num_users - 1, peopled.num_users
     model = make(config_of(), peopled)
     params, query = randomise(model), ask([0, new, new, unknown], [[8, 1], [8, 1], [], []], 4, ITEMS)
-    score = jax.jit(lambda params: model.score(model.prepare(params), query), compiler_options=QUICK)
+    score = jax.jit(lambda params: model.score(model.prepare(params, model.given), query), compiler_options=QUICK)
     found, net = np.asarray(score(params)), params["net"]
     item = peopled.features @ net["features"]["item"]
     item[:TRAINED] += params["tables"]["item"][:TRAINED]
@@ -136,16 +136,16 @@ def test_features_of_users_that_project_to_nothing_change_nothing(peopled, rando
     @partial(jax.jit, compiler_options=QUICK)
     def results(params, less):
         key = jax.random.key(5)
-        loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, batch, key)[0])(params)
-        losses = [loss, plain.learn.loss(less, batch, key)[0]]
-        scores = [m.score(m.prepare(p), query) for m, p in ((model, params), (plain, less))]
+        loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, model.given, batch, key)[0])(params)
+        losses = [loss, plain.learn.loss(less, plain.given, batch, key)[0]]
+        scores = [m.score(m.prepare(p, m.given), query) for m, p in ((model, params), (plain, less))]
         return losses, scores, gradient["net"]["user_features"]
 
     losses, scores, gradient = results(params, less)
     np.testing.assert_allclose(*losses, rtol=1e-6)
     np.testing.assert_allclose(*scores, rtol=1e-6)
     assert np.asarray(gradient["user"]).all()
-    shapes = [jax.eval_shape(m.learn.init, jax.random.key(0))["net"] for m in (model, plain)]
+    shapes = [jax.eval_shape(m.learn.init, jax.random.key(0), m.given)["net"] for m in (model, plain)]
     assert shapes[0].keys() - shapes[1].keys() == {"user_features"} and shapes[1].keys() == less["net"].keys()
 
 
@@ -157,7 +157,7 @@ def test_gradients_reach_the_rows_of_trained_items_alone(id_dropout, described, 
     assert new.any() and batch.absent[new].all() and not batch.absent[~new].all()
     batch = batch._replace(absent=jnp.zeros_like(batch.absent))  # and even if they were drawn
     gradient = jax.jit(
-        jax.grad(lambda params: model.learn.loss(params, batch, jax.random.key(0))[0]), compiler_options=QUICK
+        jax.grad(lambda params: model.learn.loss(params, model.given, batch, jax.random.key(0))[0]), compiler_options=QUICK
     )(randomise(model))
     for name in ("item", "item_history", "item_bias"):
         reached = np.asarray(gradient["tables"][name]).any(axis=1)
@@ -174,7 +174,7 @@ def test_an_ordered_target_sees_nothing_of_what_comes_later(described, randomise
     def loss(params, history, place):
         targets = jnp.where(jnp.arange(4) == place, 1, ITEMS)
         given = batch._replace(history=history, targets=jnp.broadcast_to(targets, (6, 4)))
-        return model.learn.loss(params, given, jax.random.key(0))[0]
+        return model.learn.loss(params, model.given, given, jax.random.key(0))[0]
 
     for column in range(1, 4):
         later, own = loss(params, history, column - 1), loss(params, history, column)
@@ -191,8 +191,8 @@ def test_without_features_the_flags_are_named(data):
 def test_the_term_of_content_is_the_weighted_cosine(described, randomise, query):
     """NumPy: what it adds to the scores; alone and untrained it is content's score, but for the factor."""
     model = make(config_of(content_weight=2.0), described)
-    score = jax.jit(lambda params: model.score(model.prepare(params), query), compiler_options=QUICK)
-    params, fresh = randomise(model), jax.jit(model.learn.init, compiler_options=QUICK)(jax.random.key(0))
+    score = jax.jit(lambda params: model.score(model.prepare(params, model.given), query), compiler_options=QUICK)
+    params, fresh = randomise(model), jax.jit(model.learn.init, compiler_options=QUICK)(jax.random.key(0), model.given)
     unit = described.features / np.linalg.norm(described.features, axis=1, keepdims=True)
     past = np.array([unit[row].sum(axis=0) if row else np.zeros(3) for row in HISTORIES])
     past /= np.maximum(np.linalg.norm(past, axis=1, keepdims=True), 1e-9)
@@ -201,18 +201,18 @@ def test_the_term_of_content_is_the_weighted_cosine(described, randomise, query)
     np.testing.assert_allclose(score(params) - without, expected, rtol=1e-4, atol=1e-5)
     for few in (1, 4):  # of the users' candidates there are fewer than items, or more
         items = np.random.default_rng(0).integers(0, ITEMS, (len(HISTORIES), few))
-        found = model.score(model.prepare(params), query, items)
+        found = model.score(model.prepare(params, model.given), query, items)
         np.testing.assert_allclose(found, np.take_along_axis(np.asarray(score(params)), items, 1), rtol=1e-4, atol=1e-5)
     untrained = jax.tree.map(np.zeros_like, fresh)
     untrained["net"]["content"] = fresh["net"]["content"]
     alone = content.make(content.Config(), described)
-    np.testing.assert_allclose(score(untrained), 2 * alone.score(alone.prepare({}), query), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(score(untrained), 2 * alone.score(alone.prepare({}, alone.given), query), rtol=1e-4, atol=1e-5)
 
 
 def test_the_term_of_content_is_trained_on_the_history_alone(described, randomise):
     model = make(config_of(content_weight=2.0, id_dropout=0.0), described)
     batch, params = batch_of(model, described.train), randomise(model)
-    slope = jax.grad(lambda params, batch: model.learn.loss(params, batch, jax.random.key(0))[0])
+    slope = jax.grad(lambda params, batch: model.learn.loss(params, model.given, batch, jax.random.key(0))[0])
     slope = jax.jit(slope, compiler_options=QUICK)
     assert np.abs(slope(params, batch)["net"]["content"]).max() > 1e-4
     nothing = batch._replace(history=np.full_like(batch.history, ITEMS))

@@ -83,7 +83,7 @@ def test_scores_decode_the_mean(made, data, rows, ask):
     model, params = made
     histories = [*rows[:3], [8, 0], []]
     query = ask([0, 1, 2, data.num_users, 4], histories, model.history)
-    found = jax.jit(lambda p: model.score(model.prepare(p), query), compiler_options=QUICK)(params)
+    found = jax.jit(lambda p: model.score(model.prepare(p, model.given), query), compiler_options=QUICK)(params)
     expected = decoded(params, posterior(params, dense(histories, data.num_items))[0])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -128,6 +128,6 @@ def test_scores_decode_the_mean(made, data, rows, ask):
     model, params, _ = made
     histories = [*rows[:3], [8, 0], []]
     query = ask([0, 1, 2, data.num_users, 4], histories, model.history)
-    found = jax.jit(lambda p: model.score(model.prepare(p), query), compiler_options=QUICK)(params)
+    found = jax.jit(lambda p: model.score(model.prepare(p, model.given), query), compiler_options=QUICK)(params)
     mean, _ = posterior(params["tables"]["item"], params["net"]["encoder"], dense(histories))
     np.testing.assert_allclose(found, decoded(params, mean), rtol=1e-4, atol=1e-5)

@@ -27,7 +27,7 @@ def data() -> Data:
 
 def scores_of(**fields):
     model = make(Config(**fields), data())
-    return np.asarray(model.score(model.prepare({}), QUERY))
+    return np.asarray(model.score(model.prepare({}, model.given), QUERY))
 
 
 @pytest.mark.parametrize("half_life", [0.0, 2.0])
@@ -61,7 +61,7 @@ def test_groups_pull_items_towards_their_mean():
 def test_a_need_in_features_is_scored_by_its_cosine():
     model = make(Config(), data())
     wanted = np.array([[1.0, 0, -2, 0], [0, 0, 0, 0]], np.float32)
-    found, items = jax.jit(model.retrieve)(model.prepare({}), wanted)
+    found, items = jax.jit(model.retrieve)(model.prepare({}, model.given), wanted)
     np.testing.assert_allclose(found @ items.T, cosine_similarity(wanted, data().features), atol=1e-6)
 
 

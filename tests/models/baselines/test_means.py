@@ -18,8 +18,8 @@ def rated(data):
 
 
 def predictions(model, data, query, *items):
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0)), data.train, jax.random.key(0))
-    return jax.jit(model.score)(model.prepare(params), query, *items)
+    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    return jax.jit(model.score)(model.prepare(params, model.given), query, *items)
 
 
 @pytest.mark.parametrize("damping", [0.0, 5.0])

@@ -9,7 +9,7 @@ ITEMS = np.array([[4, 0], [1, 1], [8, 2]])
 
 
 def learn(model, data, seed=0):
-    return model.learn.sweep(model.learn.init(jax.random.key(seed)), data.train, jax.random.key(0))
+    return model.learn.sweep(model.learn.init(jax.random.key(seed), model.given), model.given, jax.random.key(0))
 
 
 def test_the_score_is_the_number_of_interactions(data, rows, ask):

@@ -51,14 +51,14 @@ def test_the_loss_is_the_log_likelihood_of_the_windows(made, data):
         for i in row[row < 9]:
             total += -logs[u, i] + 0.02 * (user[u] @ user[u] + item[i] @ item[i])
             pairs += 1
-    mean, sums = jax.jit(model.learn.loss)(params, batch, jax.random.key(0))
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose((sums["loss"], sums["count"]), (total, pairs), rtol=1e-5)
     np.testing.assert_allclose(mean, total / pairs, rtol=1e-5)
 
 
 def test_windows_hold_every_interaction_once(made, data, rows):
     model, _ = made
-    batch = jax.jit(model.learn.sample)(jax.random.key(0), data.train, np.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(model.learn.rows))
     pairs = [(int(u), int(i)) for u, row in zip(*batch, strict=True) for i in row if i < data.num_items]
     assert Counter(pairs) == Counter((u, i) for u, row in enumerate(rows) for i in row)
 
@@ -72,6 +72,6 @@ def test_a_new_user_is_placed_by_least_squares(made, data, rows, ask):
     projection = np.linalg.lstsq(np.vstack([means, ridge]), np.vstack([user[:6], np.zeros((4, 4))]), rcond=None)[0]
     new = item[[3, 8]].mean(0) @ projection
     query = ask([2, 6, 6], [[3, 8], [3, 8], []], 5)
-    found, items = jax.jit(lambda params: model.embed(model.prepare(params), query))(params)
+    found, items = jax.jit(lambda params: model.embed(model.prepare(params, model.given), query))(params)
     np.testing.assert_allclose(found * 2, [user[2], new, np.zeros(4)], rtol=1e-3, atol=1e-5)
     np.testing.assert_array_equal(items, params["tables"]["item"][:9])

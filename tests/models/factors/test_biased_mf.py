@@ -37,7 +37,7 @@ def test_the_score_is_the_predicted_value(made, ask):
     model, params, data = made
     users = [0, 5, data.num_users]
     expected = predicted(params, data.train.values.mean())[users, :-1]
-    ready = model.prepare(params)
+    ready = model.prepare(params, model.given)
     assert model.rates
     np.testing.assert_allclose(model.score(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
     items = np.array([[3, 3], [0, 8], [1, 2]])
@@ -71,20 +71,20 @@ def test_ordinal_makes_loss_and_prediction_of_the_score_without_the_mean(made, r
     scores, values = predicted(params, 0), np.array([5, 1, 3, 4], np.float32)
     penalty = reference(params, 0, users, items, scores[users, items])
     expected = jax.jit(head.loss)(params["net"], scores[users, items], values).mean() + penalty
-    found, _ = jax.jit(model.learn.loss)(params, Batch(users, items, values), None)
+    found, _ = jax.jit(model.learn.loss)(params, model.given, Batch(users, items, values), None)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert model.rates and model.embed is None
     for given in ((), (np.array([[3, 3], [0, 8]]),)):
         wanted = scores[[0, 5], :-1] if not given else np.take_along_axis(scores[[0, 5]], given[0], axis=1)
-        found = jax.jit(model.score)(jax.jit(model.prepare)(params), ask([0, 5]), *given)
+        found = jax.jit(model.score)(jax.jit(model.prepare)(params, model.given), ask([0, 5]), *given)
         np.testing.assert_allclose(found, jax.jit(head.predict)(params["net"], wanted), rtol=1e-5)
 
 
 def test_a_batch_holds_ratings_and_a_new_item_starts_at_the_biases(made):
     model, _, data = made
     rows = np.array([3, 0, 7])
-    batch = model.learn.sample(jax.random.key(0), data.train, rows)
+    batch = model.learn.sample(jax.random.key(0), model.given, rows)
     for found, column in zip(batch, data.train[:3], strict=True):
         np.testing.assert_array_equal(found, column[rows])
-    tables = model.learn.init(jax.random.key(0))["tables"]
+    tables = model.learn.init(jax.random.key(0), model.given)["tables"]
     assert not tables["item"].any() and jnp.abs(tables["user"][:-1]).min() > 0

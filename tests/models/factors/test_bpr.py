@@ -33,7 +33,7 @@ def test_the_score_is_the_inner_product_plus_the_items_bias(made, data, ask):
     tables = params["tables"]
     users = [0, 5, data.num_users]
     expected = (tables["user"][users] @ tables["item"].T + tables["item_bias"][:, 0])[:, : data.num_items]
-    ready = model.prepare(params)
+    ready = model.prepare(params, model.given)
     np.testing.assert_allclose(model.score(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(expected, items, axis=1)
@@ -64,7 +64,7 @@ def test_loss_and_gradient(made, items):
 def test_a_batch_holds_each_interaction_and_an_item_mostly_unknown(made, data, rows):
     model, _ = made
     assert model.learn.rows == len(data.train.users)
-    sample = jax.jit(lambda key: model.learn.sample(key, data.train, jnp.arange(model.learn.rows)))
+    sample = jax.jit(lambda key: model.learn.sample(key, model.given, jnp.arange(model.learn.rows)))
     draws = [sample(jax.random.key(seed)) for seed in range(30)]
     for batch in draws:
         assert (batch.users == data.train.users).all() and (batch.items[:, 0] == data.train.items).all()

@@ -106,14 +106,14 @@ def test_conjugate_gradients_arrive_at_the_solution():
 
 def test_initial_rows_have_the_expected_norm():
     model = make(Config(factors=50, stddev=0.3), log())
-    rows = np.concatenate([table[:-1] for table in jax.jit(model.learn.init)(jax.random.key(0))["tables"].values()])
+    rows = np.concatenate([table[:-1] for table in jax.jit(model.learn.init)(jax.random.key(0), model.given)["tables"].values()])
     np.testing.assert_allclose((rows**2).sum(1).mean(), 0.3**2, rtol=4 * np.sqrt(2 / rows.size))
 
 
 def test_an_unknown_user_gets_the_row_of_a_half_sweep_and_a_known_one_keeps_its_own(ask):
     model, (before, after) = swept()
     assert model.history == max(map(len, ROWS))
-    ready = jax.jit(model.prepare, compiler_options=QUICK)(before)
+    ready = jax.jit(model.prepare, compiler_options=QUICK)(before, model.given)
     embed = jax.jit(model.embed, compiler_options=QUICK)
     new, item = embed(ready, ask([USERS] * USERS, [*ROWS, []], model.history, ITEMS))
     np.testing.assert_allclose(new, after["tables"]["user"][:-1], rtol=1e-4, atol=1e-5)

@@ -61,7 +61,7 @@ def test_scores(data, randomise, ask, monkeypatch, name):
 def test_prepared_scores_are_those_of_the_parameters(data, randomise, ask, name):
     model = make(name, data, alpha=0.3)
     params, query, items = randomise(model), ask([0, 5, data.num_users]), np.array([[3, 3], [0, 8], [1, 2]])
-    ready = jax.jit(model.prepare)(params)
+    ready = jax.jit(model.prepare)(params, model.given)
     score = jax.jit(model.score)
     for given in ((), (items,)):
         np.testing.assert_allclose(score(ready, query, *given), score(params, query, *given), rtol=1e-6, atol=1e-6)
@@ -88,7 +88,7 @@ def test_losses(data, randomise, loss):
         for name, table in params["tables"].items():
             ids = [user] if name.startswith("user") else row
             total += 0.02 * sum((table[id] ** 2).sum() for id in ids)
-    found, sums = model.learn.loss(params, ncf.Batch(users, items, np.ones(2)), jax.random.key(0))
+    found, sums = model.learn.loss(params, model.given, ncf.Batch(users, items, np.ones(2)), jax.random.key(0))
     np.testing.assert_allclose(found, total / 2, rtol=1e-4)
     assert sums["count"] == 2
 
@@ -100,7 +100,7 @@ def test_values_are_learnt_without_negatives(data, randomise, ask, name, loss):
     model, head = make(name, rated, alpha=0.3, loss=loss), make_head(loss, values)
     params, index = randomise(model), np.array([3, 0, 7])
     assert model.rates and model.embed is None
-    batch = model.learn.sample(jax.random.key(0), rated.train, index)
+    batch = model.learn.sample(jax.random.key(0), model.given, index)
     for found, column in zip(batch, data.train[:2], strict=False):
         np.testing.assert_array_equal(np.ravel(found), column[index])
     np.testing.assert_array_equal(batch.values, values[index])
@@ -111,19 +111,19 @@ def test_values_are_learnt_without_negatives(data, randomise, ask, name, loss):
     for table, rows in params["tables"].items():
         ids = batch.users if table.startswith("user") else batch.items[:, 0]
         expected += 0.02 * (rows[ids] ** 2).sum(axis=1)
-    found, sums = jax.jit(model.learn.loss)(params, batch, jax.random.key(0))
+    found, sums = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose(found, expected.mean(), rtol=1e-4)
     assert sums["count"] == 3
     items = np.array([[3, 3], [0, 8]])
     scores = [[forward(name, params, user, item) for item in row] for user, row in zip((0, 5), items, strict=True)]
-    found = jax.jit(model.score)(jax.jit(model.prepare)(params), ask([0, 5]), items)
+    found = jax.jit(model.score)(jax.jit(model.prepare)(params, model.given), ask([0, 5]), items)
     np.testing.assert_allclose(found, jax.jit(head.predict)(params["net"]["head"], jnp.array(scores)), rtol=1e-4)
 
 
 def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
     model = make("gmf", data, negatives=400)
     assert model.learn.rows == len(data.train.users)
-    batch = model.learn.sample(jax.random.key(0), data.train, np.arange(model.learn.rows))
+    batch = model.learn.sample(jax.random.key(0), model.given, np.arange(model.learn.rows))
     np.testing.assert_array_equal(batch.users, data.train.users)
     np.testing.assert_array_equal(batch.items[:, 0], data.train.items)
     for user, drawn in zip(batch.users.tolist(), np.asarray(batch.items[:, 1:]), strict=True):
@@ -134,7 +134,7 @@ def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
 def test_dropout_draws_from_the_key(data, randomise):
     model = make("mlp", data, dropout=0.5)
     params, batch = randomise(model), ncf.Batch(np.array([1, 4]), np.array([[2, 3, 3], [5, 7, 1]]), np.ones(2))
-    first, again, other = (float(model.learn.loss(params, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2))
+    first, again, other = (float(model.learn.loss(params, model.given, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2))
     assert first == again != other
 
 

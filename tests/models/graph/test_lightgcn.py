@@ -16,7 +16,7 @@ CONFIG = Config(factors=4, layers=2, l2=0.02)
 def made(data, randomise):
     model = make(CONFIG, data)
     params = randomise(model)
-    return model, params, jax.jit(model.prepare)(params)
+    return model, params, jax.jit(model.prepare)(params, model.given)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_sampled_softmax_against_several_negatives(made, layers, data):
     squares = (users[0][batch.users] ** 2).sum(1) + squares[:, 0] + squares[:, 1:].mean(1)
     expected = np.log(np.exp(scores).sum(1)) - scores[:, 0] + 0.02 * squares
     np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
-    sampled = model.learn.sample(jax.random.key(0), data.train, np.arange(4))
+    sampled = model.learn.sample(jax.random.key(0), model.given, np.arange(4))
     assert sampled.items.shape == (4, 3)
 
 

@@ -16,7 +16,7 @@ CONFIG = Config(factors=3, layers=2, dropout=0.0, node_dropout=0.0, l2=0.0)
 def made(data, randomise):
     model = make(CONFIG, data)
     params = randomise(model)
-    return model, params, jax.jit(model.prepare)(params)
+    return model, params, jax.jit(model.prepare)(params, model.given)
 
 
 def follow(net, own, neighbours, scale):
@@ -69,4 +69,4 @@ def test_dropout_is_of_training_alone_and_follows_the_key(data, made, name):
     batch = Batch(np.array([1, 3]), np.array([[0, 2], [4, 1]]))
     values = [float(loss(made[1], batch, jax.random.key(seed))[0]) for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
-    np.testing.assert_allclose(jax.jit(model.prepare)(made[1])["tables"]["user"], made[2]["tables"]["user"], rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.prepare)(made[1], model.given)["tables"]["user"], made[2]["tables"]["user"], rtol=1e-6)

@@ -41,7 +41,7 @@ def log():
 def learned(model, data):
     """The parameters after the one sweep."""
     assert model.learn.sweeps == 1
-    return jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0)), data.train, jax.random.key(0))
+    return jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
 
 
 def test_ease_is_its_closed_form(log):

@@ -52,7 +52,7 @@ def dense(query):
 )
 def test_scores_are_sums_over_the_nearest_neighbours(log, query, config, k):
     model = make(config, log[1])
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
     x = 1.0 * ~np.isnan(dense(query))  # [B, I]
     popularity, activity = np.maximum(x[:USERS].sum(0), 1), np.maximum(x.sum(1), 1) ** -config.activity
     gram = (x * popularity**-config.popularity) @ x.T
@@ -68,7 +68,7 @@ def test_scores_are_sums_over_the_nearest_neighbours(log, query, config, k):
 
 def test_pearson_finds_users_of_the_same_taste_among_all_who_have_the_items(log, query):
     model = make(Config(USERS, "pearson", 1.0, 0.0, 0.0), log[1])
-    params = model.learn.sweep(model.learn.init(jax.random.key(0)), log[1].train, jax.random.key(0))
+    params = model.learn.sweep(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
     values = dense(query)
     with np.errstate(invalid="ignore"):
         left = np.nan_to_num(values - np.nansum(values, 1, keepdims=True) / (~np.isnan(values)).sum(1, keepdims=True))

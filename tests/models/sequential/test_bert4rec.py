@@ -51,7 +51,7 @@ def test_a_query_is_answered_by_a_mask_after_its_history(made, data, ask):
     histories = [[5, 4, 0, 7], [2, 8], []]
     expected = np.array([scores_of(params, [*history[-3:], MASK])[-1] for history in histories])
     query = ask([0, data.num_users, 3], histories, 4)
-    found = jax.jit(lambda params: model.score(model.prepare(params), query))(params)
+    found = jax.jit(lambda params: model.score(model.prepare(params, model.given), query))(params)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_cloze_masks_every_place_equally_often(masked):
 
 def test_samples_are_windows_of_the_log_with_either_mask(made, data, rows):
     model, _ = made
-    sample = jax.jit(lambda key: model.learn.sample(key, data.train, np.arange(model.learn.rows)))
+    sample = jax.jit(lambda key: model.learn.sample(key, model.given, np.arange(model.learn.rows)))
     alone = []
     for seed in range(20):
         batch = jax.device_get(sample(jax.random.key(seed)))

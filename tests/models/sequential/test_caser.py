@@ -38,7 +38,7 @@ def test_scores_are_the_papers(made, data, ask):
     assert not tables["user"][-1].any()
     states = np.array([state_of(params, user, past) for user, past in zip(users, query.history, strict=True)])
     expected = states @ tables["item_output"][:9].T + tables["item_bias"][:9, 0]
-    found = jax.jit(lambda params, query: model.score(model.prepare(params), query))(params, query)
+    found = jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query))(params, query)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -54,13 +54,13 @@ def test_the_loss_is_binary_cross_entropy_of_all_targets(made):
         scores += tables["item_bias"][drawn, 0]
         total += np.logaddexp(0, -scores[0]) + np.logaddexp(0, scores[1:]).sum()
         total += 0.1 * (np.sum(tables["user"][users[row]] ** 2) + np.sum(tables["item_output"][drawn] ** 2))
-    _, sums = jax.jit(model.learn.loss)(params, Batch(users, history, items), jax.random.key(0))
+    _, sums = jax.jit(model.learn.loss)(params, model.given, Batch(users, history, items), jax.random.key(0))
     np.testing.assert_allclose((sums["loss"], sums["count"]), (total, 3), rtol=1e-4)
 
 
 def test_samples_are_what_came_before_and_after_each_interaction(data, rows, made):
     model, _ = made
-    batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, np.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, np.arange(model.learn.rows))
     place = 0
     for user, row in enumerate(rows):
         for n in range(len(row)):

@@ -17,7 +17,7 @@ def made(data, randomise, request):
     model = make(Config(**SMALL, cell=request.param, layers=CELLS[request.param]), data)
     params = randomise(model)
     params["tables"]["item_bias"] *= 3
-    score = jax.jit(lambda params, query: model.score(model.prepare(params), query))
+    score = jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query))
     return model, params, request.param, score
 
 
@@ -78,7 +78,7 @@ def test_the_loss_of_a_window(data, randomise, loss):
             else:
                 total -= logsumexp(log_expit(scores[target] - pool), b=softmax(pool))
                 total += 0.3 * softmax(pool) @ pool**2
-    _, sums = jax.jit(model.learn.loss)(params, Batch(history, targets, others, absent), jax.random.key(0))
+    _, sums = jax.jit(model.learn.loss)(params, model.given, Batch(history, targets, others, absent), jax.random.key(0))
     np.testing.assert_allclose((sums["loss"], sums["count"]), (total, 4), rtol=1e-4)
 
 

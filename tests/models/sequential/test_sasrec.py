@@ -89,7 +89,7 @@ def test_the_loss_of_a_window(data, randomise, loss):
             else:
                 pool = np.array([scores[other] for other in others[row][~absent[row]]])
                 total += logsumexp([scores[target], logsumexp(pool) + np.log(8 / 5)]) - scores[target]
-    _, sums = jax.jit(model.learn.loss)(params, Batch(history, targets, others, absent), jax.random.key(0))
+    _, sums = jax.jit(model.learn.loss)(params, model.given, Batch(history, targets, others, absent), jax.random.key(0))
     np.testing.assert_allclose((sums["loss"], sums["count"]), (total, 4), rtol=1e-4)
 
 
@@ -116,10 +116,10 @@ def test_it_learns_a_cycle(ask):
 
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling takes longer than running
     def scores_after_training(log, query):
-        params = model.learn.init(jax.random.key(0))
+        params = model.learn.init(jax.random.key(0), model.given)
 
         def body(state, key):
-            return step(state, model.learn.sample(key, log, windows), key)
+            return step(state, model.learn.sample(key, model.given, windows), key)
 
         state, _ = jax.lax.scan(body, (params, tx.init(params)), jax.random.split(jax.random.key(1), 60))
         return model.score(state[0], query)
@@ -133,7 +133,7 @@ def test_it_learns_a_cycle(ask):
 def test_samples(data, rows, loss):
     """Targets follow their history; negatives have the shape the loss wants."""
     model = make(Config(**SMALL, loss=loss), data)
-    batch = jax.jit(model.learn.sample)(jax.random.key(1), data.train, jnp.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, jnp.arange(model.learn.rows))
     assert batch.negatives.shape[1] == {"bce": 3, "full_softmax": 0}.get(loss, 5)
     followed = 0
     for history, targets in zip(batch.history.tolist(), batch.targets.tolist(), strict=True):
