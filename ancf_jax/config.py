@@ -189,3 +189,8 @@ def _help(setting: Setting) -> str:
     legal = setting.metadata.get("legal")
     choice = f", one of {', '.join(legal)}" if legal else ""
     return f"{setting.metadata.get('help', '')}{choice} (default: {default or chr(39) * 2})"
+
+
+def as_arguments(message: str) -> str:
+    """A message about flags as one about arguments."""
+    return message

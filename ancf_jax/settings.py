@@ -24,6 +24,7 @@ DATASETS = (  # those of data/named.py
 SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "ncf", "published")
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
 MAX_SEED = 2**32 - 1
+IN_MEMORY = "DataFrame"  # the data set of a run whose log never was in a file
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from absl import flags
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.data.dataset import ranked
 from ancf_jax.devices.sharding import connect
-from ancf_jax.evaluation.evaluate import make_evaluator, protocol
+from ancf_jax.evaluation.evaluate import protocol
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.evaluation.stats import bootstrap_interval
-from ancf_jax.runs.results import evaluator_on_test
+from ancf_jax.runs.results import evaluator_of
 from ancf_jax.runs.run import open_trained
 from ancf_jax.settings import EvalConfig, MeshConfig
 from ancf_jax.types import InputError
@@ -59,12 +59,7 @@ def main() -> dict[str, Any]:
         candidates = None
     among = ranked(dataset, getattr(dataset, options.part))
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
-    if options.part == "test":
-        evaluator = evaluator_on_test(model, data, dataset, full=candidates is None, **limits)
-    else:
-        evaluator = make_evaluator(
-            model, data, dataset.train, dataset.valid, candidates=candidates, among=among, **limits
-        )
+    evaluator = evaluator_of(options.part, model, data, dataset, full=candidates is None, **limits)
     evaluation = evaluator(params)
     per_user = evaluation.per_user
     intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}

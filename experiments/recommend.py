@@ -6,31 +6,22 @@ by the data's own ids and titles. An item whose id holds a comma cannot be given
 """
 
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from ancf_jax.data.dataset import Dataset
+from ancf_jax.evaluation.queries import query_users
+from ancf_jax.evaluation.topk import recall_of_approximate
 from ancf_jax.runs.run import open_trained
 from ancf_jax.serving.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
-from ancf_jax.serving.recommend import (
-    item_of,
-    known,
-    query_history,
-    query_text,
-    query_users,
-    recall_of_approximate,
-    recommend,
-    retrieve,
-    title_of,
-    user_of,
-)
-from ancf_jax.types import Array, Data, InputError, Recommender
+from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, for_words, make_server, rows_of_list
+from ancf_jax.types import InputError
 from experiments import console
 
 SAMPLE = 100  # users whose approximate lists are held against the exact ones
@@ -59,66 +50,50 @@ def main() -> dict[str, Any]:
     if options.query and options.explain:
         raise InputError("flag --explain: reasons are past items, and a --query comes without them")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
-    query: Any
+    server = make_server(dataset, data, model, params)
+    how: dict[str, Any] = {"top_k": options.top_k, "approximate": options.approximate}
     if options.query:
-        if model.retrieve is None:
-            raise InputError(f"--query: {run.model} does not score by features alone; legal are --user and --history")
-        people = [options.query]
-        query, seen = query_text(dataset, options.query), jnp.full((1, 1), data.num_items)
+        listed: Iterable[Listed] = [for_words(server, options.query, **how)]
     elif options.user:
-        people = list(dict.fromkeys(options.user))
-        query, seen = query_users(model, data, known(dataset), [user_of(dataset, text) for text in people])
+        listed = for_users(server, list(dict.fromkeys(options.user)), **how)
     else:
-        people = ["new user"]
-        query, seen = query_history(model, data, [item_of(dataset, text) for text in options.history])
+        listed = [for_history(server, options.history, **how)]
         if not model.history:
             print(
                 f"note: {run.model} has learnt nothing from histories, so every new user gets the same list but for "
                 "the items they have",
                 file=sys.stderr,
             )
-    ready = jax.jit(model.prepare)(params, model.given)
-    lists_of = partial(
-        retrieve if options.query else recommend, model, top_k=options.top_k, approximate=options.approximate
-    )
-    items, scores = jax.jit(lists_of)(ready, query, seen)
-    found = approximation(dataset, data, model, ready, options.top_k) if options.approximate else {}
-    reasons = None
-    if options.explain:
-        reasons = make_explainer(model, data.num_users, data.num_items, options.reasons)(ready, query, items, seen)
-        print(f"reasons: {reasons.method}")
-    lists = as_lists(dataset, items, scores, reasons)
-    for person, rows in zip(people, lists, strict=True):
-        title = f"{run.model} for {f'user {person}' if options.user else person}"
-        show(title, rows, NOTHING if reasons is None else reasons.method)
-    method = {} if reasons is None else {"method": reasons.method}
-    return {"model": run.model, **method, **found, "users": dict(zip(people, lists, strict=True))}
+    found: dict[str, Any] = approximation(server, options.top_k) if options.approximate else {}
+    explain = make_explainer(model, data.num_users, data.num_items, options.reasons) if options.explain else None
+    lists: dict[str, list[dict[str, Any]]] = {}
+    for block in listed:
+        reasons = explain and explain(server.ready, block.query, block.items, block.seen)
+        if reasons and not lists:
+            print(f"reasons: {reasons.method}")
+            found["method"] = reasons.method
+        for person, rows in zip(block.people, as_lists(dataset, block, reasons), strict=True):
+            title = f"{run.model} for {f'user {person}' if options.user else person}"
+            show(title, rows, NOTHING if reasons is None else reasons.method)
+            lists[person] = rows
+    return {"model": run.model, **found, "users": lists}
 
 
-def approximation(dataset: Dataset, data: Data, model: Recommender, ready: Any, top_k: int) -> dict[str, float]:
+def approximation(server: Server, top_k: int) -> dict[str, float]:
     """Say how much of the exact lists the approximate ones hold, for users drawn at random."""
-    users = np.random.default_rng(0).permutation(data.num_users)[:SAMPLE]
-    query, seen = query_users(model, data, known(dataset), users.tolist())
-    share = jax.jit(partial(recall_of_approximate, model, top_k=top_k))(ready, query, seen)
+    users = np.random.default_rng(0).permutation(server.data.num_users)[:SAMPLE]
+    query, seen = query_users(server.model, server.data, server.log, users.tolist())
+    share = jax.jit(partial(recall_of_approximate, server.model, top_k=top_k))(server.ready, query, seen)
     print(f"approximate lists hold {share:.1%} of the items of exact ones, over {len(users)} users drawn at random")
     return {"recall_of_approximate": float(share)}
 
 
-def as_lists(dataset: Dataset, items: Array, scores: Array, reasons: Reasons | None) -> list[list[dict[str, Any]]]:
+def as_lists(dataset: Dataset, listed: Listed, reasons: Reasons | None) -> list[list[dict[str, Any]]]:
     """What is recommended to each user and why, by the data's own ids and titles."""
-    nothing = np.empty((*items.shape, 0))
+    nothing, named = np.empty((*listed.items.shape, 0)), partial(rows_of_list, dataset)
     past, weights = (nothing, nothing) if reasons is None else (reasons.items, reasons.weights)
 
-    def named(items: np.ndarray, **columns: Any) -> list[dict[str, Any]]:
-        """The items that are not padding, each with its cell of every column."""
-        return [
-            {"item": dataset.item_ids[item].item(), "title": title_of(dataset, item)}
-            | {name: column[k] for name, column in columns.items()}
-            for k, item in enumerate(items)
-            if item < len(dataset.item_ids)
-        ]
-
-    rows = zip(*map(np.asarray, (items, scores, past, weights)), strict=True)
+    rows = zip(*map(np.asarray, (listed.items, listed.scores, past, weights)), strict=True)
     return [
         named(items, score=scores, reasons=[named(j, weight=w) for j, w in zip(past, weights, strict=True)])
         for items, scores, past, weights in rows

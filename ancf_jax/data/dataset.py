@@ -43,6 +43,7 @@ class Dataset(NamedTuple):
     stream: Stream | None = None  # with it, `train` only has the rows of users who are held out too, or were asked for
     changed: Sequence[Changed] = ()  # what cleaning changed in rows that it kept
     user_features: Features | None = None  # as `features`, of the users
+    config: DataConfig = DataConfig()  # what it was made by
 
 
 class Cleaned(NamedTuple):
@@ -65,7 +66,12 @@ def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) 
     """
     if config.stream:
         return _streamed(config, users)
-    return divided(cleaned(read(config), config), config, features)
+    return from_source(read(config), config, features)
+
+
+def from_source(source: Source, config: DataConfig, features: bool = False) -> Dataset:
+    """Clean, encode and split what was read, as `load` does. Raises InputError for bad input."""
+    return divided(cleaned(source, config), config, features)
 
 
 def cleaned(source: Source, config: DataConfig) -> Cleaned:
@@ -111,6 +117,7 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         features=known,
         changed=changed,
         user_features=people,
+        config=config,
     )
 
 
@@ -128,6 +135,11 @@ def fold_validation(dataset: Dataset) -> Dataset:
 def known_interactions(dataset: Dataset) -> Interactions:
     """What is known of each user when the test part is predicted: train and validation."""
     return merge(dataset.train, dataset.valid, len(dataset.user_ids))
+
+
+def all_interactions(dataset: Dataset) -> Interactions:
+    """All that is known of each user."""
+    return merge(known_interactions(dataset), dataset.test, len(dataset.user_ids))
 
 
 def cleaning(dataset: Dataset) -> dict[str, Any]:
@@ -182,6 +194,7 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
         fingerprint=found.fingerprint,
         stream=found.stream,
         changed=found.changed,
+        config=config,
     )
 
 

@@ -13,15 +13,17 @@ where fewer than K items are left, with scores of -inf.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ancf_jax.nn.layers import items_at_once
-from ancf_jax.types import Array
+from ancf_jax.types import Array, Query, Recommender
 
 GROUP = 64  # items; more make fewer groups to sort but more items to look at one by one
 WORD = 32  # bits
+SCORES = 1 << 25  # held at once for a model that has no vectors
 
 
 def top_k(scores: Array, k: int) -> tuple[Array, Array]:
@@ -110,6 +112,65 @@ def top_k_blocks(
 
     nothing = (jnp.full((len(seen), k), num_items), jnp.full((len(seen), k), -jnp.inf))
     return jax.lax.fori_loop(0, blocks, merge, nothing)
+
+
+def best_items(
+    model: Recommender,
+    ready: Any,
+    query: Query,
+    seen: Array,
+    top_k: int,
+    approximate: bool = False,
+    among: Array | None = None,
+) -> tuple[Array, Array]:
+    """The best items [B, k] of each query and their scores [B, k], best first; k = min(top_k, I).
+
+    Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite, nor one that is not in
+    `among` [n], distinct items. Where fewer than k are left, the list ends in padding: item I with score -inf. Items
+    with equal scores come in the order of their ids. Scores are never held for more than a block of items;
+    `approximate` as in top_k_blocks.
+    """
+    if among is not None:
+        return _best_of_few(model, ready, query, seen, top_k, jnp.sort(among))
+    if model.embed is not None:
+        return top_k_inner(*model.embed(ready, query), seen, top_k, approximate)
+    users, num_items = jax.eval_shape(model.score, ready, query).shape
+
+    def score_block(ids: Array) -> Array:
+        if len(ids) == num_items:
+            return model.score(ready, query)
+        return model.score(ready, query, jnp.broadcast_to(ids, (users, len(ids))))
+
+    return top_k_blocks(score_block, num_items, seen, top_k, max(SCORES // users, 1), approximate)
+
+
+def _best_of_few(
+    model: Recommender, ready: Any, query: Query, seen: Array, top_k: int, among: Array
+) -> tuple[Array, Array]:
+    """`best_items` of the items `among` [n], ascending, by their scores alone."""
+    users, num_items = jax.eval_shape(model.score, ready, query).shape
+    scores = model.score(ready, query, jnp.broadcast_to(among, (users, len(among))))
+    rows = jnp.arange(users)[:, None]
+    hidden = jnp.zeros((users, num_items), bool).at[rows, seen].set(True, mode="drop")[:, among]
+    best, place = jax.lax.top_k(jnp.where(hidden | ~jnp.isfinite(scores), -jnp.inf, scores), min(top_k, len(among)))
+    return jnp.where(jnp.isfinite(best), among[place], num_items), best
+
+
+def items_for(
+    model: Recommender, ready: Any, wanted: Array, seen: Array, top_k: int, approximate: bool = False
+) -> tuple[Array, Array]:
+    """As `best_items`, for whom only the features [B, F] of a wanted item are known; `model` has `retrieve`."""
+    assert model.retrieve is not None
+    return top_k_inner(*model.retrieve(ready, wanted), seen, top_k, approximate)
+
+
+def recall_of_approximate(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> Array:
+    """The share of the items in the exact lists of these queries that the approximate lists hold: [], in [0, 1]."""
+    found, _ = best_items(model, ready, query, seen, top_k, approximate=True)
+    exact, scores = best_items(model, ready, query, seen, top_k)
+    listed = jnp.isfinite(scores)
+    again = (exact[:, :, None] == found[:, None, :]).any(axis=2)
+    return (again & listed).sum() / jnp.maximum(listed.sum(), 1)
 
 
 def _group_maxima(scores: Array) -> Array:

@@ -13,12 +13,12 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from ancf_jax.data import splits
-from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.dataset import Dataset, all_interactions
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluation.topk import top_k_inner
+from ancf_jax.evaluation.queries import query_users
+from ancf_jax.evaluation.topk import best_items, top_k_inner
 from ancf_jax.nn.layers import inner_products
-from ancf_jax.runs.results import evaluator_on_test
-from ancf_jax.serving.recommend import known, query_users, recommend
+from ancf_jax.runs.results import evaluator_of
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.loop import init_state, make_epoch, order_of, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
@@ -86,7 +86,7 @@ def ranking(model: Recommender, data: Data, dataset: Dataset, memory_budget: flo
     Its cost is that of the scores alone.
     """
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
-    evaluate = evaluator_on_test(model, data, dataset, full=True, memory_budget=memory_budget)
+    evaluate = evaluator_of("test", model, data, dataset, full=True, memory_budget=memory_budget)
     users = np.unique(dataset.test.users)
 
     def cost_of_run() -> Cost:
@@ -110,8 +110,8 @@ def top_n(model: Recommender, data: Data, dataset: Dataset, queries: int, top_k:
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
     ready = jax.jit(model.prepare)(params, model.given)
     users = np.resize(np.arange(data.num_users), queries)
-    query, seen = query_users(model, data, known(dataset), users.tolist())
-    best: Callable = jax.jit(lambda ready, query, seen: recommend(model, ready, query, seen, top_k))
+    query, seen = query_users(model, data, all_interactions(dataset), users.tolist())
+    best: Callable = jax.jit(lambda ready, query, seen: best_items(model, ready, query, seen, top_k))
     given = (ready, query, seen)
     if model.embed is not None:
         best = jax.jit(lambda user, item, seen: top_k_inner(user, item, seen, top_k))

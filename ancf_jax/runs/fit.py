@@ -9,24 +9,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from ancf_jax.data.dataset import Dataset, cleaning, ranked
 from ancf_jax.data.read.stream import count_windows, windows
+from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
-from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator, protocol
+from ancf_jax.evaluation.evaluate import protocol
 from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.runs.results import evaluator_on_test, provenance, save_users
-from ancf_jax.runs.run import Run, as_json, build, claim
-from ancf_jax.settings import EvalConfig
+from ancf_jax.runs.results import evaluator_of, provenance, save_users
+from ancf_jax.runs.run import STORED, Run, as_json, build, claim
+from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import batch_of, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training.loop import TrainState, batch_of, epochs_of, fit, init_state, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
+
+
+Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
+
+
+def silent(epochs: int) -> AbstractContextManager[Report]:
+    """No progress."""
+    return nullcontext(lambda record: None)
 
 
 class Trained(NamedTuple):
@@ -35,7 +45,7 @@ class Trained(NamedTuple):
     data: Data
     model: Recommender
     params: Params  # of the best epoch
-    evaluation: Evaluation  # of the test part
+    per_user: dict[str, np.ndarray]  # the test metrics of every user tested
     result: dict[str, Any]  # what result.json holds
 
 
@@ -46,7 +56,7 @@ def fit_run(
     *,
     memory_budget: float = EvalConfig.memory_budget,
     mesh: Mesh | None = None,
-    progress: Callable[[int], AbstractContextManager[Report]] = lambda epochs: nullcontext(lambda record: None),
+    progress: Progress = silent,
     command: str = "",
 ) -> Trained:
     """Train `run` in `folder`, or resume it there, and test the best epoch; without a folder nothing is written.
@@ -59,11 +69,13 @@ def fit_run(
     model = shard(model, mesh)
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
     options: dict[str, Any] = {"mesh": mesh, "memory_budget": memory_budget}
-    on_test = evaluator_on_test(model, data, dataset, full=False, **options)  # an empty part is refused here
+    on_test = evaluator_of("test", model, data, dataset, full=False, **options)  # an empty part is refused here
     validate = _validator(run, data, model, dataset, options) if run.train.validation else None
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
+        if run.data.dataset == IN_MEMORY:
+            save_dataset(folder / STORED, dataset)
 
     # What the engine calls an epoch is one window of a streamed log.
     stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
@@ -131,15 +143,29 @@ def fit_run(
     }
     if folder is not None:
         checkpoint.write_json(folder / "result.json", result)
-    return Trained(data, model, params, evaluation, result)
+    return Trained(data, model, params, evaluation.per_user, result)
+
+
+def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[str, Any]) -> None:
+    """Write a run that was trained in memory, to be used but not to be resumed: its best parameters are all there is.
+
+    Raises InputError if another run is in the folder.
+    """
+    claim(folder, run, dataset.fingerprint)
+    if run.data.dataset == IN_MEMORY:
+        save_dataset(folder / STORED, dataset)
+    epoch = result["best_epoch"]
+    with checkpoint.checkpoints(folder) as opened:
+        if opened.latest is None:
+            checkpoint.save(opened, TrainState(jnp.int32(epoch), params, ()), 0.0)
+    checkpoint.write_json(folder / "result.json", result)
 
 
 def _validator(
     run: Run, data: Data, model: Recommender, dataset: Dataset, options: dict[str, Any]
 ) -> Callable[[Params], dict[str, float]]:
     """The metrics of the validation part, the one that picks the epoch among them."""
-    held_out: dict[str, Any] = {"candidates": dataset.valid_candidates, "among": ranked(dataset, dataset.valid)}
-    evaluator = make_evaluator(model, data, dataset.train, dataset.valid, **options, **held_out)
+    evaluator = evaluator_of("valid", model, data, dataset, **options)
 
     def validate(params: Params) -> dict[str, float]:
         metrics = evaluator(params).metrics

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,23 @@ import numpy as np
 from ancf_jax.data.dataset import Dataset, known_interactions, ranked
 from ancf_jax.devices.sharding import is_first
 from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator
-from ancf_jax.types import Data, Recommender
+from ancf_jax.types import Data, Params, Recommender
 
 
-def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full: bool, **options: Any):
-    """The evaluator of the test part: by full ranking, or by the data set's published candidates.
+def evaluator_of(
+    part: str, model: Recommender, data: Data, dataset: Dataset, *, full: bool = False, **options: Any
+) -> Callable[[Params], Evaluation]:
+    """The evaluator of the part "test" or "valid": by the data set's published candidates, or by full ranking.
 
     Further `options` are those of make_evaluator.
     """
-    candidates = None if full else dataset.test_candidates
-    seen = known_interactions(dataset)
-    among = ranked(dataset, dataset.test)
+    test = part == "test"
+    held_out, candidates = getattr(dataset, part), None if full else getattr(dataset, f"{part}_candidates")
+    seen, among = known_interactions(dataset) if test else dataset.train, ranked(dataset, held_out)
     # How popular an item is cannot be told from the training rows of the users evaluated alone, nor of a new item.
-    beyond = candidates is None and among is None and dataset.stream is None
+    beyond = test and candidates is None and among is None and dataset.stream is None
     options |= {"candidates": candidates, "among": among, "beyond": beyond}
-    return make_evaluator(model, data, seen, dataset.test, **options)
+    return make_evaluator(model, data, seen, held_out, **options)
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from ancf_jax.config import from_json, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
 from ancf_jax.data.read.stream import window_rows
+from ancf_jax.data.store import load_dataset
 from ancf_jax.devices.sharding import abstract, shard
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.settings import DataConfig, TrainConfig
@@ -18,6 +19,7 @@ from ancf_jax.training.checkpoint import load_best, read_json, write_json
 from ancf_jax.training.precision import in_bfloat16
 from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 
+STORED = "dataset.npz"  # the data, where they came from no file
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
 
 
@@ -89,6 +91,10 @@ def reads_features(run: Run) -> bool:
 def open_data(run: Run, users: Sequence[str] = ()) -> Dataset:
     """The run's data; without validation, its validation part is training data. `users` as in `load`."""
     dataset = load(run.data, users, reads_features(run))
+    return _folded(run, dataset)
+
+
+def _folded(run: Run, dataset: Dataset) -> Dataset:
     return dataset if run.train.validation else fold_validation(dataset)
 
 
@@ -120,7 +126,8 @@ def open_trained(
     Raises InputError if its data set has changed.
     """
     run, fingerprint = from_workdir(workdir, data_dir)
-    dataset = open_data(run, users)
+    stored = workdir / STORED
+    dataset = _folded(run, load_dataset(stored)) if stored.exists() else open_data(run, users)
     if dataset.fingerprint != fingerprint:
         raise InputError(
             f"--workdir: {workdir} was trained on other data than --dataset={run.data.dataset} holds now "

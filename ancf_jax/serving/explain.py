@@ -98,13 +98,20 @@ def _similarity(model: Recommender, num_items: int, ready: Any, query: Query, it
     vectors = model.embed(ready, query)[1]  # type: ignore[misc]  # [I, D]
     if vectors.shape[1] == 1:  # one number has no direction
         return jnp.zeros((*items.shape, 1, num_items))
-    # Subtracting the mean removes columns that are equal for all items, such as the 1 that takes a user's bias.
-    vectors = vectors - vectors.mean(axis=0)
-    length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / jnp.where(length > 0, length, 1.0)
+    vectors = directions(vectors)
     alike = jnp.maximum(jnp.einsum("bkd,id->bki", vectors[items], vectors), 0.0)[:, :, None]
     had = jnp.zeros((len(items), num_items), bool).at[jnp.arange(len(items))[:, None], seen].set(True, mode="drop")
     return jnp.where(had[:, None, None], alike, 0.0)
+
+
+def directions(vectors: Array) -> Array:
+    """Vectors [I, D] less their mean, at length 1; the mean itself stays zero.
+
+    Subtracting it removes columns that are equal for all items, such as the 1 that takes a user's bias.
+    """
+    vectors = vectors - vectors.mean(axis=0)
+    length = jnp.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / jnp.where(length > 0, length, 1.0)
 
 
 def _nothing(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:

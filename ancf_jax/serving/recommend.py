@@ -4,146 +4,136 @@ Serving predicts the future, so all that is known of a user is history: the trai
 user is the unknown-user row U with a history, so no parameter changes and nothing is retrained.
 """
 
-import difflib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.data.dataset import Dataset, find_item, find_user, known_interactions
-from ancf_jax.data.interactions import merge
-from ancf_jax.evaluation import topk
-from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recommender
+from ancf_jax.data.dataset import Dataset, all_interactions
+from ancf_jax.evaluation.queries import query_history, query_users
+from ancf_jax.evaluation.topk import best_items, items_for
+from ancf_jax.serving.lookup import features_of, item_of, title_of, user_of
+from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
-SCORES = 1 << 25  # held at once for a model that has no vectors
+BLOCK = 256  # users whose lists are made at once
 
 
-def recommend(
-    model: Recommender, ready: Any, query: Query, seen: Array, top_k: int, approximate: bool = False
-) -> tuple[Array, Array]:
-    """The best items [B, k] of each query and their scores [B, k], best first; k = min(top_k, I).
+class Server(NamedTuple):
+    """A trained model, prepared for many questions, by the data's own ids."""
 
-    Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite. Where fewer than k are
-    left, the list ends in padding: item I with score -inf. Items with equal scores come in the order of their ids.
-    Scores are never held for more than a block of items; `approximate` as in topk.py.
+    dataset: Dataset
+    data: Data
+    model: Recommender
+    ready: Any  # what `prepare` made of the parameters
+    log: Interactions  # all that is known of each user
+    best: Callable[..., tuple[Array, Array]]  # best_items of the model, compiled; top_k and approximate are static
+
+
+class Listed(NamedTuple):
+    """What is recommended to some people."""
+
+    people: Sequence[str]
+    query: Query
+    seen: Array  # [B, S] what they have, padded with I
+    items: Array  # [B, k] best first, padded with I
+    scores: Array  # [B, k]
+
+
+def make_server(dataset: Dataset, data: Data, model: Recommender, params: Params) -> Server:
+    """Prepare a trained model; what is compiled for one question serves all of its shape."""
+    best = jax.jit(partial(best_items, model), static_argnames=("top_k", "approximate"))
+    ready = jax.jit(model.prepare)(params, model.given)
+    return Server(dataset, data, model, ready, all_interactions(dataset), best)
+
+
+def for_users(
+    server: Server,
+    users: Sequence[str],
+    top_k: int,
+    *,
+    among: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    approximate: bool = False,
+) -> Iterator[Listed]:
+    """The best items of users given by their ids, in blocks: of `among` alone if given, and none of `exclude`.
+
+    Raises InputError that names an id that is unknown.
     """
-    if model.embed is not None:
-        return topk.top_k_inner(*model.embed(ready, query), seen, top_k, approximate)
-    users, num_items = jax.eval_shape(model.score, ready, query).shape
-
-    def score_block(ids: Array) -> Array:
-        if len(ids) == num_items:
-            return model.score(ready, query)
-        return model.score(ready, query, jnp.broadcast_to(ids, (users, len(ids))))
-
-    return topk.top_k_blocks(score_block, num_items, seen, top_k, max(SCORES // users, 1), approximate)
+    places = [user_of(server.dataset, user) for user in users]
+    for start in range(0, len(places), BLOCK):
+        block = slice(start, start + BLOCK)
+        query, seen = query_users(server.model, server.data, server.log, places[block])
+        yield _listed(server, users[block], query, seen, top_k, among, exclude, approximate)
 
 
-def retrieve(
-    model: Recommender, ready: Any, wanted: Array, seen: Array, top_k: int, approximate: bool = False
-) -> tuple[Array, Array]:
-    """As `recommend`, for whom only the features [B, F] of a wanted item are known; `model` has `retrieve`."""
-    assert model.retrieve is not None
-    return topk.top_k_inner(*model.retrieve(ready, wanted), seen, top_k, approximate)
+def for_history(
+    server: Server,
+    history: Sequence[str],
+    top_k: int,
+    *,
+    among: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    approximate: bool = False,
+) -> Listed:
+    """The best items of a new user who has the items `history`, given by their ids, oldest first. Errors likewise."""
+    items = [item_of(server.dataset, item) for item in history]
+    query, seen = query_history(server.model, server.data, items)
+    return _listed(server, ["new user"], query, seen, top_k, among, exclude, approximate)
 
 
-def recall_of_approximate(model: Recommender, ready: Any, query: Query, seen: Array, top_k: int) -> Array:
-    """The share of the items in the exact lists of these queries that the approximate lists hold: [], in [0, 1]."""
-    found, _ = recommend(model, ready, query, seen, top_k, approximate=True)
-    exact, scores = recommend(model, ready, query, seen, top_k)
-    listed = jnp.isfinite(scores)
-    again = (exact[:, :, None] == found[:, None, :]).any(axis=2)
-    return (again & listed).sum() / jnp.maximum(listed.sum(), 1)
+def for_words(server: Server, words: str, top_k: int, *, approximate: bool = False) -> Listed:
+    """The best items for whom nothing is known but `words` that describe what is wanted.
 
-
-def known(dataset: Dataset) -> Interactions:
-    """All that is known of each user."""
-    return merge(known_interactions(dataset), dataset.test, len(dataset.user_ids))
-
-
-def query_users(model: Recommender, data: Data, log: Interactions, users: Sequence[int]) -> tuple[Query, Array]:
-    """The queries of users [B] by dense id, and the items [B, S] that they have, padded with I.
-
-    Their histories are what `log` holds of them. A user without training rows is queried as the unknown user U.
+    Raises InputError if the model does not score by features alone, or if no item has one of the words.
     """
-    offsets = np.asarray(log.offsets)
-    rows = [slice(offsets[user], offsets[user + 1]) for user in users]
-    trained = np.diff(np.asarray(data.train.offsets)) > 0
-    ids = np.where(trained[list(users)], users, data.num_users)
-    items, values = np.asarray(log.items), np.asarray(log.values)
-    return _query(model.history, data.num_items, ids, [items[row] for row in rows], [values[row] for row in rows])
+    if server.model.retrieve is None:
+        raise InputError("--query: the model does not score by features alone; legal are --user and --history")
+    wanted, nothing = features_of(server.dataset, words), jnp.full((1, 1), server.data.num_items)
+    found = jax.jit(partial(items_for, server.model, top_k=top_k, approximate=approximate))
+    query = Query(jnp.full(1, server.data.num_users), nothing[:, :0], jnp.zeros((1, 0)))
+    return Listed([words], query, nothing, *found(server.ready, wanted, nothing))
 
 
-def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tuple[Query, Array]:
-    """The query of one new user with these items by dense id, oldest first, and the items [1, S], padded with I.
-
-    Each interaction gets the median value of the training part: 1 for clicks, a usual rating or quantity otherwise.
-    """
-    items = np.asarray(history, np.int32)
-    values = np.full(len(items), np.median(data.train.values), np.float32)
-    return _query(model.history, data.num_items, np.array([data.num_users]), [items], [values])
-
-
-def query_text(dataset: Dataset, text: str) -> Array:
-    """The features [1, F] of an item of which `text` is all that is known. Raises InputError where it says nothing."""
-    if dataset.features is None or dataset.features.encode is None:
-        raise InputError(f"flag --query: the items of {dataset.name} have no text; --item_text names columns of it")
-    found = dataset.features.encode(text)
-    if not found.any():
-        raise InputError(f"flag --query: none of the words of {text!r} is in the text of an item of {dataset.name}")
-    return jnp.asarray(found[None])
+def scores_of(server: Server, users: Sequence[str], items: Sequence[str]) -> np.ndarray:
+    """The scores [P] of P pairs of a user and an item, given by their ids. Raises InputError for an unknown id."""
+    places = np.array([user_of(server.dataset, user) for user in users], np.int32)
+    wanted = np.array([item_of(server.dataset, item) for item in items], np.int32)
+    score, found = jax.jit(server.model.score), [np.zeros(0, np.float32)]
+    for start in range(0, len(places), BLOCK):
+        block = slice(start, start + BLOCK)
+        query, _ = query_users(server.model, server.data, server.log, places[block].tolist())
+        found.append(np.asarray(score(server.ready, query, jnp.asarray(wanted[block, None])))[:, 0])
+    return np.concatenate(found)
 
 
-def user_of(dataset: Dataset, text: str) -> int:
-    """The dense id of the user whose own id is written `text`. Raises InputError with the nearest ids there are."""
-    user = find_user(dataset, text)
-    if user is None:
-        hint = _nearest(dataset.user_ids, text)
-        raise InputError(f"unknown user {text!r}; {hint}; a new user is given by --history")
-    return user
+def rows_of_list(dataset: Dataset, items: np.ndarray, **columns: Any) -> list[dict[str, Any]]:
+    """The items [k] that are not padding by own id and title, each with its cell of every column [k]."""
+    return [
+        {"item": dataset.item_ids[item].item(), "title": title_of(dataset, item)}
+        | {name: column[k] for name, column in columns.items()}
+        for k, item in enumerate(items)
+        if item < len(dataset.item_ids)
+    ]
 
 
-def item_of(dataset: Dataset, text: str) -> int:
-    """The dense id of the item whose own id is written `text`. Raises InputError with the nearest ids there are."""
-    item = find_item(dataset, text)
-    if item is None:
-        raise InputError(f"unknown item {text!r}; {_nearest(dataset.item_ids, text)}")
-    return item
-
-
-def title_of(dataset: Dataset, item: int) -> str:
-    """What people call an item, by dense id: its title, or its own id where there are no titles."""
-    return dataset.titles[item] if dataset.titles else str(dataset.item_ids[item])
-
-
-def _query(
-    length: int, num_items: int, users: np.ndarray, items: list[np.ndarray], values: list[np.ndarray]
-) -> tuple[Query, Array]:
-    """The query [B] and all items [B, S] of users with these histories, each oldest first and of any length."""
-    # A power of two, so that users of many lengths share few compiled programs.
-    width = 1 << max(max(map(len, items)) - 1, 0).bit_length()
-    history = _pad(items, length, num_items).astype(np.int32)
-    query = Query(
-        jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0.0), jnp.float32)
-    )
-    return query, jnp.asarray(_pad(items, width, num_items), jnp.int32)
-
-
-def _pad(rows: list[np.ndarray], length: int, padding: float) -> np.ndarray:
-    """The last `length` numbers of each row [B, length], padded on the left."""
-    last = [row[max(len(row) - length, 0) :] for row in rows]
-    return np.array([np.pad(row, (length - len(row), 0), constant_values=padding) for row in last])
-
-
-def _nearest(ids: np.ndarray, text: str) -> str:
-    """A hint at what ids there are: the range and the closest number, or ids of a similar spelling."""
-    if ids.dtype.kind != "i":
-        close = difflib.get_close_matches(text, ids.tolist(), 3)
-        return f"the nearest ids are {', '.join(close)}" if close else f"ids are written like {ids[0]} and {ids[-1]}"
-    span = f"ids are whole numbers from {ids[0]} to {ids[-1]}"
-    try:
-        return f"{span}, the nearest is {min(ids.tolist(), key=lambda id: abs(id - int(text)))}"
-    except ValueError:
-        return span
+def _listed(
+    server: Server,
+    people: Sequence[str],
+    query: Query,
+    seen: Array,
+    top_k: int,
+    among: Sequence[str] | None,
+    exclude: Sequence[str],
+    approximate: bool,
+) -> Listed:
+    options: dict[str, Any] = {"top_k": top_k, "approximate": approximate}
+    if among is not None:
+        options["among"] = np.unique([item_of(server.dataset, item) for item in among]).astype(np.int32)
+    hidden = np.asarray(seen)
+    if exclude:
+        also = np.array([item_of(server.dataset, item) for item in exclude], np.int32)
+        hidden = np.concatenate([hidden, np.broadcast_to(also, (len(hidden), len(also)))], axis=1)
+    return Listed(people, query, seen, *server.best(server.ready, query, hidden, **options))

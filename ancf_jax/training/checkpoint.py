@@ -47,6 +47,8 @@ def load_latest(opened: ocp.training.Checkpointer, state: TrainState) -> TrainSt
     """The latest state, with the structure of `state`; None if nothing was saved. Raises InputError on a mismatch."""
     if opened.latest is None:
         return None
+    if jax.tree.leaves(state.opt_state) and not _has_optimizer(opened):
+        raise InputError(f"{opened.directory.parent} was saved for use, without what training needs to go on")
     trained = {"epoch": state.epoch, "opt_state": state.opt_state}
     abstract = jax.tree.map(abstract_array, {"params": state.params, "trained": trained})
     loaded = _load(opened, opened.latest.step, abstract)
@@ -54,6 +56,10 @@ def load_latest(opened: ocp.training.Checkpointer, state: TrainState) -> TrainSt
     return jax.jit(lambda s: s)(
         TrainState(loaded["trained"]["epoch"], loaded["params"], loaded["trained"]["opt_state"])
     )
+
+
+def _has_optimizer(opened: ocp.training.Checkpointer) -> bool:
+    return len(_leaves(_stored(opened, opened.latest.step, "trained"))) > 1
 
 
 @contextmanager

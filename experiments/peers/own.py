@@ -12,7 +12,7 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.models import entry_of
 from ancf_jax.profiling import profile
 from ancf_jax.profiling.trace import operations
-from ancf_jax.runs.results import evaluator_on_test, provenance
+from ancf_jax.runs.results import evaluator_of, provenance
 from ancf_jax.runs.run import Run, build, open_data
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.training.loop import batch_of
@@ -43,10 +43,10 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
 
     def metrics(path: str) -> dict[str, float]:
         if not path:
-            return evaluator_on_test(model, data, dataset, full=True)(job.params()).metrics
+            return evaluator_of("test", model, data, dataset, full=True)(job.params()).metrics
         with np.load(path) as factors:
             params = profile.pad_factors(factors["user"], factors["item"])
-        return evaluator_on_test(profile.inner_product(model), data, dataset, full=True)(params).metrics
+        return evaluator_of("test", profile.inner_product(model), data, dataset, full=True)(params).metrics
 
     def cost_and_rates(_: str) -> dict[str, float]:
         cost, rates = job.cost(), profile.machine_rates(options.precision)

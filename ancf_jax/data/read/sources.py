@@ -36,6 +36,14 @@ def _read_file(config: DataConfig) -> Source:
     return Source(path.name, log_of(path, _table(path, "dataset", list(wanted_columns(config).items())), config))
 
 
+def source_of(frame: pd.DataFrame, config: DataConfig) -> Source:
+    """A log that is in memory, by the columns that `config` names, as `read` gives it. Raises InputError likewise."""
+    path = Path(config.dataset)
+    for flag, name in wanted_columns(config).items():
+        require_columns(path, list(map(str, frame.columns)), {flag: name})
+    return Source(config.dataset, log_of(path, frame.reset_index(drop=True), config))
+
+
 def wanted_columns(config: DataConfig) -> dict[str, str]:
     """The columns of a log that the flags name: flag -> column."""
     flags = ("user_column", "item_column", "value_column", "time_column")

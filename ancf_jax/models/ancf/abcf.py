@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ancf_jax.config import nested
 from ancf_jax.models.ancf import ancf
+from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.types import Data, InputError, Recommender
 
 
@@ -21,7 +22,7 @@ from ancf_jax.types import Data, InputError, Recommender
 class Config:
     """ABCF: ANCF's settings, of which some are fixed."""
 
-    ancf: ancf.Config = nested(ancf.Config(factors=64, layers=1, dropout=0.2, negatives=128, user=False, tower=()))
+    ancf: AncfConfig = nested(AncfConfig(factors=64, layers=1, dropout=0.2, negatives=128, user=False, tower=()))
 
     def __post_init__(self) -> None:
         c = self.ancf

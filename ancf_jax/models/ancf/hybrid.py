@@ -34,6 +34,7 @@ from ancf_jax.config import field, nested
 from ancf_jax.data.features import required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
+from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
 
@@ -44,7 +45,7 @@ class Config:
 
     id_dropout: float = field(0.2, "share of users and items that a step sees by features alone", low=0, high=1)
     content_weight: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
-    ancf: ancf.Config = nested(ancf.Config())
+    ancf: AncfConfig = nested(AncfConfig())
 
     def __post_init__(self) -> None:
         if not self.ancf.history or not self.ancf.user:

@@ -55,7 +55,7 @@ def attention_matrix(users: ArrayLike, items: ArrayLike) -> Array:
 
     >>> users = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]])
     >>> items = 2 * jnp.log(jnp.array([[1.0, 1, 1, 1], [2, 1, 1, 1], [1, 3, 1, 1]]))
-    >>> print(attention_matrix(users, items).round(4))
+    >>> print(np.asarray(attention_matrix(users, items)).round(4))
     [[0.25   0.5    0.25  ]
      [0.2    0.2    0.6   ]
      [0.1667 0.3333 0.5   ]]

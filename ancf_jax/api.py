@@ -1,0 +1,184 @@
+"""The Python face: what the scripts do, from a notebook. Nothing here needs a command line, and numbers are the same.
+
+>>> import pandas as pd, ancf_jax
+>>> log = pd.DataFrame({"who": list("aaabbbcccddd"), "what": list("xyzxywxzwyzw")})
+>>> dataset = ancf_jax.load(log, user="who", item="what")
+>>> dataset.item_ids.tolist(), len(dataset.train.users)
+(['w', 'x', 'y', 'z'], 4)
+>>> fitted = ancf_jax.fit("itemknn", dataset, neighbours=2)
+>>> sorted(fitted.evaluate())[:3]
+['auc', 'coverage@10', 'gini@10']
+>>> fitted.recommend(["a"], top_k=1)[["user", "item", "rank"]].values.tolist()
+[['a', 'w', 1]]
+>>> fitted.recommend(history=["x", "z"], top_k=2)["item"].tolist()
+['w', 'y']
+>>> ancf_jax.fit("itemknn", dataset, neighbors=2)
+Traceback (most recent call last):
+    ...
+ancf_jax.types.InputError: argument neighbors: not a setting of itemknn or of training; did you mean neighbours?
+"""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from ancf_jax.config import from_json, settings_of
+from ancf_jax.data.dataset import Dataset, fold_validation, from_source
+from ancf_jax.data.dataset import load as load_dataset
+from ancf_jax.data.read.sources import source_of
+from ancf_jax.fitted import Fitted, in_arguments
+from ancf_jax.models import MODELS, entry_of
+from ancf_jax.reports.page import summarise
+from ancf_jax.runs.fit import Progress, Trained, fit_run, silent
+from ancf_jax.runs.run import Run, check_streams, open_trained
+from ancf_jax.settings import IN_MEMORY, DataConfig, TrainConfig
+from ancf_jax.training.checkpoint import read_json
+from ancf_jax.types import InputError
+
+__all__ = ["Dataset", "Fitted", "InputError", "compare", "fit", "load", "open_run"]
+COLUMNS = {"user": "user_column", "item": "item_column", "value": "value_column", "time": "time_column"}
+
+
+@in_arguments()
+def load(
+    data: str | Path | pd.DataFrame,
+    *,
+    user: str = "",
+    item: str = "",
+    value: str = "",
+    time: str = "",
+    features: bool = False,
+    **settings: Any,
+) -> Dataset:
+    """Read, clean, encode and split a log.
+
+    Args:
+        data: a file or a folder of files, the name of a data set such as "ml-100k", or a DataFrame.
+        user: the column of the user ids; "user" if not given.
+        item: the column of the item ids; "item" if not given.
+        value: the column of ratings or quantities; every row counts 1 without it.
+        time: the column of times; the rows' order counts without it.
+        features: whether to read what is known of items and users, for models that need it (content, hybrid).
+        settings: further fields of settings.DataConfig, such as split="time" or items_path="products.csv".
+
+    Raises InputError, one line that names the file, argument, column or row.
+    """
+    columns = {COLUMNS[side]: name for side, name in zip(COLUMNS, (user, item, value, time), strict=True) if name}
+    _known("load", settings, DataConfig)
+    if isinstance(data, pd.DataFrame):
+        config = from_json(DataConfig, {"dataset": IN_MEMORY, **columns, **settings})
+        return from_source(source_of(data, config), config, features)
+    return load_dataset(from_json(DataConfig, {"dataset": str(data), **columns, **settings}), features=features)
+
+
+@in_arguments()
+def fit(
+    model: str | ModuleType | Callable[..., Any],
+    dataset: Dataset,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    progress: Progress = silent,
+    **hyperparameters: Any,
+) -> Fitted:
+    """Train a model, pick its best epoch on the validation part, and test it.
+
+    Args:
+        model: the name of a registered model, a module that has Config and make, or such a `make`.
+        dataset: what `load` returned.
+        epochs: passes over the training rows; the model's usual number if not given.
+        seed: of initialisation, order and sampling.
+        workdir: where the run is kept, and resumed from if it is there already; without it nothing is written.
+        progress: a function of the number of epochs that gives a context of report(record), called after each epoch.
+        hyperparameters: fields of the model's Config and of settings.TrainConfig, such as learning_rate=0.01.
+
+    Raises InputError for what is no setting or no legal value, FloatingPointError where the loss is not finite.
+    """
+    run = _run(model, dataset, epochs, seed, hyperparameters)
+    trained = fit_run(
+        run,
+        dataset if run.train.validation else fold_validation(dataset),
+        None if workdir is None else Path(workdir),
+        command=f"ancf_jax.fit({run.model!r}, ...)",
+        progress=progress,
+    )
+    return Fitted(run, dataset, trained)
+
+
+@in_arguments()
+def open_run(workdir: str | Path, data_dir: str = "") -> Fitted:
+    """The best model of a run that `fit` or a script trained in a folder. Raises InputError if there is none."""
+    folder = Path(workdir)
+    run, dataset, data, model, params = open_trained(folder, data_dir)
+    done = folder / "result.json"
+    return Fitted(run, dataset, Trained(data, model, params, {}, read_json(done) if done.exists() else {}))
+
+
+@in_arguments()
+def compare(
+    models: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    dataset: Dataset,
+    *,
+    seeds: int = 1,
+    metrics: Sequence[str] = ("ndcg@10", "hr@10"),
+    workdir: str | Path | None = None,
+    **hyperparameters: Any,
+) -> pd.DataFrame:
+    """Train several models with several seeds and table their test metrics, best first.
+
+    Args:
+        models: names, or label -> settings of `fit`, among them model="ancf" where the label is not the model's name.
+        dataset: what `load` returned.
+        seeds: runs of each model, with seeds 0, 1, ...
+        metrics: the columns; the first orders the rows and is tested.
+        workdir: where the runs are kept, as LABEL/SEED.
+        hyperparameters: settings of `fit` that all models get.
+
+    Returns a row a model: the mean of each metric with the half width of its 95% interval beside it, and the models
+    that it is ahead of with p < .05, see reports.page.summarise.
+    """
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for label, own in (models if isinstance(models, Mapping) else {name: {} for name in models}).items():
+        settings = {"model": label, **hyperparameters, **own}
+        folders = [None if workdir is None else Path(workdir, label, str(seed)) for seed in range(seeds)]
+        fits = [fit(dataset=dataset, seed=seed, workdir=folder, **settings) for seed, folder in enumerate(folders)]
+        entries[label] = [{**one.result, "users": one.trained.per_user} for one in fits]
+    rows = summarise(entries, metrics)
+    shown = ["model", *(name for metric in metrics for name in (metric, f"{metric} ±")), "epochs", "training seconds"]
+    return pd.DataFrame([{**{name: row[name] for name in shown}, "ahead of": row["ahead_of"]} for row in rows])
+
+
+def _run(
+    model: str | ModuleType | Callable[..., Any],
+    dataset: Dataset,
+    epochs: int | None,
+    seed: int,
+    hyperparameters: Mapping[str, Any],
+) -> Run:
+    """The run that `fit` is asked for."""
+    name = model if isinstance(model, str) else getattr(model, "__module__", None) or model.__name__
+    name = next((known for known, entry in MODELS.items() if not isinstance(model, str) and entry.module == name), name)
+    config, given = entry_of(name).config, dict(hyperparameters)
+    start = given.pop("warm_start", ())
+    _known(name, given, config, TrainConfig)
+    training = {key: given.pop(key) for key in list(given) if key in settings_of(TrainConfig)}
+    training |= {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
+    paths = tuple(map(str, [start] if isinstance(start, str | Path) else start))
+    run = Run(name, dataset.config, from_json(config, given), from_json(TrainConfig, training), paths)
+    check_streams(run)
+    return run
+
+
+def _known(whose: str, given: Mapping[str, Any], *classes: type) -> None:
+    """Raises InputError for a name that is no setting of these dataclasses."""
+    names = [name for cls in classes for name in settings_of(cls)]
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {close[0]}?" if close else f"; legal are {', '.join(names)}"
+            raise InputError(f"argument {name}: not a setting of {whose}{' or of training' * (len(classes) > 1)}{hint}")

@@ -1,0 +1,50 @@
+"""Queries: whom to score for, by the dense ids of users or of what a new user has, with the items that they have."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.types import Array, Data, Interactions, Query, Recommender
+
+
+def query_users(model: Recommender, data: Data, log: Interactions, users: Sequence[int]) -> tuple[Query, Array]:
+    """The queries of users [B] by dense id, and the items [B, S] that they have, padded with I.
+
+    Their histories are what `log` holds of them. A user without training rows is queried as the unknown user U.
+    """
+    offsets = np.asarray(log.offsets)
+    rows = [slice(offsets[user], offsets[user + 1]) for user in users]
+    trained = np.diff(np.asarray(data.train.offsets)) > 0
+    ids = np.where(trained[list(users)], users, data.num_users)
+    items, values = np.asarray(log.items), np.asarray(log.values)
+    return _query(model.history, data.num_items, ids, [items[row] for row in rows], [values[row] for row in rows])
+
+
+def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tuple[Query, Array]:
+    """The query of one new user with these items by dense id, oldest first, and the items [1, S], padded with I.
+
+    Each interaction gets the median value of the training part: 1 for clicks, a usual rating or quantity otherwise.
+    """
+    items = np.asarray(history, np.int32)
+    values = np.full(len(items), np.median(data.train.values), np.float32)
+    return _query(model.history, data.num_items, np.array([data.num_users]), [items], [values])
+
+
+def _query(
+    length: int, num_items: int, users: np.ndarray, items: list[np.ndarray], values: list[np.ndarray]
+) -> tuple[Query, Array]:
+    """The query [B] and all items [B, S] of users with these histories, each oldest first and of any length."""
+    # A power of two, so that users of many lengths share few compiled programs.
+    width = 1 << max(max(map(len, items)) - 1, 0).bit_length()
+    history = _pad(items, length, num_items).astype(np.int32)
+    query = Query(
+        jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0.0), jnp.float32)
+    )
+    return query, jnp.asarray(_pad(items, width, num_items), jnp.int32)
+
+
+def _pad(rows: list[np.ndarray], length: int, padding: float) -> np.ndarray:
+    """The last `length` numbers of each row [B, length], padded on the left."""
+    last = [row[max(len(row) - length, 0) :] for row in rows]
+    return np.array([np.pad(row, (length - len(row), 0), constant_values=padding) for row in last])

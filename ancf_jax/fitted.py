@@ -1,0 +1,152 @@
+"""A trained model as Python people use it: evaluate, recommend, explain, similar, score, save."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ContextDecorator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.config import as_arguments
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.runs.fit import Trained, keep
+from ancf_jax.runs.results import evaluator_of
+from ancf_jax.runs.run import Run
+from ancf_jax.serving.explain import make_explainer
+from ancf_jax.serving.lookup import item_of
+from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, make_server, rows_of_list, scores_of
+from ancf_jax.serving.similar import similar_items
+from ancf_jax.types import InputError
+
+
+class in_arguments(ContextDecorator):
+    """Makes errors of a function speak of arguments, as scripts speak of flags."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, InputError):
+            raise InputError(as_arguments(str(error))) from None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and the data that it was trained on. Users and items are given by their own ids."""
+
+    run: Run
+    dataset: Dataset
+    trained: Trained
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What result.json holds: the test metrics, the best epoch, seconds, versions and settings."""
+        return self.trained.result
+
+    @cached_property
+    def _server(self) -> Server:
+        return make_server(self.dataset, *self.trained[:3])
+
+    @in_arguments()
+    def evaluate(self, part: str = "test", *, full: bool = False) -> dict[str, float]:
+        """The metrics of the part "test" or "valid", such as "ndcg@10".
+
+        By the data set's own protocol, or by full ranking. Raises InputError if the part is empty.
+        """
+        data, model, params = self.trained[:3]
+        return evaluator_of(part, model, data, self.dataset, full=full)(params).metrics
+
+    @in_arguments()
+    def recommend(
+        self,
+        users: Sequence[Any] = (),
+        *,
+        history: Sequence[Any] = (),
+        top_k: int = 10,
+        items: Sequence[Any] | None = None,
+        exclude: Sequence[Any] = (),
+    ) -> pd.DataFrame:
+        """The best items of users, or of a new user with a history, oldest first: user, item, title, rank, score.
+
+        Args:
+            users: whom to recommend to; give either these or a history.
+            history: the items of a new user.
+            top_k: items for each; fewer where fewer are left.
+            items: the only items that may be recommended; all if not given.
+            exclude: items that may not be, beside those that the user has.
+
+        Raises InputError that names an id that is unknown.
+        """
+        rows = []
+        for listed in self._listed(users, history, top_k, items, exclude):
+            for person, best, scores in zip(
+                listed.people, *map(np.asarray, (listed.items, listed.scores)), strict=True
+            ):
+                named = rows_of_list(self.dataset, best, score=scores)
+                rows += [{"user": person, "rank": rank} | row for rank, row in enumerate(named, start=1)]
+        return pd.DataFrame(rows, columns=["user", "item", "title", "rank", "score"])
+
+    @in_arguments()
+    def explain(
+        self, users: Sequence[Any] = (), *, history: Sequence[Any] = (), top_k: int = 10, reasons: int = 3
+    ) -> pd.DataFrame:
+        """The past items behind each recommendation, strongest first: user, item, title, reason, reason_title, weight.
+
+        What a weight is, is said in `.attrs["method"]`. Arguments and errors as for `recommend`.
+        """
+        data, model = self.trained[:2]
+        explain, rows, method = make_explainer(model, data.num_users, data.num_items, reasons), [], ""
+        for listed in self._listed(users, history, top_k, None, ()):
+            found = explain(self._server.ready, listed.query, listed.items, listed.seen)
+            method = found.method
+            for person, *lists in zip(listed.people, *map(np.asarray, (listed.items, *found[1:3])), strict=True):
+                for row in rows_of_list(self.dataset, lists[0], past=lists[1], weight=lists[2]):
+                    about = {"user": person, "item": row["item"], "title": row["title"]}
+                    for reason in rows_of_list(self.dataset, row["past"], weight=row["weight"]):
+                        why = {"reason": reason["item"], "reason_title": reason["title"], "weight": reason["weight"]}
+                        rows.append(about | why)
+        table = pd.DataFrame(rows, columns=["user", "item", "title", "reason", "reason_title", "weight"])
+        table.attrs["method"] = method
+        return table
+
+    @in_arguments()
+    def similar(self, item: Any, top_k: int = 10) -> pd.DataFrame:
+        """The items most like an item: item, title, rank, score; `.attrs["method"]` says how likeness is measured."""
+        method, best, alike = similar_items(self._server, item_of(self.dataset, str(item)), top_k)
+        named = rows_of_list(self.dataset, best, score=alike)
+        rows = [{"rank": rank} | row for rank, row in enumerate(named, start=1)]
+        table = pd.DataFrame(rows, columns=["item", "title", "rank", "score"])
+        table.attrs["method"] = method
+        return table
+
+    @in_arguments()
+    def score(self, pairs: pd.DataFrame | Sequence[tuple[Any, Any]]) -> np.ndarray:
+        """The scores [P] of pairs of a user and an item. Raises InputError that names an id that is unknown."""
+        table = pairs if isinstance(pairs, pd.DataFrame) else pd.DataFrame(list(pairs), columns=["user", "item"])
+        return scores_of(self._server, *(table[side].astype(str).tolist() for side in ("user", "item")))
+
+    @in_arguments()
+    def save(self, path: str | Path) -> None:
+        """Write the run to a folder, which `open_run` and the scripts open. Raises InputError if another is there."""
+        keep(Path(path), self.run, self.dataset, self.trained.params, self.result)
+
+    def _listed(
+        self,
+        users: Sequence[Any],
+        history: Sequence[Any],
+        top_k: int,
+        items: Sequence[Any] | None,
+        exclude: Sequence[Any],
+    ) -> Iterator[Listed]:
+        if bool(len(users)) == bool(len(history)):
+            raise InputError("give either users or a history")
+        limits: dict[str, Any] = {
+            "among": items if items is None else [*map(str, items)],
+            "exclude": [*map(str, exclude)],
+        }
+        if len(history):
+            return iter([for_history(self._server, [*map(str, history)], top_k, **limits)])
+        return for_users(self._server, [*map(str, users)], top_k, **limits)
