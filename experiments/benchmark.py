@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
-from ancf_jax.config import from_flags, given_flags
+from ancf_jax.config import from_flags, given_flags, settings_of
 from ancf_jax.models import MODELS
 from ancf_jax.reports import speed as report_speed
 from ancf_jax.runs.run import as_json
@@ -39,7 +39,7 @@ from experiments.suites import SUITES
 
 WHATS = ("training", "updates", "ranking", "topn")
 FOLDER = Path(__file__).parent / "peers"
-WITH_FACTORS = tuple(name for name, entry in MODELS.items() if hasattr(entry.config, "factors"))
+WITH_FACTORS = tuple(name for name, entry in MODELS.items() if "factors" in settings_of(entry.config))
 PEERS: dict[str, dict[str, tuple[str, ...]]] = {  # library -> what -> models
     "torch": {"training": ("neumf", "gmf", "mlp", "mf", "bpr"), "topn": WITH_FACTORS},
     "implicit": {"training": ("bpr", "ials"), "topn": WITH_FACTORS},
@@ -64,9 +64,7 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = 
     flags.DEFINE_integer("top_k", 10, "items in a list of topn", **at_least_1)
     flags.DEFINE_integer("repeats", 5, "timed runs", **at_least_1)
     flags.DEFINE_string("against", "", f"a library that does the same: {', '.join(PEERS)}", **shared)
-    flags.DEFINE_string(
-        "peer_python", "", "the Python that has that library: see experiments/peers/README.md", **shared
-    )
+    flags.DEFINE_string("peer_python", "", "the Python of that library: see experiments/peers/README.md", **shared)
     flags.DEFINE_integer("peer_repeats", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
     flags.DEFINE_list("peer_options", [], "NAME=VALUE settings of that library's own", **shared)
     flags.DEFINE_boolean("quality", False, f"also {METRIC} of both models after the same number of runs", **shared)

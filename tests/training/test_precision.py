@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
+from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS
@@ -31,6 +32,7 @@ SMALL = {
     "targets": 2,
 }
 VARIANTS = {
+    "abcf": {"tower": ()},
     "ancf, ordered": {"ordered": True, "tower": ()},
     "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1},
 }
@@ -48,7 +50,8 @@ def data():
 def model_of(name):
     entry = MODELS[name.partition(",")[0]]
     values = SMALL | VARIANTS.get(name, {})
-    return entry.make(entry.config(**{k: v for k, v in values.items() if k in vars(entry.config())}), data())
+    own = {name: value for name, value in values.items() if name in settings_of(entry.config)}
+    return entry.make(from_json(entry.config, own), data())
 
 
 def params_of(model):
