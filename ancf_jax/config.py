@@ -92,7 +92,7 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     for cls in classes:
         for name, setting in settings_of(cls).items():
             kind = typing.get_origin(setting.kind) or setting.kind
-            text = f"{help_of(setting)} (default: {default_of(setting) or chr(39) * 2})"
+            text = f"{help_of(setting)} (default: {text_of(setting.default) or 'none'})"
             where: dict[str, Any] = {"flag_values": values, "module_name": f"{cls.__module__}:{cls.__qualname__}"}
             define[kind](name, None, text, allow_override=True, **where)
 
@@ -188,11 +188,13 @@ def _range(spec: Setting) -> str:
     )
 
 
-def default_of(setting: Setting) -> str:
-    """A setting's default as a flag is given it; empty where there is none."""
-    if isinstance(setting.default, bool):
-        return str(setting.default).lower()
-    return ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else str(setting.default)
+def text_of(value: Any) -> str:
+    """A setting's value as its flag is given it; empty for a switch that is off."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    if isinstance(value, list | tuple):
+        return ",".join(map(text_of, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def help_of(setting: Setting) -> str:

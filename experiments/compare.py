@@ -6,34 +6,15 @@ tables, best first, and results.json, report.md and report.html with plots in --
 """
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import flags
 
 from ancf_jax.config import from_flags, given_flags
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.models import MODELS
-from ancf_jax.reports import comparison as report_compare
-from ancf_jax.reports import curves as report_curves
-from ancf_jax.reports import groups as report_groups
-from ancf_jax.reports import page as report
-from ancf_jax.runs.fit import fit_run, read_records
-from ancf_jax.runs.results import provenance
-from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
-from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
-from ancf_jax.training import checkpoint
-from ancf_jax.types import InputError
-from experiments import console, options, train
-
-RECIPES = Path(__file__).parent / "recipes"
-METRICS = ("ndcg@10", "hr@10")
-PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
-GRADED = "gndcg@10"
-REWARDS = ("ips", "snips")
+from experiments import console, options
 
 
 def define() -> None:
@@ -42,6 +23,33 @@ def define() -> None:
     flags.DEFINE_list("models", ["all"], "recipes or models, or all: every model", allow_override=True)
     flags.DEFINE_integer("seeds", 1, "runs of each model, with seeds 0, 1, ...", lower_bound=1, allow_override=True)
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
+
+
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+import numpy as np
+
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.models import MODELS
+from ancf_jax.reports import comparison as report_compare
+from ancf_jax.reports import curves as report_curves
+from ancf_jax.reports import groups as report_groups
+from ancf_jax.reports import page as report
+from ancf_jax.runs.fit import Progress, fit_run, read_records
+from ancf_jax.runs.results import provenance
+from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
+from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
+from ancf_jax.training import checkpoint
+from ancf_jax.types import InputError
+from experiments import train
+
+RECIPES = Path(__file__).parent / "recipes"
+METRICS = ("ndcg@10", "hr@10")
+PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
+GRADED = "gndcg@10"
+REWARDS = ("ips", "snips")
 
 
 def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
@@ -61,14 +69,19 @@ def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
     return options.run_from_flags(root, values)
 
 
-def collect(folder: Path, run: Run, dataset: Dataset, label: str) -> dict[str, Any]:
-    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
+    """The result of the run that its workdir holds; None if there is nothing, or a run of fewer epochs, to go on."""
     path = folder / "result.json"
     result = checkpoint.read_json(path) if path.exists() else None
-    if result is not None and result["config"]["train"] == as_json(run)["train"]:
+    return result if result is not None and result["config"]["train"] == as_json(run)["train"] else None
+
+
+def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dict[str, Any]:
+    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+    result = trained_before(folder, run)
+    if result is not None:
         claim(folder, run, dataset.fingerprint)
-    else:  # nothing there yet, or a run of fewer epochs, which goes on
-        progress = partial(console.progress, label)
+    else:
         result = fit_run(
             run,
             dataset,
@@ -91,13 +104,18 @@ def main() -> dict[str, Any]:
     runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    missing = [(name, seed) for (name, seed), run in runs.items() if not trained_before(root / name / str(seed), run)]
+    started = time.monotonic()
     for (name, seed), run in runs.items():
         key = (run.data, run.train.validation, reads_features(run))
         if key not in datasets:
+            console.say(f"reading {run.data.dataset} ...")
             datasets[key] = open_data(run)
             train.describe(datasets[key])
-        label = f"{name:<12} seed {seed}"
-        entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
+        place = (name, seed)
+        series = console.Series(missing.index(place) + 1, len(missing), started) if place in missing else None
+        progress = partial(console.progress, f"{name:<12} seed {seed}", series=series)
+        entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
     metrics = columns(entries, entries[names[0]][0]["split"])
@@ -108,8 +126,8 @@ def main() -> dict[str, Any]:
     for n, each in enumerate(report.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
         console.table(each.headings, each.rows, title)
-    print("\n".join(report.notes(head, len(seeds), metrics)[:-2]))
-    print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
+    console.say(*report.notes(head, len(seeds), metrics)[:-2])
+    console.say(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
     return {"best": best, **models[best], "models": models, "workdir": str(root)}
