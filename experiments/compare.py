@@ -45,7 +45,6 @@ from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 from experiments import train
 
-RECIPES = Path(__file__).parent / "recipes"
 METRICS = ("ndcg@10", "hr@10")
 PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
 GRADED = "gndcg@10"
@@ -54,9 +53,9 @@ REWARDS = ("ips", "snips")
 
 def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
     """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
-    path = RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
+    path = options.RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
     if not path.exists() and name not in MODELS:
-        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in RECIPES.glob(f"{dataset}-*.flags"))
+        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in options.RECIPES.glob(f"{dataset}-*.flags"))
         legal = ", ".join(dict.fromkeys([*MODELS, *recipes]))
         raise InputError(f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}")
     values = flags.FlagValues()
@@ -114,7 +113,7 @@ def main() -> dict[str, Any]:
             train.describe(datasets[key])
         place = (name, seed)
         series = console.Series(missing.index(place) + 1, len(missing), started) if place in missing else None
-        progress = partial(console.progress, f"{name:<12} seed {seed}", series=series)
+        progress = partial(console.progress, f"{name} seed {seed}", series=series)
         entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
@@ -125,7 +124,7 @@ def main() -> dict[str, Any]:
     write(root, rows, head, entries, metrics)
     for n, each in enumerate(report.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
-        console.table(each.headings, each.rows, title)
+        console.table([heading.partition(" (")[0] for heading in each.headings], each.rows, title)
     console.say(*report.notes(head, len(seeds), metrics)[:-2])
     console.say(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}

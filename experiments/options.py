@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ancf_jax.runs.run import Run
 
 DEFAULT = "ancf"
+RECIPES = Path(__file__).parent / "recipes"
 
 
 def define_run(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:

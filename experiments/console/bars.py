@@ -57,12 +57,15 @@ def _left(elapsed: float, done: float, total: float) -> str:
 
 
 def _numbers(record: Mapping[str, Any], room: int | None = None) -> str:
-    """'loss 0.1234  ndcg@10 0.0567': the numbers of an epoch's record but for its count, as many as there is room."""
+    """'loss 0.1234  ndcg@10 0.0567': the numbers of an epoch's record but for its count.
+
+    As many as there is room for; the seconds go first, and the last of the others, by which epochs are picked, stays.
+    """
     shown = {key: plain(value) for key, value in record.items() if key != "epoch"}
-    parts = [f"{key} {value:.4g}" for key, value in shown.items() if isinstance(value, int | float)]
-    while room is not None and parts and cell_len("  ".join(parts)) > room:
-        parts.pop()
-    return "  ".join(parts)
+    parts = {key: f"{key} {value:.4g}" for key, value in shown.items() if isinstance(value, int | float)}
+    while room is not None and parts and cell_len("  ".join(parts.values())) > room:
+        del parts["seconds" if "seconds" in parts else [*parts][-2:][0]]
+    return "  ".join(parts.values())
 
 
 @contextmanager
@@ -82,7 +85,7 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
     counts = max(len(f"{n}/{n}") for n in (epochs, series.total if series else 0))
     fixed = max(map(cell_len, (label, overall))) + width + counts + len(f"{UNKNOWN} left {UNKNOWN}") + len(columns) - 1
     start = time.monotonic()
-    first = 0  # the epoch before the first of this process, which may have resumed in the middle
+    first = 0  # the epochs of an earlier process, where this one resumed
     with Progress(*columns, console=console, get_time=time.monotonic) as bar:
         task = bar.add_task("", total=epochs, label=label, left=UNKNOWN, numbers="")
         if series:
@@ -102,6 +105,8 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
                 bar.update(every, completed=done, left=_left(now - series.started, done, series.total))
 
         yield report
+        if series:
+            bar.remove_task(every)  # what stays on the screen is a line for each run
 
 
 @contextmanager

@@ -124,6 +124,8 @@ def _of_class(cls: type) -> list[Flag]:
 def _of_script(flag: flags.Flag) -> Flag:
     """A flag that a script defines itself."""
     does = flag.help.partition(";    repeat")[0]  # as absl goes on where a flag may be repeated
+    if isinstance(flag, flags.EnumFlag):  # <a|b>: what it does
+        does = f"{does.partition('>: ')[2]}, one of {', '.join(flag.parser.enum_values)}"
     return Flag(flag.name, "" if flag.default is None else text_of(flag.default), does)
 
 

@@ -36,7 +36,7 @@ def run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> No
         flags.DEFINE_boolean("json", False, "end with a line of JSON on a terminal too", allow_override=True)
         if asked := HELP & set(sys.argv[1:]):
             document = sys.modules["__main__"].__doc__ or ""
-            print(manual.page(document, flags.FLAGS, _model(), any("full" in flag for flag in asked)))
+            print(manual.page(document, flags.FLAGS, _model(), "--helpfull" in asked), flush=True)
             sys.exit(0)
         _parse(sys.argv)
         if not speaks():
@@ -50,6 +50,9 @@ def run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> No
         _fail(str(error), 1)
     except KeyboardInterrupt:
         _fail("interrupted; rerunning the same command resumes", 130)
+    except BrokenPipeError:  # who reads, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except Exception as error:
         if full := _disk_full(error):
             _fail(f"the disk is full ({full}); free some space and rerun the same command to resume", 1)

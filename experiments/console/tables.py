@@ -1,5 +1,6 @@
 """Tables that fit the terminal: text wraps at spaces, and what is still too wide becomes a second table."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from experiments.console.text import plain, say, terminal_width
 
 GAP = 2  # columns between two columns
 TEXT = 16  # the least width of wrapped text, unless it is shorter
+NUMBER = re.compile(r"-|[-+]?[\d,]*\.?\d+(e[-+]?\d+)?[kM%]?")  # its column is aligned on the right
 WITH_ITS_LEFT = "±"  # the heading of a column that belongs to the one before it
 
 Fitted = list[tuple[int, int]]  # places and widths of the columns of one table
@@ -30,12 +32,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         rows: one sequence of cells a row; floats show four decimals, None and NaN a dash.
         title: a line above the table.
     """
-    rows = [list(row) for row in rows]
     cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [
-        all(row[place] is None or isinstance(plain(row[place]), int | float) for row in rows)
-        for place in range(len(columns))
-    ]
+    numeric = [all(NUMBER.fullmatch(row[place]) for row in cells) for place in range(len(columns))]
     if title:
         say("", title)
     width = terminal_width()
