@@ -92,9 +92,8 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     for cls in classes:
         for name, setting in settings_of(cls).items():
             kind = typing.get_origin(setting.kind) or setting.kind
-            text = f"{help_of(setting)} (default: {text_of(setting.default) or 'none'})"
             where: dict[str, Any] = {"flag_values": values, "module_name": f"{cls.__module__}:{cls.__qualname__}"}
-            define[kind](name, None, text, allow_override=True, **where)
+            define[kind](name, None, help_of(setting), allow_override=True, **where)
 
 
 def given_flags(values: flags.FlagValues = flags.FLAGS) -> set[str]:

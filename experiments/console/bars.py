@@ -85,25 +85,26 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
     counts = max(len(f"{n}/{n}") for n in (epochs, series.total if series else 0))
     fixed = max(map(cell_len, (label, overall))) + width + counts + len(f"{UNKNOWN} left {UNKNOWN}") + len(columns) - 1
     start = time.monotonic()
-    first = 0  # the epochs of an earlier process, where this one resumed
-    with Progress(*columns, console=console, get_time=time.monotonic) as bar:
-        task = bar.add_task("", total=epochs, label=label, left=UNKNOWN, numbers="")
+    earlier: int | None = None  # epochs of an earlier process, from which this one resumed
+    bar = Progress(*columns, console=console, get_time=time.monotonic)
+    task = bar.add_task("", total=epochs, label=label, left=UNKNOWN, numbers="")
+    if series:
+        before = series.number - 1
+        left = _left(start - series.started, before, series.total)
+        every = bar.add_task("", total=series.total, completed=before, label=overall, left=left, numbers="")
+        bar.tasks[every].start_time = series.started
+
+    def report(record: Mapping[str, Any]) -> None:
+        nonlocal earlier
+        epoch, now = record["epoch"], time.monotonic()
+        earlier = epoch - 1 if earlier is None else earlier
+        left = _left(now - start, epoch - earlier, epochs - earlier)
+        bar.update(task, completed=epoch, left=left, numbers=_numbers(record, console.width - fixed))
         if series:
-            before = series.number - 1
-            left = _left(start - series.started, before, series.total)
-            every = bar.add_task("", total=series.total, completed=before, label=overall, left=left, numbers="")
-            bar.tasks[every].start_time = series.started
+            done = before + epoch / epochs
+            bar.update(every, completed=done, left=_left(now - series.started, done, series.total))
 
-        def report(record: Mapping[str, Any]) -> None:
-            nonlocal first
-            epoch, now = record["epoch"], time.monotonic()
-            first = first or epoch - 1
-            left = _left(now - start, epoch - first, epochs - first)
-            bar.update(task, completed=epoch, left=left, numbers=_numbers(record, console.width - fixed))
-            if series:
-                done = before + epoch / epochs
-                bar.update(every, completed=done, left=_left(now - series.started, done, series.total))
-
+    with bar:
         yield report
         if series:
             bar.remove_task(every)  # what stays on the screen is a line for each run

@@ -3,7 +3,7 @@
 import pkgutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -16,9 +16,13 @@ INDENT = 22  # where what a flag does starts
 SHORT_INDENT = 6  # where its second line starts if it is long
 AT_SPACES: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
 MOST = 2  # lines of a flag, but for --helpfull
+OWN = "What is done"  # of a script's own flags
+MODEL = "Model"  # of the hyperparameters; its title goes on with the model's name
+
 # The flags by purpose, as --help shows them: those that most people need, and those that it only names. A setting that
-# stands nowhere here is named with the first of its class.
+# stands nowhere here is named with the first of its class. All of a script's own are explained, and all of a model.
 PURPOSES = {
+    OWN: ("", ""),
     "What is read": ("dataset user_column item_column value_column time_column items_path", "title_column users_path"),
     "Cleaning": (
         "duplicates user_core",
@@ -34,12 +38,11 @@ PURPOSES = {
         "optimizer schedule warmup cycles weight_decay clip lazy_rows precision validation eval_every target stream "
         "stream_rows warm_start",
     ),
+    MODEL: ("model", ""),
     "Evaluation": ("part protocol", ""),
     "Devices": ("", "memory_budget mesh coordinator num_processes process_id"),
     "Where things go": ("workdir data_dir json flagfile", ""),
 }
-OWN = "What is done"  # the purpose of a script's own flags
-BEFORE_MODEL = "Training"  # the purpose that a model's own flags follow
 
 
 class Flag(NamedTuple):
@@ -54,7 +57,7 @@ class Section(NamedTuple):
     """The flags of one purpose: those that are explained, those that are named alone, and a line to end with."""
 
     title: str
-    shown: list[Flag]
+    shown: Sequence[Flag]
     further: Sequence[Flag] = ()
     note: str = ""
 
@@ -73,7 +76,7 @@ def page(document: str, values: flags.FlagValues, model: str, full: bool) -> str
     if full:
         found = [Section(each.title, [*each.shown, *each.further]) for each in found]
         others = [name for name in MODELS if model and name != model]
-        found += [Section(f"Model {name}", _of_class(entry_of(name).config)) for name in others]
+        found += [Section(f"{MODEL} {name}", _of_class(entry_of(name).config)) for name in others]
         more = ""
     reading = (
         "Flags are written --name=value, switches --name or --noname. Defaults are shown; without one, none or off."
@@ -85,35 +88,36 @@ def page(document: str, values: flags.FlagValues, model: str, full: bool) -> str
 
 def sections(values: flags.FlagValues, model: str) -> list[Section]:
     """The flags that are defined, by purpose, those of absl and other libraries left out."""
-    purpose_of = {name: title for title, parts in PURPOSES.items() for name in " ".join(parts).split()}
-    own: list[Flag] = []
-    hyperparameters: list[Flag] = []
     found: dict[str, dict[str, Flag]] = {title: {} for title in PURPOSES}
-    for module, defined in values.flags_by_module_dict().items():
-        if module.startswith("ancf_jax.settings:"):
-            named = _of_class(pkgutil.resolve_name(module))
-            home = purpose_of[named[0].name]
-            for flag in named:
-                found[purpose_of.get(flag.name, home)][flag.name] = flag
-        elif ":" in module:
-            hyperparameters += _of_class(pkgutil.resolve_name(module))
-        elif module.startswith("experiments.") or module == sys.argv[0]:
-            for flag in map(_of_script, defined):
-                if flag.name in purpose_of:
-                    found[purpose_of[flag.name]][flag.name] = flag
-                else:
-                    (hyperparameters if flag.name == "model" else own).append(flag)
-    found[purpose_of["flagfile"]]["flagfile"] = Flag("flagfile", "", "a file of flags, one a line")
-    listed = [Section(OWN, own)]
+    for title, flag in _by_purpose(values):
+        found[title][flag.name] = flag
+    listed = []
     for title, known in found.items():
         first, then = (part.split() for part in PURPOSES[title])
-        then += [name for name in known if name not in (*first, *then)]
+        rest = [name for name in known if name not in (*first, *then)]
+        first, then = (first + rest, then) if title in (OWN, MODEL) else (first, then + rest)
         shown, further = ([known[name] for name in part if name in known] for part in (first, then))
-        listed.append(Section(title, shown, further))
-        if title == BEFORE_MODEL and model:
+        section = Section(title, shown, further)
+        if title == MODEL and model:
             others = f"other models: {' '.join(name for name in MODELS if name != model)}"
-            listed.append(Section(f"Model {model}", hyperparameters, (), others))
+            section = section._replace(title=f"{MODEL} {model}", note=others)
+        listed.append(section)
     return listed
+
+
+def _by_purpose(values: flags.FlagValues) -> Iterator[tuple[str, Flag]]:
+    """Every flag of ours, and the purpose that it serves."""
+    purpose_of = {name: title for title, parts in PURPOSES.items() for name in " ".join(parts).split()}
+    for module, defined in values.flags_by_module_dict().items():
+        current = {flag.name: flag for flag in defined if flag.name in values and values[flag.name] is flag}
+        if current and ":" in module:  # see define_flags
+            settings = [flag for flag in _of_class(pkgutil.resolve_name(module)) if flag.name in current]
+            shared = module.startswith("ancf_jax.settings:")
+            home = purpose_of[settings[0].name] if shared else MODEL
+            yield from ((purpose_of.get(flag.name, home) if shared else home, flag) for flag in settings)
+        elif module.startswith("experiments.") or module == sys.argv[0]:
+            yield from ((purpose_of.get(flag.name, OWN), _of_script(flag)) for flag in current.values())
+    yield purpose_of["flagfile"], Flag("flagfile", "", "a file of flags, one a line")
 
 
 def _of_class(cls: type) -> list[Flag]:
