@@ -80,15 +80,19 @@ def test_flags_of_a_recipe_leave_the_command_line_alone(parse):
     assert config.from_flags(MfConfig).factors == 3
 
 
-def test_shared_flag_lists_defaults(parse):
-    assert flags.FLAGS["factors"].help == "width of the embeddings (default: mf 64, gmf 8)"
+def test_help_says_what_is_legal_and_the_default(parse):
     assert flags.FLAGS["layers"].help == "widths of the tower (default: 32,16)"
     assert flags.FLAGS["pool"].help == "how the tower ends, one of sum, mean (default: sum)"
+    assert flags.FLAGS["tied"].help == "one table for both (default: False)"
 
 
-def test_shared_flag_of_two_types():
-    with flagsaver.flagsaver(), pytest.raises(AssertionError, match="factors"):
-        config.define_flags(MfConfig, OtherConfig)
+def test_a_flag_that_is_defined_again_is_the_last_ones():
+    """So scripts may be imported side by side, whatever type each gives the flag."""
+    for cls, value in ((MfConfig, 3), (OtherConfig, 2.5), (GmfConfig, 3)):
+        values = flags.FlagValues()
+        config.define_flags(MfConfig, OtherConfig, cls, values=values)
+        values(["script", f"--factors={value}"])
+        assert config.from_flags(cls, values).factors == value
 
 
 @pytest.mark.parametrize(
@@ -118,12 +122,24 @@ def test_illegal_values(parse, cls, flag, message):
     assert "\n" not in str(caught.value)
 
 
-def test_reject_foreign(parse):
-    parse("--factors=5", "--tied", "--epochs=3")
-    config.reject_foreign("gmf", GmfConfig, [MfConfig, GmfConfig])
-    with pytest.raises(InputError) as caught:
-        config.reject_foreign("mf", MfConfig, [MfConfig, GmfConfig])
-    assert str(caught.value) == "flag --tied: not a setting of model mf; its own flags are --factors, --regularization"
+@dataclasses.dataclass(frozen=True)
+class EnsembleConfig:
+    members: int = config.field(3, "models that are averaged", low=1)
+    gmf: GmfConfig = config.nested(GmfConfig(factors=16, tied=True))
+
+
+def test_the_settings_of_a_nested_config_count_as_the_outer_ones():
+    values = flags.FlagValues()
+    config.define_flags(EnsembleConfig, values=values)
+    assert {"members", "factors", "layers", "tied", "pool"} <= set(values) and "gmf" not in values
+    assert values["factors"].help == "width of the embeddings (default: 16)"
+    values(["script", "--layers=4", "--notied", "--members=2"])
+    assert config.from_flags(EnsembleConfig, values) == EnsembleConfig(2, GmfConfig(16, (4,), False))
+    assert config.from_flags(EnsembleConfig, flags.FlagValues()) == EnsembleConfig()
+    with pytest.raises(InputError, match="flag --layers: 0 is out of range; legal is at least 1"):
+        config.from_json(EnsembleConfig, {"layers": [0]})
+    with pytest.raises(InputError, match="'gmf' is not a setting of ensemble; legal are members, factors, layers"):
+        config.from_json(EnsembleConfig, {"gmf": {}})
 
 
 configs = st.builds(
@@ -133,7 +149,7 @@ configs = st.builds(
     optimizer=st.sampled_from(["adam", "adagrad", "sgd"]),
     validation=st.booleans(),
     metric=st.text(),
-) | st.builds(GmfConfig, layers=st.lists(st.integers(1)).map(tuple))
+) | st.builds(EnsembleConfig, gmf=st.builds(GmfConfig, layers=st.lists(st.integers(1)).map(tuple)))
 
 
 @given(configs)

@@ -25,11 +25,10 @@ def run(monkeypatch, capsys):
     def run(main, *args):
         monkeypatch.setattr(sys, "argv", ["script", *args])
         with pytest.raises(SystemExit) as stop:
-            console.run(main)
+            console.run(lambda: config.define_flags(TrainConfig), main)
         return stop.value.code, *capsys.readouterr()
 
     with flagsaver.flagsaver():
-        config.define_flags(TrainConfig)
         yield run
 
 
@@ -105,11 +104,11 @@ def test_full_disk(run, error):
 def test_other_errors_keep_their_traceback(run, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["script"])
     with pytest.raises(ZeroDivisionError):
-        console.run(lambda: {"rate": 1 / 0})
+        console.run(lambda: None, lambda: {"rate": 1 / 0})
 
 
 def test_status_of_a_crash():
-    code = "from experiments import console; console.run(lambda: {'rate': 1 / 0})"
+    code = "from experiments import console; console.run(lambda: None, lambda: {'rate': 1 / 0})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.startswith("Traceback") and "ZeroDivisionError" in done.stderr

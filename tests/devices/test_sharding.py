@@ -25,7 +25,7 @@ from ancf_jax.settings import MeshConfig, TrainConfig
 from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save, warm_start
 from ancf_jax.training.loop import TrainState, fit, init_state
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Data, InputError
+from ancf_jax.types import Data, InputError, shapes_of
 
 pytestmark = pytest.mark.xdist_group("sharding")  # its fixture is dear: one worker runs it, once
 
@@ -88,7 +88,7 @@ def learn(case, mesh, state=None, folder=None):
                 save(opened, now, value)
 
     options = {"validate": None, "save": keep, "report": lambda record: None, "mesh": mesh}
-    done = fit(model, DATA.train, config, state, tx, **options)
+    done = fit(model, config, state, tx, **options)
     return Learnt([record.get("loss") for record in done.records], first, saved, state)
 
 
@@ -157,9 +157,9 @@ def measure(root):
     warm = warm_start(fresh, [root / "mesh"])
     found["warm"], found["layout"]["warm"] = leaves(warm, plain.params), layout(warm)
     recvae = MODELS["recvae"]
-    learn_recvae = shard(recvae.make(recvae.config(factors=4, hidden=4), DATA), tall).learn
-    params = jax.eval_shape(learn_recvae.init, jax.random.key(0))
-    advanced = jax.eval_shape(learn_recvae.advance, params, 1)
+    sharded = shard(recvae.make(recvae.config(factors=4, hidden=4), DATA), tall)
+    params = shapes_of(sharded)
+    advanced = jax.eval_shape(sharded.learn.advance, params, 1)
     found["advanced"] = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (params, advanced)]
     with checkpoints(root / "mesh") as opened:
         found["other model"] = refusal(load_latest, opened, start("mf", tall, 20)[3])

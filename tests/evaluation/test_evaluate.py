@@ -10,7 +10,7 @@ import pytest
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluation import blocks, ranks
 from ancf_jax.evaluation.evaluate import make_evaluator, protocol
-from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
+from ancf_jax.types import ClosedForm, Data, Given, InputError, Interactions, Query, Recommender, as_they_are
 
 NAN, INF = np.nan, np.inf
 USERS, ITEMS = 11, 13
@@ -26,8 +26,9 @@ def score_table(table, query: Query, items=None):
     return rows[:, :-1] if items is None else jnp.take_along_axis(rows, items, axis=1)
 
 
-LEARN = ClosedForm(1, lambda key: None, lambda params, train, key: params)
-TABLE = Recommender(LEARN, 0, lambda table: table, score_table)  # params: scores [U + 1, I + 1]
+LEARN = ClosedForm(1, lambda key, given: None, lambda params, given, key: params)
+NOTHING = Given(log([]))  # which a table of scores does not look at
+TABLE = Recommender(LEARN, NOTHING, 0, as_they_are, score_table)  # params: scores [U + 1, I + 1]
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_the_query_holds_the_latest_seen_items_and_marks_unknown_users():
     train = log([(0, 9), (0, 8), (0, 7), (1, 6)])
     seen = log([(0, 9), (0, 8), (0, 7), (1, 6), (2, 4)])
     held = log([(0, 8), (0, 7), (0, 9), (1, 6), (2, 5)])
-    model = Recommender(LEARN, 2, lambda params: params, score)
+    model = Recommender(LEARN, NOTHING, 2, as_they_are, score)
     found = make_evaluator(model, Data(USERS, ITEMS, train), seen, held, ks=(1, 2))(None)
     np.testing.assert_array_equal(found.users, [0, 1, 2])
     np.testing.assert_array_equal(found.per_user["hr@1"], [1, 1, 1])
@@ -186,7 +187,7 @@ def test_the_query_holds_the_latest_seen_items_and_marks_unknown_users():
 def test_parameters_are_prepared_and_the_scores_compiled_once():
     traced = {"prepare": 0, "score": 0}
 
-    def prepare(table):
+    def prepare(table, given):
         traced["prepare"] += 1
         return table
 
@@ -195,7 +196,7 @@ def test_parameters_are_prepared_and_the_scores_compiled_once():
         return score_table(table, query)
 
     part = log([(user, 0) for user in range(USERS)])
-    model = Recommender(LEARN, 0, prepare, score)
+    model = Recommender(LEARN, NOTHING, 0, prepare, score)
     evaluator = make_evaluator(model, Data(USERS, ITEMS, part), part, part, block=4)
     low, high = (evaluator(jnp.zeros((USERS + 1, ITEMS + 1)).at[:, 0].set(value)) for value in (-1.0, 1.0))
     assert traced == {"prepare": 1, "score": 1}

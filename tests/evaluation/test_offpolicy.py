@@ -8,7 +8,7 @@ import pytest
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluation.evaluate import make_evaluator
 from ancf_jax.evaluation.offpolicy import ips, snips
-from ancf_jax.types import ClosedForm, Data, Recommender
+from ancf_jax.types import ClosedForm, Data, Given, Recommender, as_they_are
 
 
 def test_estimates_are_those_of_loops_with_and_without_a_cap():
@@ -56,8 +56,9 @@ def test_a_policy_is_judged_by_the_held_out_values():
     def score(ready, query, items=None):
         return ready[query.users] if items is None else at(ready, query, items)
 
-    model = Recommender(ClosedForm(1, None, None), 0, lambda pi: pi, score, propensities=propensities)
     train = build(np.arange(users), np.zeros(users, int), np.ones(users), np.arange(users), users)
+    learn = ClosedForm(1, None, None)
+    model = Recommender(learn, Given(train), 0, as_they_are, score, propensities=propensities)
     pairs = np.array([(user, item) for user in (0, 1, 4) for item in range(1, 3 + user // 2)])
     values = rng.integers(1, 6, len(pairs))
     held = build(pairs[:, 0], pairs[:, 1], values, np.arange(len(pairs)), users)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluation import value_errors as errors
+from ancf_jax.evaluation import value_errors
 from ancf_jax.evaluation.evaluate import make_evaluator
-from ancf_jax.types import ClosedForm, Data, Recommender
+from ancf_jax.types import ClosedForm, Data, Given, Recommender, as_they_are
 
 USERS, ITEMS = 7, 9
 RNG = np.random.default_rng(0)
@@ -25,8 +25,8 @@ def score(table, query, items=None):
     return rows if items is None else jnp.take_along_axis(rows, items, axis=1)
 
 
-MODEL = Recommender(ClosedForm(1, None, None), 1, lambda table: table, score, rates=True)
 TRAIN = log([(user, user, 0.25 * user) for user in range(USERS - 1)])  # the last user is unknown to training
+MODEL = Recommender(ClosedForm(1, None, None), Given(TRAIN), 1, as_they_are, score, rates=True)
 HELD = [(user, item, RNG.integers(1, 6)) for user in (0, 2, 3, 6) for item in RNG.permutation(ITEMS)[: 2 * user]]
 HELD += [(2, 2, 4.5), HELD[0], (5, 0, 1.0)]  # an item seen before, a pair twice, a user with one
 
@@ -45,7 +45,7 @@ def evaluate(pairs, **options):
 
 @pytest.mark.parametrize("width", [1, 3, 64])
 def test_errors_are_over_all_pairs(monkeypatch, width):
-    monkeypatch.setattr(errors, "WIDTH", width)  # users come in several windows, the earliest not full
+    monkeypatch.setattr(value_errors, "WIDTH", width)  # users come in several windows, the earliest not full
     found = evaluate(HELD, block=4)
     error = np.array(expected(HELD))
     assert found.metrics["mse"] == pytest.approx(np.mean(error**2), rel=1e-5)

@@ -18,7 +18,7 @@ from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import assign, make_lazy_step, new_slots, read_by_rows
 from ancf_jax.training.loop import init_state, make_epoch, make_step
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Data, Gradient, InputError
+from ancf_jax.types import Data, Given, Gradient, InputError, Recommender, as_they_are, shapes_of
 
 USERS, ITEMS, STEPS, BATCH = 7, 11, 4, 6
 QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
@@ -55,7 +55,7 @@ def run_of(optimizer, lazy):
     def run(params, batches):
         carry = (params, tx.init(params))
         carry = (*carry, new_slots(params)) if lazy else carry
-        step = make_lazy_step(toy_loss, tx) if lazy else make_step(Gradient(1, None, None, toy_loss), tx)
+        step = make_lazy_step(toy_loss, tx) if lazy else make_step(toy_loss, tx)
         keys = jax.random.split(jax.random.key(0), STEPS)
         (params, opt_state, *_), _ = jax.lax.scan(lambda carry, x: step(carry, *x), carry, (batches, keys))
         return params, opt_state
@@ -152,22 +152,25 @@ def model_of(name):
     "name", [name for name in [*MODELS, *list(VARIANTS)[1:]] if isinstance(model_of(name).learn, Gradient)]
 )
 def test_a_step_of_every_model_is_the_dense_one(name):
-    learn = model_of(name).learn
+    model = model_of(name)
+    learn = model.learn
     tx = make_optimizer(TrainConfig(optimizer="adagrad", learning_rate=0.1), 1)
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(learn.init, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes_of(model))
     for table in params["tables"].values():
         table[-1] = 0
 
     @partial(jax.jit, compiler_options=QUICK)
-    def both(params, train, key):
-        batch, start = learn.sample(key, train, jnp.arange(4) % learn.rows), (params, tx.init(params))
-        dense, sums = make_step(learn, tx)(start, batch, key)
-        (*lazy, _), lazy_sums = make_lazy_step(learn.loss, tx)((*start, new_slots(params)), batch, key)
+    def both(params, given, key):
+        def loss(params, batch, key):
+            return learn.loss(params, given, batch, key)
+
+        batch, start = learn.sample(key, given, jnp.arange(4) % learn.rows), (params, tx.init(params))
+        dense, sums = make_step(loss, tx)(start, batch, key)
+        (*lazy, _), lazy_sums = make_lazy_step(loss, tx)((*start, new_slots(params)), batch, key)
         return (tuple(lazy), lazy_sums), (dense, sums)
 
-    given = params, jax.tree.map(jnp.asarray, data().train), jax.random.key(1)
+    given = params, model.given, jax.random.key(1)
     if name in WHOLE:
         with pytest.raises(InputError, match="flag --lazy_rows: this model's loss reads no table by rows"):
             jax.eval_shape(both, *given)
@@ -186,19 +189,23 @@ def test_the_compiled_steps_do_nothing_to_a_table_but_read_and_write_rows():
     """No instruction of the scan's body makes an array as long as the table, other than by a scatter in its place."""
     rows, width, made, tx = 977, 3, {}, optax.adam(0.1)
 
-    def init(key):
+    def init(key, given):
         tables = {"user": jnp.zeros((USERS + 1, width)), "item": jnp.ones((rows, width)), "bias": jnp.zeros((8, 1))}
         return {"tables": tables, "net": {"w": jnp.ones((width, width))}}
 
-    def sample(key, train, index):
+    def sample(key, given, index):
         return index, jnp.stack([index, index + 1, index + 2], axis=1)
 
-    learn = Gradient(BATCH, init, sample, toy_loss)
+    def whole(params, given, batch, key):
+        return toy_loss(params, batch, key)
+
+    learn = Gradient(BATCH, init, sample, whole)
+    model = Recommender(learn, Given(data().train), 0, as_they_are, lambda *args: None)
     for lazy in (True, False):
         epoch = make_epoch(learn, tx, lazy_rows=lazy)
-        state = jax.eval_shape(lambda: init_state(learn, tx, 0))
+        state = jax.eval_shape(lambda: init_state(model, tx, 0))
         order = np.zeros((2, BATCH), np.int32)
-        program = epoch.lower(state, (), order, jax.random.key(0)).compile(QUICK).as_text()
+        program = epoch.lower(state, model.given, order, jax.random.key(0)).compile(QUICK).as_text()
         made[lazy] = set(re.findall(rf"= f32\[{rows},{width}\]\S* ([\w-]+)\(", program))
     in_place = {"scatter", "dynamic-update-slice"}
     assert made[True] <= {"parameter", "get-tuple-element", "bitcast", "fusion", "call"} | in_place

@@ -14,9 +14,10 @@ from ancf_jax.settings import TrainConfig
 from ancf_jax.training.checkpoint import checkpoints, load_latest, save
 from ancf_jax.training.loop import fit, init_state, order_of, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import ClosedForm, Data, Gradient, Interactions, Recommender
+from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
 
 USERS, ITEMS = 12, 9
+NOTHING = build(*np.zeros((4, 0), np.int32), num_users=0)  # what toys are given
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +32,25 @@ def ignore(*args):
     pass
 
 
-def run(model, train, config, *, state=None, tx=None, save=ignore, report=ignore, **options):
+def run(model, config, *, state=None, tx=None, save=ignore, report=ignore, **options):
     """`fit` from the start unless a state is given; no validation unless it is given."""
     tx = tx or make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
     state = state or init_state(model, tx, config.seed)
-    return fit(model, train, config, state, tx, save=save, report=report, **({"validate": None} | options))
+    return fit(model, config, state, tx, save=save, report=report, **({"validate": None} | options))
 
 
 def toy(loss, rows=10, net=None):
     """A model whose loss is a function of its parameters {'w': [2, 2], 'b': [2]}, beside an item table of ones."""
 
-    def init(key):
+    def init(key, given):
         return {"tables": {"item": jnp.ones((3, 2))}, "net": net or {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
 
-    def whole(params, batch, key):
+    def whole(params, given, batch, key):
         value = loss(params, batch)
         return value, {"loss": value, "count": 1.0}
 
-    learn = Gradient(rows, init, lambda key, train, rows: rows, whole)
-    return Recommender(learn, 0, lambda params: params, lambda ready, query, items=None: ready["net"]["b"])
+    learn = Gradient(rows, init, lambda key, given, rows: rows, whole)
+    return Recommender(learn, Given(NOTHING), 0, as_they_are, ignore)
 
 
 CONFIG = TrainConfig(epochs=4, batch_size=16, learning_rate=0.05, schedule="cosine", warmup=0.3, clip=1.0)
@@ -77,7 +78,6 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path,
     with checkpoints(tmp_path) as opened, pytest.raises(Interrupted):
         run(
             model,
-            data.train,
             config,
             tx=tx,
             state=start(),
@@ -93,8 +93,8 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path,
     def keep(epoch, state, value):
         states.append(state)
 
-    continued = run(model, data.train, last, tx=tx, state=resumed, records=records, save=keep)
-    whole = run(model, data.train, last, tx=tx, state=start(), save=keep)
+    continued = run(model, last, tx=tx, state=resumed, records=records, save=keep)
+    whole = run(model, last, tx=tx, state=start(), save=keep)
     assert [record["loss"] for record in continued.records] == [record["loss"] for record in whole.records]
     assert [record["epoch"] for record in continued.records] == [1, 2, 3, 4]
     first, second = map(jax.tree_util.tree_leaves_with_path, states)
@@ -109,7 +109,6 @@ def validated(values, **config):
     config = TrainConfig(**({"epochs": len(values), "metric": "hr@10"} | config))
     result = run(
         toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
-        (),
         config,
         validate=lambda params: {config.metric: left.pop(0), "mrr": 0.0},
         save=lambda epoch, state, value: saved.append((epoch, value)),
@@ -152,7 +151,6 @@ def test_without_validation_the_last_epoch_is_the_best():
     saved = []
     result = run(
         toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
-        (),
         TrainConfig(epochs=3),
         save=lambda epoch, state, value: saved.append((epoch, value)),
     )
@@ -164,7 +162,7 @@ def test_a_run_resumed_after_its_patience_was_exhausted_does_nothing():
     model, config = toy(lambda params, rows: jnp.sum(params["net"]["b"])), TrainConfig(patience=2)
     tx = make_optimizer(config, 1)
     state = init_state(model, tx, 0)._replace(epoch=jnp.int32(4))
-    result = run(model, (), config, tx=tx, state=state, records=records, validate=lambda params: {})
+    result = run(model, config, tx=tx, state=state, records=records, validate=lambda params: {})
     assert result.records == records and result.best == 2
 
 
@@ -174,7 +172,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
     model = toy(lambda params, rows: jnp.where(params["net"]["b"][0] < 0, jnp.nan, jnp.sum(params["net"]["b"])))
     saved, reported = [], []
     with pytest.raises(FloatingPointError, match="the training loss of epoch 3 is nan; try a smaller --learning_rate"):
-        run(model, (), config, save=lambda epoch, state, value: saved.append(epoch), report=reported.append)
+        run(model, config, save=lambda epoch, state, value: saved.append(epoch), report=reported.append)
     assert saved == [1, 2] and [record["loss"] for record in reported] == [2.0, 0.0]
 
 
@@ -207,7 +205,7 @@ def test_many_epochs_compile_once(data):
 
     after = []
     model = toy(loss)
-    run(model, data.train, TrainConfig(epochs=4, batch_size=3), report=lambda record: after.append(len(traced)))
+    run(model, TrainConfig(epochs=4, batch_size=3), report=lambda record: after.append(len(traced)))
     assert after[0] == after[-1] and len(after) == 4
 
 
@@ -229,7 +227,6 @@ def test_what_is_advanced_is_set_as_each_epoch_starts_and_moved_by_no_step():
     config = TrainConfig(epochs=2, batch_size=5, learning_rate=0.1, eval_every=2)
     run(
         model,
-        (),
         config,
         save=lambda *saved: states.append(saved[1]),
         report=lambda record: seen.append(record["loss"]),
@@ -254,7 +251,7 @@ def test_training_on_parts_saves_each_and_compiles_once():
         return jnp.mean(batch * 1.0) + 0.0 * jnp.sum(params["net"]["b"])
 
     model = toy(loss, rows=4)
-    model = model._replace(learn=model.learn._replace(sample=lambda key, train, rows: train.users[rows]))
+    model = model._replace(learn=model.learn._replace(sample=lambda key, given, rows: given.train.users[rows]))
     first = []
 
     def report(record):
@@ -262,7 +259,6 @@ def test_training_on_parts_saves_each_and_compiles_once():
 
     done = run(
         model,
-        None,
         TrainConfig(epochs=6, batch_size=2, eval_every=3, metric="hr@10"),
         validate=lambda params: {"hr@10": 0.5},
         save=lambda epoch, state, value: saved.append((epoch, value)),
@@ -277,17 +273,17 @@ def test_training_on_parts_saves_each_and_compiles_once():
 def test_a_closed_form_sweeps_once(data):
     entry, states = MODELS["popularity"], []
     model = entry.make(entry.config(), data)
-    result = run(model, data.train, TrainConfig(epochs=9), save=lambda epoch, state, value: states.append(state))
+    result = run(model, TrainConfig(epochs=9), save=lambda epoch, state, value: states.append(state))
     assert len(result.records) == len(states) == 1 and result.best == 1 and "loss" not in result.records[0]
     counts = np.bincount(data.train.items, minlength=ITEMS + 1)
     np.testing.assert_array_equal(states[0].params["tables"]["item"][:, 0], counts)
 
 
 def test_an_iterative_closed_form_sweeps_as_often_as_it_says(data):
-    def sweep(params, train, key):
-        return {"tables": {}, "net": {"sum": 2 * params["net"]["sum"] + len(train.users)}}
+    def sweep(params, given, key):
+        return {"tables": {}, "net": {"sum": 2 * params["net"]["sum"] + len(given.train.users)}}
 
-    learn, states = ClosedForm(3, lambda key: {"tables": {}, "net": {"sum": jnp.float32(0)}}, sweep), []
-    model = Recommender(learn, 0, lambda params: params, ignore)
-    run(model, data.train, TrainConfig(epochs=1, eval_every=3), save=lambda *saved: states.append(saved[1]))
+    learn, states = ClosedForm(3, lambda key, given: {"tables": {}, "net": {"sum": jnp.float32(0)}}, sweep), []
+    model = Recommender(learn, Given(data.train), 0, as_they_are, ignore)
+    run(model, TrainConfig(epochs=1, eval_every=3), save=lambda *saved: states.append(saved[1]))
     assert states[-1].params["net"]["sum"] == 7 * len(data.train.users) and states[-1].epoch == 3

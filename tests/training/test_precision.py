@@ -16,7 +16,7 @@ from ancf_jax.training.lazy_rows import make_lazy_step, new_slots
 from ancf_jax.training.loop import make_step
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.training.precision import in_bfloat16
-from ancf_jax.types import Data, Gradient, Query, Recommender
+from ancf_jax.types import Data, Given, Gradient, Query, Recommender, as_they_are, shapes_of
 
 USERS, ITEMS = 10, 22
 QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
@@ -54,15 +54,14 @@ def model_of(name):
 def params_of(model):
     """N(0, 0.5^2), with the zero rows that tables end with."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(model.learn.init, jax.random.key(0), model.given)
-    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes_of(model))
     for table in params["tables"].values():
         table[-1] = 0
     return params
 
 
-def batch_of(model, train, key):
-    return model.learn.sample(key, model.given, jnp.arange(4) % model.learn.rows)
+def batch_of(model, given, key):
+    return model.learn.sample(key, given, jnp.arange(4) % model.learn.rows)
 
 
 NAMES = [name for name in [*MODELS, "ancf, ordered"] if isinstance(model_of(name).learn, Gradient)]
@@ -74,23 +73,22 @@ def test_results_are_float32_and_close_to_those_of_float32(name):
     params, key = params_of(model), jax.random.key(1)
 
     @partial(jax.jit, compiler_options=QUICK)
-    def results(params, train):
-        batch, users = batch_of(model, train, key), jnp.arange(USERS)
+    def results(params, given):
+        train = given.train
+        batch, users = batch_of(model, given, key), jnp.arange(USERS)
         history = take_window(train, users, jnp.asarray(train.offsets)[users + 1], model.history, ITEMS)
         query = Query(users, *history)
 
         def of(model):
-            ready = model.prepare(params, model.given)
-            loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, model.given, batch, key), has_aux=True)(
-                params
-            )
+            ready = model.prepare(params, given)
+            loss, gradient = jax.value_and_grad(model.learn.loss, has_aux=True)(params, given, batch, key)
             found = {"scores": model.score(ready, query), "loss": loss}
             found |= {"embed": model.embed(ready, query)} if model.embed else {}
             return found | ({"attend": model.attend(ready, query, users[:, None])} if model.attend else {}), gradient
 
         return of(in_bfloat16(model)), of(model)
 
-    (found, gradient), (expected, exact) = results(params, jax.tree.map(jnp.asarray, data().train))
+    (found, gradient), (expected, exact) = results(params, model.given)
     assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, expected)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-2 * np.abs(b).max()), found, expected)
     assert all(leaf.dtype == np.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -110,8 +108,9 @@ def operands(name, *primitives):
     """(primitive, types of its operands, shapes of its operands) in a training step of the model in bfloat16."""
     model = model_of(name)
     params, key = params_of(model), jax.random.key(0)
-    batch = jax.eval_shape(lambda: batch_of(model, data().train, key))
-    traced = jax.make_jaxpr(jax.grad(lambda *args: in_bfloat16(model).learn.loss(*args)[0]))(params, batch, key)
+    batch = jax.eval_shape(lambda: batch_of(model, model.given, key))
+    slope = jax.grad(lambda *args: in_bfloat16(model).learn.loss(*args)[0])
+    traced = jax.make_jaxpr(slope)(params, model.given, batch, key)
     for equation in equations(traced.jaxpr):
         if equation.primitive.name in primitives:
             yield [x.aval.dtype for x in equation.invars], [x.aval.shape for x in equation.invars]
@@ -132,8 +131,8 @@ def test_no_table_is_cast_as_a_whole(name):
 
 
 def toy(loss):
-    learn = Gradient(1, None, None, lambda params, batch, key: (loss(params, batch), {}))
-    return in_bfloat16(Recommender(learn, 0, lambda params: params, lambda *args: None)).learn
+    learn = Gradient(1, None, None, lambda params, given, batch, key: (loss(params, batch), {}))
+    return in_bfloat16(Recommender(learn, Given(data().train), 0, as_they_are, lambda *args: None)).learn
 
 
 def test_a_table_read_as_a_whole_is_cast():
@@ -145,7 +144,7 @@ def test_a_table_read_as_a_whole_is_cast():
         return jnp.sum(tables["whole"]) * jnp.sum(tables["rows"][ids])
 
     params = {"tables": {"whole": jnp.ones((3, 2)), "rows": jnp.ones((3, 2))}, "net": {"count": jnp.int32(1)}}
-    value, _ = toy(loss).loss(params, jnp.array([0, 1]), None)
+    value, _ = toy(loss).loss(params, None, jnp.array([0, 1]), None)
     assert value == 24 and value.dtype == jnp.float32
     assert seen[-3:] == [jnp.bfloat16, jnp.bfloat16, jnp.int32]
 
@@ -154,7 +153,7 @@ def test_gradients_of_a_row_are_summed_in_float32():
     """1,000 times 1 is 256 when every sum is rounded to the 8 bits of bfloat16."""
     learn = toy(lambda params, ids: jnp.sum(params["tables"]["item"][ids].astype(jnp.float32)))
     ids = jnp.zeros(1000, jnp.int32)
-    gradient = jax.grad(lambda params: learn.loss(params, ids, None)[0])(
+    gradient = jax.grad(lambda params: learn.loss(params, None, ids, None)[0])(
         {"tables": {"item": jnp.ones((2, 1))}, "net": {}}
     )
     np.testing.assert_array_equal(gradient["tables"]["item"], [[1000], [0]])
@@ -165,11 +164,14 @@ def test_lazy_rows_in_bfloat16_are_the_dense_ones():
     params, tx = params_of(model), make_optimizer(TrainConfig(optimizer="adagrad", learning_rate=0.1), 1)
 
     @partial(jax.jit, compiler_options=QUICK)
-    def both(params, train):
-        start, key = (params, tx.init(params)), jax.random.key(1)
-        batch = batch_of(model, train, key)
-        (*lazy, _), _ = make_lazy_step(model.learn.loss, tx)((*start, new_slots(params)), batch, key)
-        return tuple(lazy), make_step(model.learn, tx)(start, batch, key)[0]
+    def both(params, given):
+        def loss(params, batch, key):
+            return model.learn.loss(params, given, batch, key)
 
-    lazy, dense = both(params, jax.tree.map(jnp.asarray, data().train))
+        start, key = (params, tx.init(params)), jax.random.key(1)
+        batch = batch_of(model, given, key)
+        (*lazy, _), _ = make_lazy_step(loss, tx)((*start, new_slots(params)), batch, key)
+        return tuple(lazy), make_step(loss, tx)(start, batch, key)[0]
+
+    lazy, dense = both(params, model.given)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), lazy, dense)

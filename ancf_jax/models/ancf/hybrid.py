@@ -153,7 +153,7 @@ def make(config: Config, data: Data) -> Recommender:
 
     def loss(params: Params, given: Given, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         net, known = params["net"], given.own.known
-        keys = dict(zip(known, jax.random.split(jax.random.fold_in(key, 1)), strict=True))
+        keys = dict(zip(("user", "item"), jax.random.split(jax.random.fold_in(key, 1)), strict=True))
 
         def view(name: str, table: Any) -> Rows:
             side = side_of(name)
@@ -187,7 +187,7 @@ def make(config: Config, data: Data) -> Recommender:
         every = given.own.features["item"]
         profiles = {f"profile_{name}": project(every, kernel) for name, kernel in kernels.items()}
         if config.content_weight:
-            profiles["unit"] = given.own.unit
+            profiles["unit"] = jnp.asarray(given.own.unit)
         return {**ready, "tables": {**ready["tables"], **profiles}}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:

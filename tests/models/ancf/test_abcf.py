@@ -11,7 +11,8 @@ from ancf_jax.types import InputError
 
 def test_the_score_depends_on_the_set_of_interactions_alone(data, randomise, ask):
     """Neither the order of the history nor the user matters; what is in it does, and each item sees it its own way."""
-    model = abcf.make(abcf.Config(factors=4, history=5, layers=2, negatives=6, targets=2), data)
+    small = from_json(abcf.Config, {"factors": 4, "history": 5, "layers": 2, "negatives": 6, "targets": 2})
+    model = abcf.make(small, data)
     params = randomise(model)
     query = ask([0, 3, data.num_users, 0], [[8, 1, 4, 2], [2, 4, 1, 8], [1, 8, 2, 4], [5, 0]], 5)
     straight, backwards, swapped, others = jax.jit(model.score)(params, query)

@@ -76,7 +76,9 @@ def test_with_only_an_order_free_attention_it_is_nais(data, randomise, ask, scor
     found = jax.jit(model.score)(params, ask([6, 6, 0, 1], histories, 5))
     expected = [[nais(params, history, item, config) for item in range(data.num_items)] for history in histories]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(model.learn.init(jax.random.key(0), model.given)["net"]["attended"], 1)  # NAIS has no w
+    np.testing.assert_array_equal(
+        model.learn.init(jax.random.key(0), model.given)["net"]["attended"], 1
+    )  # NAIS has no w
 
 
 @pytest.mark.parametrize(
@@ -254,7 +256,7 @@ def test_ordered_targets_follow_their_history(sampled, rows):
 def finite_loss(model, batch, randomise):
     params = randomise(model)
     grad = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True))
-    (loss, _), gradient = grad(params, batch, jax.random.key(0))
+    (loss, _), gradient = grad(params, model.given, batch, jax.random.key(0))
     assert np.isfinite(loss) and loss > 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)

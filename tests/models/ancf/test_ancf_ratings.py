@@ -114,7 +114,9 @@ def test_training_predicts_each_interaction_after_all_others(data, made):
 def test_a_value_does_not_enter_its_own_prediction(data, made):
     """Adding to one value moves its own squared error as if its prediction stood still."""
     model, params = made
-    loss = jax.jit(lambda values: model.learn.loss(params, model.given, Batch(items, values), jax.random.key(0))[1]["loss"])
+    loss = jax.jit(
+        lambda values: model.learn.loss(params, model.given, Batch(items, values), jax.random.key(0))[1]["loss"]
+    )
     items, values = padded([([4], [2.0])])
     scale = data.train.values.std()
     found = [float(loss(values + step * (items < ITEMS))) for step in (0.0, 1.0, 2.0)]
@@ -125,7 +127,9 @@ def test_l2_weighs_every_interaction_and_head(data, made):
     model, params = made
     other = make(dataclasses.replace(CONFIG, l2=0.5, choice_l2=0.25), data)
     batch = Batch(*padded(HISTORIES))
-    plain, heavy = (float(jax.jit(each.learn.loss)(params, each.given, batch, jax.random.key(0))[0]) for each in (model, other))
+    plain, heavy = (
+        float(jax.jit(each.learn.loss)(params, each.given, batch, jax.random.key(0))[0]) for each in (model, other)
+    )
     past = np.array([item for items, _ in HISTORIES for item in items])
     tables = params["tables"]
     squares = 0.5 * (tables["item"][past] ** 2).sum() + 0.25 * (tables["item_choice"][past] ** 2).sum()
@@ -154,7 +158,9 @@ def test_heads_read_different_parts_of_a_window(data, made, dropout):
     }
     net = {name: np.full_like(each, each[0]) for name, each in made[1]["net"].items() if name != "head"}
     params = {"tables": tables, "net": {**net, "head": made[1]["net"]["head"]}}
-    slope = jax.jit(jax.grad(lambda params, key: model.learn.loss(params, model.given, Batch(*padded(HISTORIES)), key)[0]))
+    slope = jax.jit(
+        jax.grad(lambda params, key: model.learn.loss(params, model.given, Batch(*padded(HISTORIES)), key)[0])
+    )
     first, second = np.split(slope(params, jax.random.key(0))["tables"]["item"], HEADS, axis=1)
     assert np.isfinite(first).all()
     assert np.allclose(first, second, atol=1e-6) == (dropout == 0.0)

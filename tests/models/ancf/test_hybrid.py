@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.config import from_json
 from ancf_jax.data.interactions import build
 from ancf_jax.models.ancf import ancf
-from ancf_jax.models.ancf.hybrid import Config, as_ancf, make
+from ancf_jax.models.ancf.hybrid import Config, make
 from ancf_jax.models.baselines import content
 from ancf_jax.types import InputError
 
@@ -27,14 +28,16 @@ def described(data):
 
 @cache
 def config_of(**fields):
-    return Config(**{"factors": 4, "tower": (), "history": 4, "negatives": 20, "targets": 2} | fields)
+    return from_json(Config, {"factors": 4, "tower": (), "history": 4, "negatives": 20, "targets": 2} | fields)
 
 
 @pytest.fixture(scope="module")
 def plain(described):
     """The model without a tower, its scores compiled, and parameters."""
     model = make(config_of(), described)
-    return model, jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query), compiler_options=QUICK)
+    return model, jax.jit(
+        lambda params, query: model.score(model.prepare(params, model.given), query), compiler_options=QUICK
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +46,8 @@ def query(ask, data):
     return ask([0, 3, data.num_users, data.num_users, 1], HISTORIES, 4, ITEMS)
 
 
-def batch_of(model, train):
-    return model.learn.sample(jax.random.key(3), jax.tree.map(jnp.asarray, train), jnp.arange(6) % model.learn.rows)
+def batch_of(model):
+    return model.learn.sample(jax.random.key(3), model.given, jnp.arange(6) % model.learn.rows)
 
 
 def changed(params, part, name, change):
@@ -53,13 +56,16 @@ def changed(params, part, name, change):
 
 def test_without_projections_it_is_ancf(described, randomise, query):
     config = config_of(id_dropout=0.0, tower=(5,), tower_factors=2)
-    model, base = make(config, described), ancf.make(as_ancf(config), described)
+    model, base = make(config, described), ancf.make(config.ancf, described)
     params = changed(randomise(model), "net", "features", partial(jax.tree.map, np.zeros_like))
-    batch, key = batch_of(model, described.train), jax.random.key(4)
+    batch, key = batch_of(model), jax.random.key(4)
 
     @partial(jax.jit, compiler_options=QUICK)
     def results(params):
-        return [(m.score(m.prepare(params, m.given), query), m.learn.loss(params, m.given, batch, key)[0]) for m in (model, base)]
+        return [
+            (m.score(m.prepare(params, m.given), query), m.learn.loss(params, m.given, batch, key)[0])
+            for m in (model, base)
+        ]
 
     (found, loss), (expected, other) = results(params)
     np.testing.assert_allclose(found[:-1, :TRAINED], expected[:-1, :TRAINED], rtol=1e-5, atol=1e-6)
@@ -131,7 +137,7 @@ def test_features_of_users_that_project_to_nothing_change_nothing(peopled, rando
     model, plain = make(config, peopled), make(config, peopled._replace(user_features=None))
     params = changed(randomise(model), "net", "user_features", partial(jax.tree.map, np.zeros_like))
     less = {**params, "net": {name: part for name, part in params["net"].items() if name != "user_features"}}
-    batch, query = batch_of(model, peopled.train), ask([0, 3], [[8, 1], []], 4, ITEMS)
+    batch, query = batch_of(model), ask([0, 3], [[8, 1], []], 4, ITEMS)
 
     @partial(jax.jit, compiler_options=QUICK)
     def results(params, less):
@@ -152,12 +158,13 @@ def test_features_of_users_that_project_to_nothing_change_nothing(peopled, rando
 @pytest.mark.parametrize("id_dropout", [0.0, 1.0])
 def test_gradients_reach_the_rows_of_trained_items_alone(id_dropout, described, randomise):
     model = make(config_of(id_dropout=id_dropout), described)
-    batch = batch_of(model, described.train)
+    batch = batch_of(model)
     new = np.asarray(batch.negatives >= TRAINED)
     assert new.any() and batch.absent[new].all() and not batch.absent[~new].all()
     batch = batch._replace(absent=jnp.zeros_like(batch.absent))  # and even if they were drawn
     gradient = jax.jit(
-        jax.grad(lambda params: model.learn.loss(params, model.given, batch, jax.random.key(0))[0]), compiler_options=QUICK
+        jax.grad(lambda params: model.learn.loss(params, model.given, batch, jax.random.key(0))[0]),
+        compiler_options=QUICK,
     )(randomise(model))
     for name in ("item", "item_history", "item_bias"):
         reached = np.asarray(gradient["tables"][name]).any(axis=1)
@@ -167,7 +174,7 @@ def test_gradients_reach_the_rows_of_trained_items_alone(id_dropout, described, 
 
 def test_an_ordered_target_sees_nothing_of_what_comes_later(described, randomise):
     model = make(config_of(ordered=True, id_dropout=0.0), described)
-    params, batch = randomise(model), batch_of(model, described.train)
+    params, batch = randomise(model), batch_of(model)
     history = jnp.array([[3, 5, 0, 7]] * 6)
 
     @partial(jax.jit, compiler_options=QUICK)
@@ -206,12 +213,14 @@ def test_the_term_of_content_is_the_weighted_cosine(described, randomise, query)
     untrained = jax.tree.map(np.zeros_like, fresh)
     untrained["net"]["content"] = fresh["net"]["content"]
     alone = content.make(content.Config(), described)
-    np.testing.assert_allclose(score(untrained), 2 * alone.score(alone.prepare({}, alone.given), query), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        score(untrained), 2 * alone.score(alone.prepare({}, alone.given), query), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_term_of_content_is_trained_on_the_history_alone(described, randomise):
     model = make(config_of(content_weight=2.0, id_dropout=0.0), described)
-    batch, params = batch_of(model, described.train), randomise(model)
+    batch, params = batch_of(model), randomise(model)
     slope = jax.grad(lambda params, batch: model.learn.loss(params, model.given, batch, jax.random.key(0))[0])
     slope = jax.jit(slope, compiler_options=QUICK)
     assert np.abs(slope(params, batch)["net"]["content"]).max() > 1e-4

@@ -57,7 +57,7 @@ def test_the_loss_is_the_papers_objective_over_the_number_of_users(loss, randomi
     expected = (weights * errors)[[0, 1, 2, 4]].sum()
     expected += 0.7 / 2 * sum((params["tables"][name] ** 2).sum() for name in ("item", "output"))
     batch = model.learn.sample(jax.random.key(0), model.given, jnp.arange(USERS - 1))
-    mean, sums = value(params, batch, jax.random.key(0))
+    mean, sums = value(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose([mean, sums["loss"]], [expected / (USERS - 1), expected], rtol=1e-5)
 
 
@@ -77,7 +77,8 @@ def test_scores_are_the_reconstructed_rows(loss, randomise, ask):
 
 
 def test_predictions_start_at_the_mean_value():
-    init = jax.jit(compiled("observed")[0].learn.init, compiler_options=QUICK)
-    bias = init(jax.random.key(0))["tables"]["output_bias"]
+    model, _ = compiled("observed")
+    init = jax.jit(model.learn.init, compiler_options=QUICK)
+    bias = init(jax.random.key(0), model.given)["tables"]["output_bias"]
     np.testing.assert_allclose(bias[:-1], log().train.values.mean(), rtol=1e-6)
     assert bias[-1] == 0

@@ -73,7 +73,7 @@ def test_the_loss_weighs_both_terms(made, data, rows):
     kl = (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(1) / 2
     expected = -(x * log_p).sum(1) + 0.3 * kl
     gradient = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True), compiler_options=QUICK)
-    (found, sums), slopes = gradient(params, Rows(jnp.asarray(items), jnp.zeros(items.shape)), key)
+    (found, sums), slopes = gradient(params, model.given, Rows(jnp.asarray(items), jnp.zeros(items.shape)), key)
     np.testing.assert_allclose([found, sums["loss"]], [expected.mean(), expected.sum()], rtol=1e-5)
     assert slopes["net"]["beta"] == 0  # it is no parameter to learn
     assert all(not np.asarray(table[-1]).any() for table in slopes["tables"].values())

@@ -23,7 +23,7 @@ QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than run
 def slopes_of(model):
     """The loss and its gradient, compiled: params -> ((mean, sums), gradient)."""
     gradient = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True), compiler_options=QUICK)
-    return lambda params: gradient(params, Rows(jnp.asarray(ITEMS), jnp.zeros(ITEMS.shape)), KEY)
+    return lambda params: gradient(params, model.given, Rows(jnp.asarray(ITEMS), jnp.zeros(ITEMS.shape)), KEY)
 
 
 @pytest.fixture(scope="module")

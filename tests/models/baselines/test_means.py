@@ -18,7 +18,9 @@ def rated(data):
 
 
 def predictions(model, data, query, *items):
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(
+        model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+    )
     return jax.jit(model.score)(model.prepare(params, model.given), query, *items)
 
 

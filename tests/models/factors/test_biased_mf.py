@@ -51,7 +51,7 @@ def test_loss_and_gradient(made):
     batch = Batch(np.array([0, 1, 1, 4]), np.array([2, 0, 3, 8]), np.array([5.0, 1, 3, 4], np.float32))
     mean = data.train.values.mean(dtype=np.float64)
     grad = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True))
-    (loss, sums), gradient = grad(params, batch, None)
+    (loss, sums), gradient = grad(params, model.given, batch, None)
     np.testing.assert_allclose(loss, reference(params, mean, *batch), rtol=1e-5)
     np.testing.assert_allclose(sums["loss"] / sums["count"], loss, rtol=1e-6)
     for name, row, column in [("user", 1, 2), ("item", 3, 0), ("user_bias", 4, 0), ("item_bias", 2, 0), ("item", 7, 1)]:

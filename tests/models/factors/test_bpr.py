@@ -48,7 +48,7 @@ def test_loss_and_gradient(made, items):
     model, params = made
     users, items = np.array([0, 1, 1, 4]), np.array(items)
     grad = jax.jit(jax.value_and_grad(model.learn.loss, has_aux=True))
-    (loss, sums), gradient = grad(params, Batch(users, items), None)
+    (loss, sums), gradient = grad(params, model.given, Batch(users, items), None)
     np.testing.assert_allclose(loss, reference(params, users, items), rtol=1e-5)
     np.testing.assert_allclose(sums["loss"] / sums["count"], loss, rtol=1e-6)
     for name, row, column in [("user", 1, 2), ("item", 2, 0), ("item", 5, 3), ("item_bias", 2, 0), ("item", 7, 1)]:

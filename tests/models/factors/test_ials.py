@@ -45,9 +45,9 @@ def compiled(**changed):
 def swept(sweeps=1, **changed):
     """The model and its parameters before and after each of its sweeps."""
     model, init, sweep = compiled(**changed)
-    states = [init(jax.random.key(0))]
+    states = [init(jax.random.key(0), model.given)]
     for _ in range(sweeps):
-        states.append(sweep(states[-1], log().train, jax.random.key(1)))
+        states.append(sweep(states[-1], model.given, jax.random.key(1)))
     return model, [jax.tree.map(np.asarray, state) for state in states]
 
 
@@ -106,7 +106,8 @@ def test_conjugate_gradients_arrive_at_the_solution():
 
 def test_initial_rows_have_the_expected_norm():
     model = make(Config(factors=50, stddev=0.3), log())
-    rows = np.concatenate([table[:-1] for table in jax.jit(model.learn.init)(jax.random.key(0), model.given)["tables"].values()])
+    tables = jax.jit(model.learn.init)(jax.random.key(0), model.given)["tables"]
+    rows = np.concatenate([table[:-1] for table in tables.values()])
     np.testing.assert_allclose((rows**2).sum(1).mean(), 0.3**2, rtol=4 * np.sqrt(2 / rows.size))
 
 

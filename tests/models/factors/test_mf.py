@@ -26,10 +26,14 @@ def test_the_score_is_the_biased_inner_product(data, randomise, ask):
     params = randomise(model)
     users = [0, 5, data.num_users]
     expected = [[predicted(params, user, item) for item in range(data.num_items)] for user in users]
-    np.testing.assert_allclose(jax.jit(model.score)(model.prepare(params, model.given), ask(users)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(model.score)(model.prepare(params, model.given), ask(users)), expected, rtol=1e-5
+    )
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(np.array(expected), items, axis=1)
-    np.testing.assert_allclose(jax.jit(model.score)(model.prepare(params, model.given), ask(users), items), given, rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(model.score)(model.prepare(params, model.given), ask(users), items), given, rtol=1e-5
+    )
 
 
 def whole_catalogue(data, config):
@@ -75,7 +79,7 @@ def test_the_catalogues_loss_is_the_mean_over_pools(data, randomise):
     params = randomise(model)
     loss = jax.jit(pooled.learn.loss)
     pools = [np.full((len(batch.users), 1), item) for item in range(data.num_items)]
-    losses = [loss(params, batch._replace(negatives=pool), None)[0] for pool in pools]
+    losses = [loss(params, pooled.given, batch._replace(negatives=pool), None)[0] for pool in pools]
     np.testing.assert_allclose(model.learn.loss(params, model.given, batch, None)[0], np.mean(losses), rtol=1e-5)
 
 

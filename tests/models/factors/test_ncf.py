@@ -134,7 +134,9 @@ def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
 def test_dropout_draws_from_the_key(data, randomise):
     model = make("mlp", data, dropout=0.5)
     params, batch = randomise(model), ncf.Batch(np.array([1, 4]), np.array([[2, 3, 3], [5, 7, 1]]), np.ones(2))
-    first, again, other = (float(model.learn.loss(params, model.given, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2))
+    first, again, other = (
+        float(model.learn.loss(params, model.given, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 

@@ -41,7 +41,7 @@ def test_vectors_are_the_means_of_their_layers(made, layers):
 
 def test_loss_is_bpr_of_the_vectors_and_l2_of_the_first_layer(made, layers):
     batch = Batch(np.array([1, 3, 1]), np.array([[0, 2], [4, 1], [7, 0]]))
-    loss, sums = jax.jit(made[0].learn.loss)(made[1], batch, jax.random.key(0))
+    loss, sums = jax.jit(made[0].learn.loss)(made[1], made[0].given, batch, jax.random.key(0))
     users, items, _ = layers
     user, item = np.mean(users, 0)[batch.users], np.mean(items, 0)[batch.items]
     margin = (user * (item[:, 0] - item[:, 1])).sum(1)
@@ -53,7 +53,7 @@ def test_loss_is_bpr_of_the_vectors_and_l2_of_the_first_layer(made, layers):
 def test_sampled_softmax_against_several_negatives(made, layers, data):
     model = make(replace(CONFIG, loss="sampled_softmax", negatives=2), data)
     batch = Batch(np.array([1, 3, 1]), np.array([[0, 2, 5], [4, 1, 3], [7, 0, 0]]))
-    loss, _ = jax.jit(model.learn.loss)(made[1], batch, jax.random.key(0))
+    loss, _ = jax.jit(model.learn.loss)(made[1], model.given, batch, jax.random.key(0))
     users, items, _ = layers
     scores = np.einsum("bd,bkd->bk", np.mean(users, 0)[batch.users], np.mean(items, 0)[batch.items])
     scores[:, 1:] += np.log((data.num_items - 1) / 2)

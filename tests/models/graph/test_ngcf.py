@@ -67,6 +67,8 @@ def test_dropout_is_of_training_alone_and_follows_the_key(data, made, name):
     model = make(replace(CONFIG, **{name: 0.5}), data)
     loss = jax.jit(model.learn.loss)
     batch = Batch(np.array([1, 3]), np.array([[0, 2], [4, 1]]))
-    values = [float(loss(made[1], batch, jax.random.key(seed))[0]) for seed in (0, 0, 1)]
+    values = [float(loss(made[1], model.given, batch, jax.random.key(seed))[0]) for seed in (0, 0, 1)]
     assert values[0] == values[1] != values[2]
-    np.testing.assert_allclose(jax.jit(model.prepare)(made[1], model.given)["tables"]["user"], made[2]["tables"]["user"], rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(model.prepare)(made[1], model.given)["tables"]["user"], made[2]["tables"]["user"], rtol=1e-6
+    )

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from ancf_jax.data.interactions import build
-from ancf_jax.models.graph.propagation import Nodes, drop, edges, propagation
+from ancf_jax.models.graph.propagation import Nodes, drop, edges, graph_of, propagation
 from ancf_jax.types import Data
 
 USERS, ITEMS = 4, 5
@@ -28,7 +28,7 @@ def normal(seed: int) -> Nodes:
 
 def test_propagation_and_its_gradient_are_the_symmetric_product():
     data, dense = graph()
-    found, gradient = jax.vjp(jax.jit(propagation(edges(data))), normal(0))
+    found, gradient = jax.vjp(jax.jit(propagation(graph_of(edges(data)))), normal(0))
     np.testing.assert_allclose(np.concatenate(found), dense @ np.concatenate(normal(0)), atol=1e-6)
     (back,) = gradient(normal(1))
     np.testing.assert_allclose(np.concatenate(back), dense.T @ np.concatenate(normal(1)), atol=1e-6)

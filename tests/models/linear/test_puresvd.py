@@ -25,7 +25,9 @@ def trained():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(puresvd, "EXTRA", 2)
         model = make(Config(factors=FACTORS, iterations=20), data)
-        params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+        params = jax.jit(model.learn.sweep)(
+            model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+        )
     return x.astype(np.float64), model, params
 
 

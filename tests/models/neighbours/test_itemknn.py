@@ -43,7 +43,9 @@ def test_scores_are_sums_over_the_nearest_neighbours(log, ask, monkeypatch, k, s
     monkeypatch.setattr(neighbours, "BLOCK", 3 * (USERS + ITEMS))  # three blocks, the last one not full
     model = make(Config(k, similarity, shrinkage, activity), data)
     assert model.history == min(2 * max(map(len, rows)), ITEMS)  # validation and test items come on top
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(
+        model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+    )
     ids, similar = (np.asarray(params["tables"][name]) for name in ("neighbours", "similar"))
     expected = similarities(rows, similarity, shrinkage, activity)
     k = min(k, ITEMS)

@@ -66,7 +66,9 @@ def test_predictions_follow_the_definition(ratings, monkeypatch, k, chunk):
     values = [value for row in ratings for value in row.values()]
     data = Data(USERS, ITEMS, build(users, items, values, np.arange(len(users)), USERS))
     model = make(Config(k, SHRINKAGE, item_damping=3.0, user_damping=1.5), data)
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(
+        model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+    )
     mean, bias, similar = learnt(ratings)
     np.testing.assert_allclose(params["tables"]["similar"], similar, rtol=1e-4, atol=1e-5)
     assert model.rates and not similar[7].any() and (similar > 0).sum() > 10

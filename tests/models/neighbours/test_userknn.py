@@ -52,7 +52,9 @@ def dense(query):
 )
 def test_scores_are_sums_over_the_nearest_neighbours(log, query, config, k):
     model = make(config, log[1])
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(
+        model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+    )
     x = 1.0 * ~np.isnan(dense(query))  # [B, I]
     popularity, activity = np.maximum(x[:USERS].sum(0), 1), np.maximum(x.sum(1), 1) ** -config.activity
     gram = (x * popularity**-config.popularity) @ x.T

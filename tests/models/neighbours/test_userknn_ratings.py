@@ -57,7 +57,9 @@ def test_predictions_follow_the_definition(ratings, k, caution):
     values = [value for row in ratings for value in row.values()]
     data = Data(USERS, ITEMS, build(users, items, values, np.arange(len(users)), USERS))
     model = make(Config(k, SHRINKAGE, caution, item_damping=3.0, user_damping=1.5), data)
-    params = jax.jit(model.learn.sweep)(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
+    params = jax.jit(model.learn.sweep)(
+        model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)
+    )
     rows = [*ratings, *NEW]
     history, known = np.full((len(rows), model.history), ITEMS, np.int32), np.zeros((len(rows), model.history))
     for place, row in enumerate(rows):

@@ -65,7 +65,7 @@ def test_the_loss_is_that_of_the_masked_places_and_sees_both_sides(made):
         history = np.array([[MASK, 4, MASK, 6], [ITEMS, MASK, 8, last]])
         first, second = (log_softmax(scores_of(params, row), axis=1) for row in (history[0], history[1, 1:]))
         expected = -first[2, 7] - first[0, 1] - second[0, 3]
-        _, sums = loss(params, Batch(history, places, targets), jax.random.key(0))
+        _, sums = loss(params, model.given, Batch(history, places, targets), jax.random.key(0))
         np.testing.assert_allclose((sums["loss"], sums["count"]), (expected, 3), rtol=1e-4)
         found.append(sums["loss"])
     assert abs(found[0] - found[1]) > 0.001

@@ -47,9 +47,10 @@ def pull(made):
 @pytest.mark.parametrize(("slate", "cap"), [(1, 1e6), (3, 1.2)])
 def test_the_gradient_is_the_published_estimator(data, made, pull, slate, cap):
     """- w lambda R grad log pi for the net and the items, - grad log beta for the behaviour's items and no more."""
-    learn, params = make(Config(**SMALL, slate=slate, cap=cap), data).learn, made[1]
+    model, params = make(Config(**SMALL, slate=slate, cap=cap), data), made[1]
     batch = Batch(HISTORY, ACTIONS, RETURNS)
-    found, sums = jax.jit(jax.grad(learn.loss, has_aux=True))(params, batch, jax.random.key(0))
+    gradient = jax.jit(jax.grad(model.learn.loss, has_aux=True))
+    found, sums = gradient(params, model.given, batch, jax.random.key(0))
     item, behaviour = (params["tables"][name][:9].astype(float) for name in ("item", "behaviour"))
     states = np.asarray(pull(np.zeros((2, 3, 4), np.float32))[0], float)
     by_states, by_item, by_behaviour = np.zeros((2, 3, 4), np.float32), np.zeros((10, 4)), np.zeros((10, 4))
@@ -84,8 +85,9 @@ def test_returns_are_discounted_sums_of_what_the_user_does_later(data):
 def test_a_batch_holds_each_item_with_the_return_that_it_brought(data):
     values = np.arange(1.0, len(data.train.items) + 1, dtype=np.float32)  # a row's value names the row
     train = data.train._replace(values=values)
-    learn = make(Config(**SMALL), data._replace(train=train)).learn
-    batch = jax.tree.map(np.asarray, jax.jit(learn.sample)(jax.random.key(0), data.train, np.arange(learn.rows)))
+    model = make(Config(**SMALL), data._replace(train=train))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(model.learn.rows))
+    batch = jax.tree.map(np.asarray, batch)
     places = np.nonzero(batch.actions < 9)
     rows = batch.returns[places].astype(int) - 1
     assert len(rows) > 8

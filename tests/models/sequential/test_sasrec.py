@@ -101,7 +101,7 @@ def test_a_later_item_never_changes_an_earlier_loss(made):
     sums = []
     for last in (7, 5):
         batch = Batch(np.array([[4, 0, last]]), np.array([[0, 6, 9]]), others, np.zeros((1, 3), bool))
-        sums.append(float(loss(params, batch, jax.random.key(0))[1]["loss"]))
+        sums.append(float(loss(params, model.given, batch, jax.random.key(0))[1]["loss"]))
     assert sums[0] == sums[1]
 
 
@@ -112,20 +112,21 @@ def test_it_learns_a_cycle(ask):
     log = build(users, (users + np.tile(np.arange(length), count)) % count, np.ones(48), np.arange(48), count)
     model = make(Config(**SMALL, loss="full_softmax", stddev=0.1), Data(count, count, log))
     tx = make_optimizer(TrainConfig(learning_rate=0.03), 60)
-    step, windows = make_step(model.learn, tx), jnp.arange(model.learn.rows)
+    windows = jnp.arange(model.learn.rows)
 
     @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiling takes longer than running
-    def scores_after_training(log, query):
-        params = model.learn.init(jax.random.key(0), model.given)
+    def scores_after_training(given, query):
+        params = model.learn.init(jax.random.key(0), given)
+        step = make_step(lambda params, batch, key: model.learn.loss(params, given, batch, key), tx)
 
         def body(state, key):
-            return step(state, model.learn.sample(key, model.given, windows), key)
+            return step(state, model.learn.sample(key, given, windows), key)
 
         state, _ = jax.lax.scan(body, (params, tx.init(params)), jax.random.split(jax.random.key(1), 60))
         return model.score(state[0], query)
 
     histories = [[(item - 1) % count, item] for item in range(count)]
-    scores = scores_after_training(log, ask([count] * count, histories, SMALL["history"], count))
+    scores = scores_after_training(model.given, ask([count] * count, histories, SMALL["history"], count))
     np.testing.assert_array_equal(np.argmax(scores, axis=1), (np.arange(count) + 1) % count)
 
 
