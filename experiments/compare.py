@@ -112,7 +112,8 @@ def main() -> dict[str, Any]:
             datasets[key] = open_data(run)
             train.describe(datasets[key])
         place = (name, seed)
-        series = console.Series(missing.index(place) + 1, len(missing), started) if place in missing else None
+        many = len(missing) > 1 and place in missing
+        series = console.Series(missing.index(place) + 1, len(missing), started) if many else None
         progress = partial(console.progress, f"{name} seed {seed}", series=series)
         entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:

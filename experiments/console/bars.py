@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -83,7 +83,10 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
     )
     overall = f"run {series.number} of {series.total}" if series else ""
     counts = max(len(f"{n}/{n}") for n in (epochs, series.total if series else 0))
-    fixed = max(map(cell_len, (label, overall))) + width + counts + len(f"{UNKNOWN} left {UNKNOWN}") + len(columns) - 1
+    room = console.width - (width + counts + len(f"{UNKNOWN} left {UNKNOWN}") + len(columns) - 1)
+    if cell_len(label) > room:
+        label = set_cell_size(label, room - 1) + "…"
+    room -= max(map(cell_len, (label, overall)))
     start = time.monotonic()
     earlier: int | None = None  # epochs of an earlier process, from which this one resumed
     bar = Progress(*columns, console=console, get_time=time.monotonic)
@@ -99,7 +102,7 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
         epoch, now = record["epoch"], time.monotonic()
         earlier = epoch - 1 if earlier is None else earlier
         left = _left(now - start, epoch - earlier, epochs - earlier)
-        bar.update(task, completed=epoch, left=left, numbers=_numbers(record, console.width - fixed))
+        bar.update(task, completed=epoch, left=left, numbers=_numbers(record, room))
         if series:
             done = before + epoch / epochs
             bar.update(every, completed=done, left=_left(now - series.started, done, series.total))

@@ -174,6 +174,13 @@ def test_bars_keep_their_times(terminal, columns):
     assert numbers == ("ndcg@10 0.375" if columns == 80 else "loss 0.1235  ndcg@10 0.375")
 
 
+def test_a_long_name_gives_way_to_the_times(terminal):
+    shown = terminal("stderr", 80)
+    with console.progress("somebodys_package.recommenders.attentive seed 0 of many", 20) as report:
+        report(RECORD)
+    assert re.search(r"^somebodys_package.*… ━.* 1/20 \d:\d\d:\d\d left \d:\d\d:\d\d", frames(shown)[-1])
+
+
 def test_bars_of_several_runs(terminal, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: now[0]))
