@@ -30,6 +30,12 @@ class Series(NamedTuple):
     started: float  # time.monotonic() as the first started
 
 
+def status(text: str) -> None:
+    """Says on stderr what takes a while, where that is a terminal."""
+    if speaks() and sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress(label: str, epochs: int, series: Series | None = None) -> Iterator[Report]:
     """A progress bar over epochs, on stderr; without a terminal a plain line now and then.

@@ -15,23 +15,12 @@ def say(*texts: str) -> None:
     """Prints texts to stdout, each on lines of its own, wrapped at spaces where that is a terminal."""
     width = terminal_width()
     for text in texts:
-        print(text if width is None else wrapped(text, min(width, WIDEST)))
+        if width is not None:
+            indent = "  " * text.startswith("- ")  # a point of a list
+            options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+            text = textwrap.fill(text, min(width, WIDEST), subsequent_indent=indent, **options)
+        print(text)
     sys.stdout.flush()
-
-
-def status(text: str) -> None:
-    """Says on stderr what takes a while, where that is a terminal."""
-    if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
-
-
-def wrapped(text: str, width: int, indent: str = "") -> str:
-    """The text in lines of at most `width` columns, broken at spaces alone; lines after the first start with `indent`.
-
-    Those of a point in a list, '- text', start below its text.
-    """
-    indent = indent or "  " * text.startswith("- ")
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def terminal_width() -> int | None:

@@ -178,7 +178,7 @@ def test_a_long_name_gives_way_to_the_times(terminal):
     shown = terminal("stderr", 80)
     with console.progress("somebodys_package.recommenders.attentive seed 0 of many", 20) as report:
         report(RECORD)
-    assert re.search(r"^somebodys_package.*… ━.* 1/20 \d:\d\d:\d\d left \d:\d\d:\d\d", frames(shown)[-1])
+    assert re.search(r"^somebodys_package.*… .* 1/20 \d:\d\d:\d\d left \d:\d\d:\d\d", frames(shown)[-1])
 
 
 def test_bars_of_several_runs(terminal, monkeypatch):
