@@ -253,7 +253,7 @@ def main() -> dict[str, Any]:
     shown = {benchmark.name: results[benchmark.name] for benchmark in benchmarks}
     for title, headings, rows in report_speed.tables(shown):
         console.table(headings, rows, title)
-    console.say(*report_speed.READING, f"wrote {', '.join(written)}")
+    console.say(" ".join(report_speed.READING), f"wrote {', '.join(written)}")
     kept = ["unit", "rate", "rate_low", "rate_high", "compile_seconds", "peak_memory"]
     kept += ["ratio", "ratio_low", "ratio_high", "quality"]
     return {
