@@ -180,7 +180,7 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
         with keeper as kept:
             assert kept.latest(state_of(0)) is None
             for epoch, value in enumerate(values, start=1):
-                state = state_of(epoch)
+                state = jax.tree.map(jnp.copy, state_of(epoch))
                 kept.save(epoch, state, value)
                 take(state)
         found.append(kept.best(state_of(0).params))
