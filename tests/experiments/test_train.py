@@ -87,7 +87,7 @@ def test_an_empty_test_part_is_refused_before_training(script, arguments, tmp_pa
 
 
 def test_flags_of_another_model(script, arguments, tmp_path):
-    refused(script(train, *arguments("mf", tmp_path), "--heads=2"), "'heads'")
+    refused(script(train, *arguments("mf", tmp_path), "--heads=2"), "not one of mf's")
     refused(script(train, *arguments("mf", tmp_path), "--model=fm"), "--model=fm", "ancf")
 
 

@@ -37,7 +37,7 @@ def test_it_is_ancf_with_other_defaults_and_some_settings_fixed():
     assert abcf.Config().ancf == ancf.Config(factors=64, layers=1, dropout=0.2, negatives=128, user=False, tower=())
     assert from_json(abcf.Config, {"heads": 4, "loss": "bpr"}).ancf == replace(abcf.Config().ancf, heads=4, loss="bpr")
     for given in ({"ordered": True}, {"user": True}, {"tower": [8]}, {"layers": 0}, {"history": 0}):
-        with pytest.raises(InputError, match="flags --ordered, .*: abcf is order-free self-attention"):
+        with pytest.raises(InputError, match=r"flags --ordered, .*: abcf is order-free self-attention"):
             from_json(abcf.Config, given)
 
 
