@@ -8,13 +8,15 @@ import math
 import typing
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from absl import flags
 
 from ancf_jax.types import InputError
 
 Config = TypeVar("Config")
+Auto = Literal["auto"]  # `float | Auto` is a number, or left to whoever knows better, as the data set does
+AUTO: Auto = "auto"
 
 
 def field(
@@ -46,7 +48,7 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     replaces it, so that scripts may be imported side by side.
 
     Args:
-        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...].
+        classes: dataclasses with fields of type bool, int, float, str, tuple[one of these, ...], or one of these | Auto.
         values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
     shared: dict[str, list[tuple[type, Any, dataclasses.Field]]] = {}
@@ -64,7 +66,9 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
         kind = entries[0][1]
         assert all(other == kind for _, other, _ in entries), f"--{name} has several types: {entries}"
         text = _help([(_label(cls), spec) for cls, _, spec in entries])
-        define[typing.get_origin(kind) or kind](name, None, text, flag_values=values, allow_override=True)
+        plain, auto = _without_auto(kind)
+        plain = typing.get_origin(plain) or plain
+        define[str if auto and plain is not tuple else plain](name, None, text, flag_values=values, allow_override=True)
 
 
 def given_flags(values: flags.FlagValues = flags.FLAGS) -> set[str]:
@@ -125,12 +129,15 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
     for name, value in values.items():
         if name not in fields:
             raise InputError(f"{name!r} is not a setting of {_label(cls)}; legal are {', '.join(fields)}")
-        kind, spec = fields[name]
-        if typing.get_origin(kind) is tuple:
+        kind, auto = _without_auto(fields[name][0])
+        spec = fields[name][1]
+        if auto and value in (AUTO, [AUTO]):
+            checked[name] = AUTO
+        elif typing.get_origin(kind) is tuple:
             parts = value if isinstance(value, list | tuple) else [value]
             checked[name] = tuple(_check(name, part, typing.get_args(kind)[0], spec) for part in parts)
         else:
-            checked[name] = _check(name, value, kind, spec)
+            checked[name] = _check(name, value, kind, spec, " or auto" if auto else "")
     return cls(**checked)
 
 
@@ -140,24 +147,30 @@ def _fields(cls: type) -> dict[str, tuple[Any, dataclasses.Field]]:
     return {spec.name: (hints[spec.name], spec) for spec in dataclasses.fields(cls)}
 
 
+def _without_auto(kind: Any) -> tuple[Any, bool]:
+    """A field's type without Auto, and whether it has it."""
+    parts = typing.get_args(kind)
+    return (parts[0], True) if Auto in parts else (kind, False)
+
+
 def _label(cls: type) -> str:
     """What people call a Config: MfConfig is mf, and a bare Config has its module's name."""
     return (cls.__name__.removesuffix("Config") or cls.__module__.rpartition(".")[2]).lower()
 
 
-def _check(name: str, value: Any, kind: type, spec: dataclasses.Field) -> Any:
-    """The value as its field's type, if it is legal."""
+def _check(name: str, value: Any, kind: type, spec: dataclasses.Field, other: str = "") -> Any:
+    """The value as its field's type, if it is legal; `other` says what is legal beside it."""
     converted = _convert(value, kind)
     if converted is None:
         what = {bool: "true or false", int: "an integer", float: "a finite number", str: "a text"}[kind]
-        raise InputError(f"flag --{name}: {value!r} is not {what}")
+        raise InputError(f"flag --{name}: {value!r} is not {what}{other}")
     legal = spec.metadata.get("legal")
     if legal and converted not in (*legal, spec.default):
         raise InputError(f"flag --{name}: {converted!r} is not one of {', '.join(legal)}")
     low, high, above = (spec.metadata.get(bound) for bound in ("low", "high", "above"))
     inside = (low is None or converted >= low) and (high is None or converted <= high)
     if not inside or (above is not None and converted <= above):
-        raise InputError(f"flag --{name}: {converted!r} is out of range; legal is {_range(spec)}")
+        raise InputError(f"flag --{name}: {converted!r} is out of range; legal is {_range(spec)}{other}")
     return converted
 
 

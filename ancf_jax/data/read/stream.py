@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from ancf_jax.data import splits
-from ancf_jax.data.clean import Changed, Kept, Removed, clean_rows, rules_of
+from ancf_jax.data.clean import STREAMED, Changed, Kept, Removed, clean_rows, rules_of
 from ancf_jax.data.interactions import build, encode, vocabulary
 from ancf_jax.data.read.sources import log_of, require_columns, wanted_columns
 from ancf_jax.data.read.tables import read_parquet, readable
@@ -227,7 +227,7 @@ def _read(group: RowGroup, config: DataConfig) -> Kept:
     with readable(group.path):
         table = read_parquet(group.path, list(dict.fromkeys(wanted_columns(config).values())), group.number)
     table.index = pd.RangeIndex(group.first, group.first + len(table))
-    kept = clean_rows(log_of(group.path, table, config), rules_of(config))
+    kept = clean_rows(log_of(group.path, table, config), rules_of(config, STREAMED))
     if config.target == "log":
         kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))
     return kept
