@@ -21,7 +21,7 @@ DATASETS = (  # those of data/named.py
     "yelp2018",
     "amazon-book",
 )
-SPLITS = ("leave-one-out", "leave-last-basket-out", "random", "k-fold", "time", "cold-items", "ncf", "published")
+SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last-basket-out", "ncf", "published")
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
 MAX_SEED = 2**32 - 1
 

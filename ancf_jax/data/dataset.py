@@ -177,21 +177,28 @@ def _find(ids: np.ndarray, text: str) -> int | None:
 def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
     """A log that is larger than memory."""
     found = scan(config, users)
+    repeats, parts, bought_before = config.repeats == "keep", found.parts, []
+    if not repeats:
+        (_, *held_out), _, _ = splits.merge_repeats(parts, "latest")
+        again = sum(len(part.users) for part in parts[1:]) - sum(len(part.users) for part in held_out)
+        parts = splits.Parts(parts.train, *held_out)
+        bought_before = [Removed("held out, but user and item of an earlier part", again)] if again else []
     return Dataset(
         name=Path(config.dataset).name,
         split="time",
         user_ids=found.user_ids,
         item_ids=found.item_ids,
         titles=_titles(read_titles(config) if config.items_path else None, found.item_ids),
-        train=found.parts.train,
-        valid=found.parts.valid,
-        test=found.parts.test,
+        train=parts.train,
+        valid=parts.valid,
+        test=parts.test,
         valid_candidates=None,
         test_candidates=None,
-        removed=found.removed,
+        removed=[*found.removed, *bought_before],
         fingerprint=found.fingerprint,
         stream=found.stream,
         changed=found.changed,
+        repeats=repeats,
     )
 
 

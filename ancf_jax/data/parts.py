@@ -1,6 +1,9 @@
 """From a cleaned log to its encoded parts: by a split of our own, by the files of a split, or by a published one."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +12,6 @@ import pandas as pd
 from ancf_jax.data import splits
 from ancf_jax.data.clean import Changed, Removed, Rules, basket_numbers
 from ancf_jax.data.interactions import build, encode, vocabulary
-from ancf_jax.data.read.negatives import Negatives
 from ancf_jax.data.read.tables import Source
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError, Interactions
@@ -49,8 +51,8 @@ def divide(source: Source, split: str, config: DataConfig, rules: Rules) -> Divi
     if merge and split not in BY_CHANCE:
         (train, valid, test), times, removed, changed = _merge([train, valid, test], times, rules.duplicates)
     candidates, valid_candidates = None, None
-    if source.candidates is not None:
-        candidates = _candidates(source.candidates, test, user_ids, item_ids)
+    if config.negatives_path:
+        candidates = _candidates(Path(config.negatives_path), test, user_ids, item_ids)
     if split == "files" and not config.valid_path:
         if candidates is None:
             train, valid = splits.published(train, config.split_seed)
@@ -145,28 +147,64 @@ def _renumbered(parts: Sequence[Interactions], times: np.ndarray) -> tuple[list[
     return [part._replace(order=new) for part, new in zip(parts, order, strict=True)], times[places]
 
 
-def _candidates(lines: Negatives, test: Interactions, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
-    """The items [rows of test, K + 1] that each test row is ranked among, its own last.
+def _candidates(path: Path, test: Interactions, user_ids: np.ndarray, item_ids: np.ndarray) -> np.ndarray:
+    """The items [rows of test, K + 1] that each test row is ranked among, its own last, as a file names them.
 
-    Raises InputError for an item that the log has not, a test row without a line, and a pair with two.
+    Raises InputError for an item that the log has not, a test row without a line, and one with two.
     """
+    numbers, pairs, listed = _read_negatives(path)
     users, items = (pd.Index(ids).astype(str) for ids in (user_ids, item_ids))
-    others = items.get_indexer(lines.others.ravel()).reshape(lines.others.shape)
+    others = items.get_indexer(listed.ravel()).reshape(listed.shape)
     strange = np.argwhere(others < 0)
     if len(strange):
         line, column = strange[0]
-        raise InputError(
-            f"{lines.path}: line {lines.numbers[line]}: item '{lines.others[line, column]}' is in no row of the log"
-        )
-    listed = pd.MultiIndex.from_arrays([users.get_indexer(lines.users), items.get_indexer(lines.items)])
+        raise InputError(f"{path}: line {numbers[line]}: item '{listed[line, column]}' is in no row of the log")
+    found = pd.MultiIndex.from_arrays([users.get_indexer(pairs[:, 0]), items.get_indexer(pairs[:, 1])])
     wanted = pd.MultiIndex.from_arrays([np.asarray(test.users), np.asarray(test.items)])
-    twice = np.flatnonzero(listed.duplicated() & listed.isin(wanted))
+    twice = np.flatnonzero(found.duplicated() & found.isin(wanted))
     if len(twice):
-        user, item = lines.users[twice[0]], lines.items[twice[0]]
-        raise InputError(f"{lines.path}: line {lines.numbers[twice[0]]}: ({user},{item}) has a line before")
-    once = np.flatnonzero(~listed.duplicated())
-    rows = listed[once].get_indexer(wanted)
+        line = twice[0]
+        raise InputError(f"{path}: line {numbers[line]}: ({','.join(pairs[line])}) has a line before")
+    once = np.flatnonzero(~found.duplicated())
+    rows = found[once].get_indexer(wanted)
     if (rows < 0).any():
-        user, item = user_ids[test.users[rows < 0][0]], item_ids[test.items[rows < 0][0]]
-        raise InputError(f"{lines.path}: no line begins with ({user},{item}), which is a test row")
+        row = int(np.argmax(rows < 0))
+        pair = f"({user_ids[test.users[row]]},{item_ids[test.items[row]]})"
+        raise InputError(f"{path}: no line begins with {pair}, which is a test row")
     return np.column_stack([others[once[rows]], test.items]).astype(np.int32)
+
+
+def _read_negatives(path: Path) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """The numbers of the lines `(USER,ITEM)` and items, between tabs; the pairs [n, 2] and the items [n, K], as text.
+
+    Raises InputError that names the line which is none, or has more or fewer items than the first.
+    """
+    if not path.is_file():
+        raise InputError(f"--negatives_path={path}: no such file")
+    raw = path.read_bytes()
+    try:
+        text = unicodedata.normalize("NFC", raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}: line {line}: a byte that is no UTF-8") from error
+    numbers: list[int] = []
+    pairs, listed = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        pair, *items = (cell.strip() for cell in line.rstrip("\r").split("\t"))
+        found = re.fullmatch(r"\(\s*([^,]+?)\s*,\s*([^,]+?)\s*\)", pair)
+        if not found or not items or not all(items):
+            shown = line.strip()[:60]
+            raise InputError(f"{path}: line {number}: '{shown}'; legal are (USER,ITEM) and items, between tabs")
+        if listed and len(items) != len(listed[0]):
+            raise InputError(
+                f"{path}: line {number}: {len(items)} items, where line {numbers[0]} has {len(listed[0])}; every test "
+                "row is ranked among as many"
+            )
+        numbers.append(number)
+        pairs.append(found.groups())
+        listed.append(items)
+    if not listed:
+        raise InputError(f"--negatives_path={path}: the file is empty")
+    return numbers, np.array(pairs, object), np.array(listed, object)

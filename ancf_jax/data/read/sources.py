@@ -11,7 +11,6 @@ from ancf_jax.config import AUTO
 from ancf_jax.data.clean import BASKETS, DEFAULT
 from ancf_jax.data.named.benchmarks import NAMED, read_named
 from ancf_jax.data.read import tables
-from ancf_jax.data.read.negatives import read_negatives
 from ancf_jax.data.read.tables import Attributes, Source, readable
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
@@ -31,8 +30,6 @@ def read(config: DataConfig) -> Source:
             raise InputError(f"flag --{flag}: goes with files; --dataset={config.dataset} has its own")
     if config.items_path:
         source = source._replace(titles=read_titles(config))
-    if config.negatives_path:
-        source = source._replace(candidates=read_negatives(Path(config.negatives_path)))
     return source
 
 

@@ -19,7 +19,6 @@ import pyarrow.parquet
 from pandas.api import types as dtypes
 
 from ancf_jax.data.clean import DEFAULT, Rules
-from ancf_jax.data.read.negatives import Negatives
 from ancf_jax.types import InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": "", ".dat": None, ".txt": None}  # None: found in the header
@@ -56,7 +55,6 @@ class Source(NamedTuple):
     rules: Rules = DEFAULT  # how it is cleaned where flags say nothing
     users: Attributes | None = None
     timed: bool = True  # whether `time` is more than the place in the file
-    candidates: Negatives | None = None  # items that rows of the test part, once it is split off, are ranked among
 
 
 def contents(path: Path, flag: str) -> tuple[bytes, str]:
