@@ -61,22 +61,22 @@ def main() -> dict[str, Any]:
     if options.part == "test":
         evaluator = evaluator_on_test(model, data, dataset, full=candidates is None, **limits)
     else:
-        evaluator = make_evaluator(
-            model, data, dataset.train, dataset.valid, candidates=candidates, among=among, **limits
-        )
+        limits |= {"candidates": candidates, "among": among, "repeats": dataset.repeats}
+        evaluator = make_evaluator(model, data, dataset.train, dataset.valid, **limits)
     evaluation = evaluator(params)
     per_user = evaluation.per_user
     intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}
     rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]
     print(f"{run.model} on the {options.part} part of {dataset.name}, {len(evaluation.users):,} users")
-    print(protocol(candidates, among))
+    how = protocol(candidates, among, dataset.repeats)
+    print(how)
     console.table(("metric", "mean", "95% interval over users"), rows)
     return {
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
         "part": options.part,
-        "protocol": protocol(candidates, among),
+        "protocol": how,
         "users": len(evaluation.users),
         **evaluation.metrics,
         "intervals": intervals,

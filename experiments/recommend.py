@@ -78,10 +78,11 @@ def main() -> dict[str, Any]:
                 file=sys.stderr,
             )
     ready = jax.jit(model.prepare)(params)
+    hidden = jnp.full_like(seen, data.num_items) if dataset.repeats else seen  # of what may be bought again, nothing is
     lists_of = partial(
         retrieve if options.query else recommend, model, top_k=options.top_k, approximate=options.approximate
     )
-    items, scores = jax.jit(lists_of)(ready, query, seen)
+    items, scores = jax.jit(lists_of)(ready, query, hidden)
     found = approximation(dataset, data, model, ready, options.top_k) if options.approximate else {}
     reasons = None
     if options.explain:

@@ -74,6 +74,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
     if run.train.validation:
         candidates = dataset.valid_candidates
         options = limits | {"candidates": candidates, "among": ranked(dataset, dataset.valid)}
+        options["repeats"] = dataset.repeats
         evaluator = make_evaluator(model, data, dataset.train, dataset.valid, **options)
 
         def validate(params):
@@ -128,7 +129,7 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
-        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test)),
+        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
         "users_tested": len(evaluation.users),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
@@ -178,6 +179,8 @@ def main() -> dict[str, Any]:
 def describe(dataset: Dataset) -> None:
     """Say what was read, dropped, changed and split."""
     done = cleaning(dataset)
+    for sentence in dataset.inferred:
+        print(sentence)
     for what, counts in (("dropped", done["removed"]), ("changed", done["changed"])):
         for rule, rows in counts.items():
             print(f"{what} {rows:,} rows: {rule}")

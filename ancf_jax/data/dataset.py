@@ -42,6 +42,7 @@ class Dataset(NamedTuple):
     stream: Stream | None = None  # with it, `train` only has the rows of users who are held out too, or were asked for
     changed: Sequence[Changed] = ()  # what cleaning changed in rows that it kept
     user_features: Features | None = None  # as `features`, of the users
+    inferred: Sequence[str] = ()  # sentences on what neither files nor flags stated
     repeats: bool = False  # whether what a user has may be recommended, and is tested, again
     times: np.ndarray | None = None  # [R] ascending: the time of every place in `order`; None without times
 
@@ -124,6 +125,7 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         features=known,
         changed=[*changed, *found.changed],
         user_features=people,
+        inferred=(*source.inferred, *found.inferred),
         repeats=rules.repeats == "keep",
         times=found.times if source.timed else None,
     )

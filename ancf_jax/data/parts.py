@@ -30,6 +30,7 @@ class Divided(NamedTuple):
     test_candidates: np.ndarray | None = None  # [rows of test, K] int32
     removed: Sequence[Removed] = ()
     changed: Sequence[Changed] = ()
+    inferred: Sequence[str] = ()  # sentences on what neither files nor flags stated
 
 
 def divide(source: Source, split: str, config: DataConfig, rules: Rules) -> Divided:
@@ -51,16 +52,19 @@ def divide(source: Source, split: str, config: DataConfig, rules: Rules) -> Divi
     if merge and split not in BY_CHANCE:
         (train, valid, test), times, removed, changed = _merge([train, valid, test], times, rules.duplicates)
     candidates, valid_candidates = None, None
+    inferred = _remarks(frame, rules)
     if config.negatives_path:
         candidates = _candidates(Path(config.negatives_path), test, user_ids, item_ids)
     if split == "files" and not config.valid_path:
         if candidates is None:
             train, valid = splits.published(train, config.split_seed)
+            inferred.append("validation, of which there is no file, is a random tenth of each user's training rows")
         else:
+            inferred.append("validation, of which there is no file, is each user's last training row, among random items")
             negatives = candidates.shape[1] - 1
             train, valid, valid_candidates = splits.ncf(train, len(item_ids), config.split_seed, negatives)
     parts = splits.Parts(train, valid, test)
-    return Divided(user_ids, item_ids, parts, times, valid_candidates, candidates, removed, changed)
+    return Divided(user_ids, item_ids, parts, times, valid_candidates, candidates, removed, changed, inferred)
 
 
 def divide_published(source: Source, config: DataConfig, rules: Rules) -> Divided:
@@ -117,6 +121,18 @@ def _split(
     if split == "leave-last-basket-out":
         return splits.leave_last_out(log, splits.changes(basket_numbers(frame)[log.order]))
     return splits.leave_last_out(log, splits.first_rows(log)) if merge else splits.leave_one_out(log)
+
+
+def _remarks(frame: pd.DataFrame, rules: Rules) -> list[str]:
+    """What is to be said of repeats and baskets."""
+    found = []
+    if rules.repeats == "keep":
+        found.append("repeats are kept: what a user has may be recommended, and is tested, again")
+    if "basket" in frame:
+        owners = frame.groupby("basket")["user"].nunique()
+        if (owners > 1).any():
+            found.append(f"{int((owners > 1).sum()):,} ids of baskets are of several users: each has a basket of that id")
+    return found
 
 
 def _in_time(frame: pd.DataFrame) -> np.ndarray:

@@ -164,7 +164,7 @@ def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full:
     among = ranked(dataset, dataset.test)
     # How popular an item is cannot be told from the training rows of the users evaluated alone, nor of a new item.
     beyond = candidates is None and among is None and dataset.stream is None
-    options |= {"candidates": candidates, "among": among, "beyond": beyond}
+    options |= {"candidates": candidates, "among": among, "beyond": beyond, "repeats": dataset.repeats}
     return make_evaluator(model, data, seen, dataset.test, **options)
 
 

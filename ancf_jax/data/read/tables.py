@@ -55,6 +55,7 @@ class Source(NamedTuple):
     rules: Rules = DEFAULT  # how it is cleaned where flags say nothing
     users: Attributes | None = None
     timed: bool = True  # whether `time` is more than the place in the file
+    inferred: tuple[str, ...] = ()  # sentences on what the files did not state
 
 
 def contents(path: Path, flag: str) -> tuple[bytes, str]:
