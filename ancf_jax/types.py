@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.sparse
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
+Matrix = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
 
 
@@ -43,8 +45,8 @@ class Data(NamedTuple):
     num_users: int
     num_items: int
     train: Interactions
-    features: np.ndarray | None = None  # [I, F] float32: what is known of the items beside who chose them
-    user_features: np.ndarray | None = None  # [U, G] float32: what is known of the users beside what they chose
+    features: Matrix | None = None  # [I, F] float32: what is known of the items beside who chose them
+    user_features: Matrix | None = None  # [U, G] float32: what is known of the users beside what they chose
 
 
 class Query(NamedTuple):

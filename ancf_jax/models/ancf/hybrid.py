@@ -21,6 +21,7 @@ get lost in D numbers, so order-free there may be a term more, which starts as a
 with the same weights g for all users. It enters by way of b_i, whose rows are then a user's own.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.features import required
+from ancf_jax.data.features import dense, required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.nn.layers import unit_rows
@@ -87,12 +88,12 @@ def make(config: Config, data: Data) -> Recommender:
         given["user"] = data.user_features
     shapes = " and ".join(str(list(rows.shape)) for rows in given.values())
     bytes_each = 24 if config.content_weight else 16
-    check_memory("hybrid", bytes_each * sum(rows.size for rows in given.values()), f"the features {shapes}")
+    check_memory("hybrid", bytes_each * sum(math.prod(rows.shape) for rows in given.values()), f"the features {shapes}")
     base = ancf.make(as_ancf(config), data)
     learn = base.learn
     assert isinstance(learn, Gradient)
     # [I + 1, F] and [U + 1, G]: padding and the unknown user have none
-    features = {side: jnp.asarray(np.pad(rows, ((0, 1), (0, 0)))) for side, rows in given.items()}
+    features = {side: jnp.asarray(np.pad(dense(rows), ((0, 1), (0, 0)))) for side, rows in given.items()}
     known = {
         "user": jnp.asarray(np.bincount(data.train.users, minlength=data.num_users + 1) > 0),
         "item": jnp.asarray(np.bincount(data.train.items, minlength=num_items + 1) > 0),

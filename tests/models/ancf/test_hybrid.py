@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 
 from ancf_jax.data.interactions import build
+from ancf_jax.devices import memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.hybrid import Config, as_ancf, make
 from ancf_jax.models.baselines import content
@@ -222,3 +224,14 @@ def test_the_term_of_content_is_trained_on_the_history_alone(described, randomis
 def test_the_term_of_content_is_order_free():
     with pytest.raises(InputError, match=r"flag --content_weight: 2.0 .* legal with --ordered is 0"):
         config_of(content_weight=2.0, ordered=True)
+
+
+def test_memory_is_asked_before_sparse_features_are_dense(described, query, plain, randomise, monkeypatch):
+    model, score = plain
+    params = randomise(model)
+    same = make(config_of(), described._replace(features=scipy.sparse.csr_matrix(described.features)))
+    np.testing.assert_allclose(same.score(same.prepare(params), query), score(params, query), rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
+    sellers = scipy.sparse.eye(100_000, 120_000, dtype=np.float32, format="csr")
+    with pytest.raises(InputError, match=r"the features \[100000, 120000\] need 179 GiB and this device has 10"):
+        make(config_of(), described._replace(features=sellers))
