@@ -48,7 +48,8 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     replaces it, so that scripts may be imported side by side.
 
     Args:
-        classes: dataclasses with fields of type bool, int, float, str, tuple[one of these, ...], or one of these | Auto.
+        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...]; any of them but
+            bool may be joined with Auto.
         values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
     shared: dict[str, list[tuple[type, Any, dataclasses.Field]]] = {}
@@ -125,7 +126,7 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
         InputError: an unknown key, a value of the wrong type or outside its legal values.
     """
     fields = _fields(cls)
-    checked = {}
+    checked: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
             raise InputError(f"{name!r} is not a setting of {_label(cls)}; legal are {', '.join(fields)}")

@@ -36,16 +36,23 @@ class DataConfig:
     item_column: str = field("item", "column of the item ids, for a file")
     value_column: str = field("", "column of ratings or quantities, for a file; every row counts 1 without it")
     time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
-    basket_column: str = field("", "column of baskets, such as invoices, for a file; rows of one user and basket go together")
+    basket_column: str = field(
+        "", "column of baskets, such as invoices, for a file; rows of one user and basket go together"
+    )
     train_path: str = field("", "a split of your own, in place of --dataset: the file of its training part")
-    valid_path: str = field("", "the file of its validation part; without it, a random tenth of each user's training rows")
+    valid_path: str = field(
+        "", "the file of its validation part; without it, a random tenth of each user's training rows"
+    )
     test_path: str = field("", "the file of its test part")
     negatives_path: str = field(
-        "", "items to rank each test row among: lines of (USER,ITEM), then items, between tabs, as the NCF paper's files"
+        "",
+        "items to rank each test row among: lines of (USER,ITEM), then items, between tabs, as the NCF paper's files",
     )
     items_path: str = field("", "a table of items: their ids, and what else is known of them")
     items_id_column: str = field("", "column of the ids in --items_path and --item_vectors (empty: as --item_column)")
-    title_column: str = field(AUTO, "column of titles in --items_path; auto is 'title' where there is one, empty is none")
+    title_column: str = field(
+        AUTO, "column of titles in --items_path; auto is 'title' where there is one, empty is none"
+    )
     item_text: tuple[str, ...] = field((), "columns of --items_path that are text, for models of item features")
     item_categories: tuple[str, ...] = field(
         (), "columns of --items_path that are categories, several in a cell separated by |"
@@ -70,8 +77,8 @@ class DataConfig:
     )
     drop_items: str = field(
         AUTO,
-        "rows of items whose whole id is like this regular expression, in any case, are dropped (empty: none; auto: the "
-        "data set's own)",
+        "rows of items whose whole id is like this regular expression, in any case, are dropped (empty: none; auto: "
+        "the data set's own)",
     )
     returns: str = field(
         AUTO,
@@ -136,11 +143,15 @@ class DataConfig:
         if self.train_path and self.dataset != DataConfig.dataset:
             raise InputError(f"flags --dataset={self.dataset} and --train_path={self.train_path}: give one of them")
         if self.train_path and self.split != AUTO:
-            raise InputError(f"flag --split: {self.split!r} splits a log, and --train_path names parts; give one of them")
+            raise InputError(
+                f"flag --split: {self.split!r} splits a log, and --train_path names parts; give one of them"
+            )
         if self.split == "leave-last-basket-out" and not self.basket_column:
             raise InputError("flag --split: leave-last-basket-out needs --basket_column")
         if self.repeats == "keep" and self.duplicates != AUTO:
-            raise InputError(f"flag --duplicates: {self.duplicates} makes one of what --repeats=keep keeps; give one of them")
+            raise InputError(
+                f"flag --duplicates: {self.duplicates} makes one of what --repeats=keep keeps; give one of them"
+            )
         if self.stream:
             self._check_stream()
         try:

@@ -12,7 +12,7 @@ H-1 is always the latest interaction.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ import scipy.sparse
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
-Matrix = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
+Matrix: TypeAlias = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
 
 

@@ -69,7 +69,9 @@ def _rows(source: Source) -> pd.DataFrame:
 def _rows_of(dataset: Dataset) -> pd.DataFrame:
     """The rows of all parts in the order of time, under dense ids."""
     parts = (dataset.train, dataset.valid, dataset.test)
-    users, items, values, order = (np.concatenate(columns) for columns in zip(*(part[:4] for part in parts), strict=True))
+    users, items, values, order = (
+        np.concatenate(columns) for columns in zip(*(part[:4] for part in parts), strict=True)
+    )
     time = order if dataset.times is None else dataset.times[order]
     frame = pd.DataFrame({"user": users, "item": items, "value": values.astype(np.float64), "time": time})
     return frame.iloc[np.argsort(order)]

@@ -73,7 +73,13 @@ def description():
     order = np.argsort(np.argsort(log["time"], kind="stable"))
     parts = splits.leave_one_out(build(log["user"], log["item"], log["value"], order, 20))
     found = summary.of_log(log, True)
-    described = {"dataset": "a_log_of_purchases.csv", "split": "leave-one-out", "repeats": False, "read": found, "cleaned": found}
+    described = {
+        "dataset": "a_log_of_purchases.csv",
+        "split": "leave-one-out",
+        "repeats": False,
+        "read": found,
+        "cleaned": found,
+    }
     described |= {"parts": summary.of_split(parts, np.sort(log["time"])), "changed": []}
     described |= {"removed": [{"rule": "a rule of " + "many words " * 9, "rows": 2}]}
     return report_data.page(described, ["Command: " + "--flag=value " * 30], report_plots.plots(described))

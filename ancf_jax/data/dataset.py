@@ -60,10 +60,10 @@ class Cleaned(NamedTuple):
 def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) -> Dataset:
     """Read, clean, encode and split the data set that `config` names.
 
-    The split is leave-one-out unless --split says otherwise, leave-last-basket-out with baskets, ncf for ncf-ml-1m, whose
-    published candidates are in the vocabulary although two of them occur in no training row, published for data sets
-    with a published test part alone, and "files" where these hold the parts. With --stream the training part stays where it is, but for the rows that evaluation needs, and those of
-    `users`, given by their ids. With `features`, items and users have what the data set or flags say of them, and the
+    The split is leave-one-out unless --split says otherwise, leave-last-basket-out with baskets, ncf for ncf-ml-1m,
+    whose published candidates are in the vocabulary although two of them occur in no training row, published for data
+    sets with a published test part alone, and "files" where these hold the parts. With --stream the training part stays
+    where it is, but for the rows that evaluation needs, and those of `users`, given by their ids. With `features`, items and users have what the data set or flags say of them, and the
     fingerprint covers it. Raises InputError for bad input.
     """
     if config.stream:
@@ -98,10 +98,7 @@ def cleaned(source: Source, config: DataConfig) -> Cleaned:
 def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset:
     """A cleaned data set, encoded and split, as `load` returns it. Raises InputError for bad input."""
     source, split, rules, removed, changed = log
-    if split in PUBLISHED:
-        found = divide_published(source, config, rules)
-    else:
-        found = divide(source, split, config, rules)
+    found = divide_published(source, config, rules) if split in PUBLISHED else divide(source, split, config, rules)
     user_ids, item_ids, parts = found.user_ids, found.item_ids, found.parts
     target = targets.fit(config.target, parts.train, len(item_ids))
     parts = splits.Parts(*(targets.apply(target, part) for part in parts))

@@ -245,4 +245,4 @@ def required(model: str, features: Matrix | None) -> Matrix:
 
 def dense(rows: Matrix) -> np.ndarray:
     """A matrix [n, F] as an array, for which the memory is to be asked before."""
-    return rows.toarray() if scipy.sparse.issparse(rows) else rows
+    return rows if isinstance(rows, np.ndarray) else rows.toarray()

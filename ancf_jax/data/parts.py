@@ -60,7 +60,9 @@ def divide(source: Source, split: str, config: DataConfig, rules: Rules) -> Divi
             train, valid = splits.published(train, config.split_seed)
             inferred.append("validation, of which there is no file, is a random tenth of each user's training rows")
         else:
-            inferred.append("validation, of which there is no file, is each user's last training row, among random items")
+            inferred.append(
+                "validation, of which there is no file, is each user's last training row, among random items"
+            )
             negatives = candidates.shape[1] - 1
             train, valid, valid_candidates = splits.ncf(train, len(item_ids), config.split_seed, negatives)
     parts = splits.Parts(train, valid, test)
@@ -131,7 +133,9 @@ def _remarks(frame: pd.DataFrame, rules: Rules) -> list[str]:
     if "basket" in frame:
         owners = frame.groupby("basket")["user"].nunique()
         if (owners > 1).any():
-            found.append(f"{int((owners > 1).sum()):,} ids of baskets are of several users: each has a basket of that id")
+            found.append(
+                f"{int((owners > 1).sum()):,} ids of baskets are of several users: each has a basket of that id"
+            )
     return found
 
 
@@ -204,14 +208,15 @@ def _read_negatives(path: Path) -> tuple[list[int], np.ndarray, np.ndarray]:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}: line {line}: a byte that is no UTF-8") from error
     numbers: list[int] = []
-    pairs, listed = [], []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
+    pairs: list[tuple[str, ...]] = []
+    listed: list[list[str]] = []
+    for number, words in enumerate(text.split("\n"), 1):
+        if not words.strip():
             continue
-        pair, *items = (cell.strip() for cell in line.rstrip("\r").split("\t"))
+        pair, *items = (cell.strip() for cell in words.rstrip("\r").split("\t"))
         found = re.fullmatch(r"\(\s*([^,]+?)\s*,\s*([^,]+?)\s*\)", pair)
         if not found or not items or not all(items):
-            shown = line.strip()[:60]
+            shown = words.strip()[:60]
             raise InputError(f"{path}: line {number}: '{shown}'; legal are (USER,ITEM) and items, between tabs")
         if listed and len(items) != len(listed[0]):
             raise InputError(

@@ -44,7 +44,7 @@ def leave_last_out(log: Interactions, starts: np.ndarray) -> Parts:
 
 def first_rows(log: Interactions) -> np.ndarray:
     """Which rows [R] are the first of their user and item."""
-    return ~pd.Series(_pairs(log.users, log.items)).duplicated().to_numpy()
+    return ~pd.Series(_pairs(np.asarray(log.users), np.asarray(log.items))).duplicated().to_numpy()
 
 
 def changes(groups: np.ndarray) -> np.ndarray:

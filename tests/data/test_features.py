@@ -69,7 +69,15 @@ def test_categories_are_multi_hot_and_of_length_one_in_root_mean_square(shop):
 
 
 def test_categories_are_one_whatever_surrounds_them_and_however_they_are_composed(shop):
-    kinds = ["Action|Comedy", " Action |\u00a0Comedy", "|Comedy||", "Comedy|Comedy", "caf\u00e9|cafe\u0301", "||", " | "]
+    kinds = [
+        "Action|Comedy",
+        " Action |\u00a0Comedy",
+        "|Comedy||",
+        "Comedy|Comedy",
+        "caf\u00e9|cafe\u0301",
+        "||",
+        " | ",
+    ]
     rows = "".join(f"{n},{kind}\n" for n, kind in enumerate(kinds))
     (shop / "items.csv").write_text(f"item,kind\n{rows}")
     found = features(shop, ids=np.array([str(n) for n in range(len(kinds))]), item_categories=("kind",))

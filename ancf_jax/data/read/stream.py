@@ -205,7 +205,8 @@ def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, conf
     if border >= starts[-1]:
         return border
     low = int(np.searchsorted(starts, border, "right")) - 1
-    high, pieces = low, {}
+    high = low
+    pieces: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     while True:
         for n in (low, high):
             if n not in pieces:
