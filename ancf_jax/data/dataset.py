@@ -62,10 +62,10 @@ def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) 
 
     The split is leave-one-out unless --split says otherwise, leave-last-basket-out with baskets, ncf for ncf-ml-1m,
     whose published candidates are in the vocabulary although two of them occur in no training row, published for data
-    sets with a published test part alone, and "files" where these hold the parts. With --stream the training part stays
-    where it is, but for the rows that evaluation needs, and those of `users`, given by their ids. With `features`, items
-    and users have what the data set or flags say of them, and the fingerprint covers it. Raises InputError for bad
-    input.
+    sets with a published test part alone, and "files" where these hold the parts. With --stream the training part
+    stays where it is, but for the rows that evaluation needs, and those of `users`, given by their ids. With
+    `features`, items and users have what the data set or flags say of them, and the fingerprint covers it. Raises
+    InputError for bad input.
     """
     if config.stream:
         return _streamed(config, users)
