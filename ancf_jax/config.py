@@ -167,7 +167,8 @@ def _check(name: str, value: Any, kind: type, spec: dataclasses.Field, other: st
         raise InputError(f"flag --{name}: {value!r} is not {what}{other}")
     legal = spec.metadata.get("legal")
     if legal and converted not in (*legal, spec.default):
-        raise InputError(f"flag --{name}: {converted!r} is not one of {', '.join(legal)}")
+        shown = ", ".join((*legal, AUTO) if spec.default == AUTO else legal)
+        raise InputError(f"flag --{name}: {converted!r} is not one of {shown}")
     low, high, above = (spec.metadata.get(bound) for bound in ("low", "high", "above"))
     inside = (low is None or converted >= low) and (high is None or converted <= high)
     if not inside or (above is not None and converted <= above):

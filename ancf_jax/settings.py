@@ -115,8 +115,8 @@ class DataConfig:
     )
     fractions: tuple[float, ...] = field(
         (0.6, 0.2, 0.2),
-        "train, validation, test fractions of the rows, for --split=random and time, which cuts between two times; or "
-        "of items, for cold-items",
+        "train, validation, test fractions: of the pairs of user and item for --split=random; of the rows for time, "
+        "cut where the time changes next to them; of the items for cold-items",
         low=0,
         high=1,
     )

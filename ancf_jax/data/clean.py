@@ -157,8 +157,10 @@ def match_returns(frame: pd.DataFrame) -> Kept:
     returned = value < 0
     if not returned.any():
         return _all(frame)
-    pairs = _pairs(frame)
-    rows = np.flatnonzero(np.isin(pairs, pairs[returned]))  # all others stay as they are
+    pairs = pd.factorize(_pairs(frame))[0]
+    with_returns = np.zeros(int(pairs.max()) + 1, bool)
+    with_returns[pairs[returned]] = True
+    rows = np.flatnonzero(with_returns[pairs])  # all others stay as they are
     rows = rows[np.lexsort((time[rows], pairs[rows]))]
     bought: list[int] = []  # places in `rows` of purchases of which something is left, the latest last
     left, pair_before, matched = value[rows].tolist(), -1, 0
