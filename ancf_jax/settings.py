@@ -37,7 +37,9 @@ class DataConfig:
     value_column: str = field("", "column of ratings or quantities, for a file; every row counts 1 without it")
     time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
     basket_column: str = field(
-        "", "column of baskets, such as invoices, for a file; rows of one user and basket go together"
+        "",
+        "column of baskets, such as invoices, for a file: --split=leave-last-basket-out holds out whole ones, and "
+        "--split=time parts none",
     )
     train_path: str = field("", "a split of your own, in place of --dataset: the file of its training part")
     valid_path: str = field(
@@ -136,6 +138,12 @@ class DataConfig:
             path = "items_path" if name.startswith("item") else "users_path"
             if getattr(self, name) and not getattr(self, path):
                 raise InputError(f"flag --{name}: names columns of --{path}, which is not given")
+        for side in ("item", "user"):
+            if getattr(self, f"{side}s_id_column") and not (
+                getattr(self, f"{side}s_path") or getattr(self, f"{side}_vectors")
+            ):
+                which = f"--{side}s_path or --{side}_vectors"
+                raise InputError(f"flag --{side}s_id_column: names a column of {which}, and neither is given")
         if self.fold >= self.folds:
             raise InputError(f"flag --fold: {self.fold} is none of --folds={self.folds}; legal are 0..{self.folds - 1}")
         if bool(self.train_path) != bool(self.test_path) or (self.valid_path and not self.train_path):

@@ -76,7 +76,7 @@ def main() -> dict[str, Any]:
     options = flags.FLAGS
     names = list(MODELS) if options.models == ["all"] else options.models
     seeds = range(options.seeds)
-    dataset = options.dataset or DataConfig().dataset
+    dataset = options.train_path or options.dataset or DataConfig().dataset
     root = Path(options.workdir or f"checkpoints/compare-{Path(dataset).name}")
     runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}

@@ -194,7 +194,9 @@ def describe(dataset: Dataset) -> None:
     for side, features in (("item", dataset.features), ("user", dataset.user_features)):
         if features is not None:
             kinds = ", ".join(f"{count:,} of {kind}" for kind, count in features.kinds.items())
-            again = f"; {features.repeated:,} rows of the table repeat an id, and the first counts" * (features.repeated > 0)
+            again = f"; {features.repeated:,} rows of the table repeat an id, and the first counts" * (
+                features.repeated > 0
+            )
             print(f"{side} features: columns {kinds}; {features.missing:,} {side}s have none{again}")
     print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
 

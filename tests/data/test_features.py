@@ -284,5 +284,7 @@ def test_text_without_words_is_refused(shop):
 def test_columns_need_a_table():
     with pytest.raises(InputError, match="flag --item_categories: names columns of --items_path"):
         DataConfig(item_categories=("kind",))
+    with pytest.raises(InputError, match="flag --items_id_column: names a column of --items_path or --item_vectors"):
+        DataConfig(items_id_column="sku")
     with pytest.raises(InputError, match="flag --user_numbers: names columns of --users_path"):
         DataConfig(user_numbers=("age",), items_path="items.csv")

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ancf_jax.data.clean import Removed
 from ancf_jax.data.dataset import cleaning, load
@@ -70,6 +72,32 @@ def test_leave_one_out_holds_out_the_last_that_are_new(log):
     assert dataset.removed == [Removed(AGAIN, 3), Removed("repeated user and item, added to its latest", 1)]
     assert [part.order.tolist() for part in (dataset.train, dataset.valid, dataset.test)] == [[0], [1], [2]]
     assert dataset.times.tolist() == [1, 2, 6]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(0, 3)] * 3, st.integers(-2, 3)), min_size=1, max_size=25),
+    st.sampled_from(["leave-one-out", "random", "k-fold", "time", "cold-items"]),
+    st.sampled_from([{"repeats": "keep"}, {"duplicates": "latest"}, {"duplicates": "sum"}]),
+)
+def test_rows_kept_and_removed_are_the_rows_read(tmp_path_factory, rows, split, flags):
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_text("user,item,time,value\n" + "".join(f"{','.join(map(str, row))}\n" for row in rows))
+    columns = {"value_column": "value", "time_column": "time"}
+    try:
+        dataset = load(DataConfig(dataset=str(path), split=split, **columns, **flags))
+    except InputError as error:
+        assert "no row is left" in str(error) or "too few for" in str(error)
+        return
+    assert cleaning(dataset)["read"] == len(rows)
+    found = rows_of(dataset, True)
+    assert min(row[2] for part in found for row in part) >= 0  # no return is trained on, unasked
+    if "duplicates" in flags:
+        pairs = [row[:2] for part in found for row in part]
+        assert len(set(pairs)) == len(pairs)
+    orders = np.sort(np.concatenate([getattr(dataset, name).order for name in PARTS]))
+    np.testing.assert_array_equal(orders, np.arange(len(dataset.times)))
+    assert (np.diff(dataset.times) >= 0).all()
 
 
 def test_a_purchase_before_the_cut_stays_history(log):
