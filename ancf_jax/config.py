@@ -9,7 +9,7 @@ import re
 import typing
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from absl import flags
 
@@ -17,6 +17,8 @@ from ancf_jax.types import InputError
 
 Config = TypeVar("Config")
 SWITCHED_OFF = ("ordered", "user", "validation")  # the switches that messages write as --noNAME
+Auto = Literal["auto"]  # `float | Auto` is a number, or left to whoever knows better, as the data set does
+AUTO: Auto = "auto"
 
 
 def field(
@@ -53,10 +55,11 @@ def nested(default: Any) -> Any:
 class Setting(NamedTuple):
     """One field of a Config, or of one that is nested in it."""
 
-    kind: Any  # its type
+    kind: Any  # its type, without Auto
     default: Any
     metadata: Mapping[str, Any]  # see `field`
     part: str  # the field that holds the nested Config; empty for the Config's own
+    auto: bool = False  # whether it may be left to whoever knows better
 
 
 def settings_of(cls: type) -> dict[str, Setting]:
@@ -68,7 +71,9 @@ def settings_of(cls: type) -> dict[str, Setting]:
             for name, setting in settings_of(type(spec.default)).items():
                 inner[name] = setting._replace(default=getattr(spec.default, name), part=spec.name)
         else:
-            own[spec.name] = Setting(hints[spec.name], spec.default, spec.metadata, "")
+            parts = typing.get_args(hints[spec.name])
+            auto = Auto in parts
+            own[spec.name] = Setting(parts[0] if auto else hints[spec.name], spec.default, spec.metadata, "", auto)
     return own | inner
 
 
@@ -79,7 +84,8 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     here `module:class`, by which help finds the settings again.
 
     Args:
-        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...], or `nested` ones.
+        classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...], or `nested` ones;
+            any of them but bool may be joined with Auto.
         values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
     define: dict[Any, Any] = {
@@ -92,6 +98,7 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     for cls in classes:
         for name, setting in settings_of(cls).items():
             kind = typing.get_origin(setting.kind) or setting.kind
+            kind = str if setting.auto and kind is not tuple else kind
             where: dict[str, Any] = {"flag_values": values, "module_name": f"{cls.__module__}:{cls.__qualname__}"}
             define[kind](name, None, help_of(setting), allow_override=True, **where)
 
@@ -136,9 +143,11 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
         if name not in settings:
             raise InputError(f"{name!r} is not a setting of {label_of(cls)}; legal are {', '.join(settings)}")
         setting = settings[name]
-        if typing.get_origin(setting.kind) is tuple:
+        if setting.auto and value in (AUTO, [AUTO]):
+            checked: Any = AUTO
+        elif typing.get_origin(setting.kind) is tuple:
             each = value if isinstance(value, list | tuple) else [value]
-            checked: Any = tuple(_check(name, part, typing.get_args(setting.kind)[0], setting) for part in each)
+            checked = tuple(_check(name, part, typing.get_args(setting.kind)[0], setting) for part in each)
         else:
             checked = _check(name, value, setting.kind, setting)
         parts.setdefault(setting.part, {})[name] = checked
@@ -154,17 +163,19 @@ def label_of(cls: type) -> str:
 
 def _check(name: str, value: Any, kind: type, spec: Setting) -> Any:
     """The value as its setting's type, if it is legal."""
+    other = " or auto" if spec.auto else ""
     converted = _convert(value, kind)
     if converted is None:
         what = {bool: "true or false", int: "an integer", float: "a finite number", str: "a text"}[kind]
-        raise InputError(f"flag --{name}: {value!r} is not {what}")
+        raise InputError(f"flag --{name}: {value!r} is not {what}{other}")
     legal = spec.metadata.get("legal")
     if legal and converted not in (*legal, spec.default):
-        raise InputError(f"flag --{name}: {converted!r} is not one of {', '.join(legal)}")
+        shown = ", ".join((*legal, AUTO) if spec.default == AUTO else legal)
+        raise InputError(f"flag --{name}: {converted!r} is not one of {shown}")
     low, high, above = (spec.metadata.get(bound) for bound in ("low", "high", "above"))
     inside = (low is None or converted >= low) and (high is None or converted <= high)
     if not inside or (above is not None and converted <= above):
-        raise InputError(f"flag --{name}: {converted!r} is out of range; legal is {_range(spec)}")
+        raise InputError(f"flag --{name}: {converted!r} is out of range; legal is {_range(spec)}{other}")
     return converted
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ancf_jax.config import field
+from ancf_jax.config import AUTO, Auto, field
 from ancf_jax.types import InputError
 
 DATASETS = (  # those of data/named.py
@@ -21,7 +21,7 @@ DATASETS = (  # those of data/named.py
     "yelp2018",
     "amazon-book",
 )
-SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "ncf", "published")
+SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last-basket-out", "ncf", "published")
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
 MAX_SEED = 2**32 - 1
 IN_MEMORY = "DataFrame"  # the data set of a run whose log never was in a file
@@ -37,50 +37,89 @@ class DataConfig:
     item_column: str = field("item", "column of the item ids, for a file")
     value_column: str = field("", "column of ratings or quantities, for a file; every row counts 1 without it")
     time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
-    items_path: str = field("", "a table of items with the item column and a title column")
-    title_column: str = field("title", "column of item titles in --items_path")
+    basket_column: str = field(
+        "",
+        "column of baskets, such as invoices, for a file: --split=leave-last-basket-out holds out whole ones, and "
+        "--split=time parts none",
+    )
+    train_path: str = field("", "a split of your own, in place of --dataset: the file of its training part")
+    valid_path: str = field(
+        "", "the file of its validation part; without it, a random tenth of each user's training rows"
+    )
+    test_path: str = field("", "the file of its test part")
+    negatives_path: str = field(
+        "",
+        "items to rank each test row among: lines of (USER,ITEM), then items, between tabs, as the NCF paper's files",
+    )
+    items_path: str = field("", "a table of items: their ids, and what else is known of them")
+    items_id_column: str = field("", "column of the ids in --items_path and --item_vectors (empty: as --item_column)")
+    title_column: str = field(
+        AUTO, "column of titles in --items_path; auto is 'title' where there is one, empty is none"
+    )
     item_text: tuple[str, ...] = field((), "columns of --items_path that are text, for models of item features")
     item_categories: tuple[str, ...] = field(
         (), "columns of --items_path that are categories, several in a cell separated by |"
     )
     item_numbers: tuple[str, ...] = field((), "columns of --items_path that are numbers")
     item_vectors: str = field(
-        "", "a vector for each item: .parquet with the item column, or .npy whose rows are those of --items_path"
+        "", "a vector for each item: .parquet with the column of ids, or .npy whose rows are those of --items_path"
     )
-    users_path: str = field("", "a table of users with the user column, for models of user features")
+    users_path: str = field("", "a table of users, for models of user features")
+    users_id_column: str = field("", "column of the ids in --users_path and --user_vectors (empty: as --user_column)")
     user_categories: tuple[str, ...] = field(
         (), "columns of --users_path that are categories, several in a cell separated by |"
     )
     user_numbers: tuple[str, ...] = field((), "columns of --users_path that are numbers")
     user_vectors: str = field(
-        "", "a vector for each user: .parquet with the user column, or .npy whose rows are those of --users_path"
+        "", "a vector for each user: .parquet with the column of ids, or .npy whose rows are those of --users_path"
     )
     text_terms: int = field(2048, "the most frequent words of the items' text, which are kept", low=1)
-    anonymous: str = field("", "rows without a user, or of --anonymous_ids (empty: drop)", ("drop", "keep"))
-    anonymous_ids: tuple[str, ...] = field((), "user ids that stand for many; --anonymous=keep makes all of them one")
+    anonymous: str = field(AUTO, "rows without a user, or of --anonymous_ids (auto: drop)", ("drop", "keep"))
+    anonymous_ids: tuple[str, ...] | Auto = field(
+        AUTO, "user ids that stand for many; --anonymous=keep makes all of them one (empty: none)"
+    )
     drop_items: str = field(
-        "",
-        "rows of items whose whole id is like this regular expression, in any case, are dropped (empty: the data "
-        "set's own)",
+        AUTO,
+        "rows of items whose whole id is like this regular expression, in any case, are dropped (empty: none; auto: "
+        "the data set's own)",
     )
     returns: str = field(
-        "",
-        "rows of negative value; match takes them off earlier purchases (empty: the data set's own; files keep)",
+        AUTO,
+        "rows of negative value; match takes them off earlier purchases, and drops those that match none (auto: match, "
+        "and drop with --stream; for ratings below 0: keep)",
         ("match", "drop", "keep"),
     )
-    min_value: float = field(0.0, "rows with a smaller value are dropped (0: none)")
-    clip_quantile: float = field(0.0, "larger values become this quantile of all values (0: none)", low=0, high=1)
+    min_value: float | Auto = field(AUTO, "rows with a smaller value are dropped (0: none; auto: the data set's own)")
+    clip_quantile: float | Auto = field(
+        AUTO, "larger values become this quantile of all values (0: none; auto: the data set's own)", low=0, high=1
+    )
+    repeats: str = field(
+        AUTO,
+        "rows of one user and item: merge makes them one and hides from rankings what was bought before; keep keeps "
+        "all, so that buying again is recommended and tested (auto: keep with baskets, else merge)",
+        ("merge", "keep"),
+    )
     duplicates: str = field(
-        "",
-        "rows of one user and item become one, of this value (empty: the data set's own; files latest)",
+        AUTO,
+        "the value of rows that --repeats=merge makes one (auto: the data set's own; files latest)",
         ("latest", "sum"),
     )
-    user_core: int = field(0, "users with fewer interactions are dropped, repeatedly (k-core)", low=0)
-    item_core: int = field(0, "items with fewer interactions are dropped, repeatedly (k-core)", low=0)
-    split: str = field("", "how the log is split; the data set's own split if empty", SPLITS)
+    user_core: int | Auto = field(
+        AUTO, "users with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
+    )
+    item_core: int | Auto = field(
+        AUTO, "items with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
+    )
+    split: str = field(
+        AUTO,
+        "how the log is split (auto: as the data set was published; leave-last-basket-out with baskets; else "
+        "leave-one-out)",
+        SPLITS,
+    )
     fractions: tuple[float, ...] = field(
         (0.6, 0.2, 0.2),
-        "train, validation, test fractions of the rows, for --split=random and time, or items, for cold-items",
+        "train, validation, test fractions: of the pairs of user and item for --split=random; of the rows for time, "
+        "cut where the time changes next to them; of the items for cold-items",
         low=0,
         high=1,
     )
@@ -100,21 +139,56 @@ class DataConfig:
             path = "items_path" if name.startswith("item") else "users_path"
             if getattr(self, name) and not getattr(self, path):
                 raise InputError(f"flag --{name}: names columns of --{path}, which is not given")
+        for side in ("item", "user"):
+            if getattr(self, f"{side}s_id_column") and not (
+                getattr(self, f"{side}s_path") or getattr(self, f"{side}_vectors")
+            ):
+                which = f"--{side}s_path or --{side}_vectors"
+                raise InputError(f"flag --{side}s_id_column: names a column of {which}, and neither is given")
         if self.fold >= self.folds:
             raise InputError(f"flag --fold: {self.fold} is none of --folds={self.folds}; legal are 0..{self.folds - 1}")
-        if self.stream and self.split not in ("", "time"):
-            raise InputError(f"flag --split: {self.split!r} needs the whole log in memory; legal with --stream is time")
-        if self.stream and (self.user_core or self.item_core):
-            raise InputError("flags --user_core, --item_core: they need the whole log in memory, so not with --stream")
-        streamed = {"returns": ("", "drop", "keep"), "clip_quantile": (0,), "duplicates": ("",), "target": TARGETS[:2]}
-        for name, legal in streamed.items():
-            if self.stream and getattr(self, name) not in legal:
-                what = " or ".join(f"--{name}={value}" for value in legal if value) or "none"
-                raise InputError(f"flag --{name}: needs the whole log in memory; legal with --stream is {what}")
+        if bool(self.train_path) != bool(self.test_path) or (self.valid_path and not self.train_path):
+            raise InputError("flags --train_path, --test_path: give both, and --valid_path if there is one, or none")
+        if self.train_path and self.dataset != DataConfig.dataset:
+            raise InputError(f"flags --dataset={self.dataset} and --train_path={self.train_path}: give one of them")
+        if self.train_path and self.split != AUTO:
+            raise InputError(
+                f"flag --split: {self.split!r} splits a log, and --train_path names parts; give one of them"
+            )
+        if self.split == "leave-last-basket-out" and not self.basket_column:
+            raise InputError("flag --split: leave-last-basket-out needs --basket_column")
+        if self.repeats == "keep" and self.duplicates != AUTO:
+            raise InputError(
+                f"flag --duplicates: {self.duplicates} makes one of what --repeats=keep keeps; give one of them"
+            )
+        if self.stream:
+            self._check_stream()
         try:
             re.compile(self.drop_items)
         except (re.error, OverflowError, RecursionError) as error:
             raise InputError(f"flag --drop_items: {self.drop_items!r} is no regular expression: {error}") from error
+
+    def _check_stream(self) -> None:
+        """Raises InputError for what needs the whole log in memory."""
+        whole = "the whole log in memory"
+        if self.split not in (AUTO, "time"):
+            raise InputError(f"flag --split: {self.split!r} needs {whole}; legal with --stream is time")
+        for name in ("basket_column", "train_path", "negatives_path"):
+            if getattr(self, name):
+                raise InputError(f"flag --{name}: needs {whole}, so not with --stream")
+        if {self.user_core, self.item_core} - {AUTO, 0}:
+            raise InputError(f"flags --user_core, --item_core: they need {whole}, so not with --stream")
+        streamed = {
+            "returns": (AUTO, "drop", "keep"),
+            "clip_quantile": (AUTO, 0),
+            "repeats": (AUTO, "keep"),
+            "duplicates": (AUTO,),
+            "target": TARGETS[:2],
+        }
+        for name, legal in streamed.items():
+            if getattr(self, name) not in legal:
+                what = " or ".join(f"--{name}={value}" for value in legal if value not in (AUTO, 0)) or "none"
+                raise InputError(f"flag --{name}: needs {whole}; legal with --stream is {what}")
 
 
 @dataclass(frozen=True)

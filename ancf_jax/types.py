@@ -13,14 +13,16 @@ H-1 is always the latest interaction.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
+Matrix: TypeAlias = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
 
 
@@ -45,8 +47,8 @@ class Data(NamedTuple):
     num_users: int
     num_items: int
     train: Interactions
-    features: np.ndarray | None = None  # [I, F] float32: what is known of the items beside who chose them
-    user_features: np.ndarray | None = None  # [U, G] float32: what is known of the users beside what they chose
+    features: Matrix | None = None  # [I, F] float32: what is known of the items beside who chose them
+    user_features: Matrix | None = None  # [U, G] float32: what is known of the users beside what they chose
 
 
 class Given(NamedTuple):

@@ -4,7 +4,7 @@ One benchmark is --what (training: an epoch, or --steps of it; updates: the same
 ranking of the test part; topn: the best --top_k items of --queries users) of --model on --dataset, or on a synthetic
 log of --users, --items and --interactions. --quick and --suite=NAME,... run lists of them (experiments/suites.py).
 
-Each has a process of its own: one run to compile and warm up, then --repeats timed runs. What is shown is the median
+Each has a process of its own: one run to compile and warm up, then --runs timed runs. What is shown is the median
 rate with its range, compile time, peak memory, and FLOP/s and bytes/s by XLA's cost analysis (a lower bound) as
 fractions of the matrix-product and copy rates that the same process measures. --against=torch|implicit|recbole with
 --peer_python=PATH, a Python that has that library, runs the same work there too, in turns with ours, and shows how
@@ -57,10 +57,10 @@ class Benchmark(NamedTuple):
 
     name: str
     work: dict[str, Any]  # its description as JSON, which every process that does it reads
-    repeats: int
+    runs: int
     against: str
     python: str  # the peer's
-    peer_repeats: int
+    peer_runs: int
     quality: bool
     trace: str  # the folder that a trace goes to, or none
 
@@ -77,9 +77,9 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
         check_supported(values.against, values.what, run.model)
     if values.against == "recbole" and values.steps:
         raise InputError("--steps: RecBole trains whole epochs; leave it out with --against=recbole")
-    peer_repeats = values.peer_repeats or values.repeats
-    if values.quality and (values.against != "implicit" or values.what != "training" or peer_repeats != values.repeats):
-        raise InputError("--quality: legal with --against=implicit --what=training, and without --peer_repeats")
+    peer_runs = values.peer_runs or values.runs
+    if values.quality and (values.against != "implicit" or values.what != "training" or peer_runs != values.runs):
+        raise InputError("--quality: legal with --against=implicit --what=training, and without --peer_runs")
     work = {
         **as_json(run),
         "memory_budget": from_flags(EvalConfig, values).memory_budget,
@@ -94,8 +94,8 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
     data = "x".join(map(str, sizes[:2])) if any(sizes) else Path(run.data.dataset).name
     name = name or "-".join(filter(None, (run.model, values.what, data, values.against)))
     trace = str(Path(values.workdir, "traces", name).absolute()) if values.trace else ""
-    against = (values.against, values.peer_python, peer_repeats)
-    return Benchmark(name, work, values.repeats, *against, values.quality, trace)
+    against = (values.against, values.peer_python, peer_runs)
+    return Benchmark(name, work, values.runs, *against, values.quality, trace)
 
 
 def check_supported(library: str, what: str, model: str) -> None:
@@ -192,13 +192,13 @@ def take_turns(
     """Warm up, then one run of each after the other; what they took, and what it means."""
     ours("go")
     peer_ready, theirs = peer or ({}, None)
-    if theirs and benchmark.peer_repeats > 1:
+    if theirs and benchmark.peer_runs > 1:
         theirs("go")
     runs, peer_runs = [], []
-    for n in range(max(benchmark.repeats, benchmark.peer_repeats)):
-        if n < benchmark.repeats:
+    for n in range(max(benchmark.runs, benchmark.peer_runs)):
+        if n < benchmark.runs:
             runs.append(ours("go"))
-        if theirs and n < benchmark.peer_repeats:
+        if theirs and n < benchmark.peer_runs:
             peer_runs.append(theirs("go"))
     seconds = np.array([run["seconds"] for run in runs])
     result = {
@@ -217,7 +217,7 @@ def take_turns(
         peer_rate = spread("rate", ready["amount"] / peer_seconds)
         memory = peer_runs[-1]["peak_memory"]
         result["peer"] = peer_ready | {"name": benchmark.against, "seconds": peer_seconds.tolist(), **peer_rate}
-        result["peer"] |= {"peak_memory": memory, "warmed_up": benchmark.peer_repeats > 1}
+        result["peer"] |= {"peak_memory": memory, "warmed_up": benchmark.peer_runs > 1}
         if benchmark.quality:
             path = str(Path(folder) / "factors.npz")
             theirs(f"save {path}")

@@ -98,7 +98,7 @@ def main() -> dict[str, Any]:
     given = flags.FLAGS
     names = list(MODELS) if given.models == ["all"] else given.models
     seeds = range(given.seeds)
-    dataset = given.dataset or DataConfig().dataset
+    dataset = given.train_path or given.dataset or DataConfig().dataset
     root = Path(given.workdir or f"checkpoints/compare-{Path(dataset).name}")
     runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}

@@ -6,6 +6,7 @@ describe.html, with plots, and describe.json.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from ancf_jax.data import summary
-from ancf_jax.data.dataset import cleaned, divided
+from ancf_jax.data.dataset import Dataset, cleaned, divided
 from ancf_jax.data.read.sources import read
 from ancf_jax.data.read.tables import Source
 from ancf_jax.data.splits import Parts
@@ -46,19 +47,18 @@ def describe(config: DataConfig) -> dict[str, Any]:
         raise InputError("flag --stream: a description needs the whole log in memory; legal is a part of it, without")
     console.say(f"reading {config.dataset} ...")
     source = read(config)
-    log = cleaned(source, config)
-    dataset = divided(log, config)
-    before, after = _rows(source), _rows(log.source)
-    timed = not np.array_equal(before["time"], np.arange(len(before)))  # a log without times has its rows' places
-    times = np.sort(after["time"].to_numpy()) if timed else None
+    dataset = divided(cleaned(source, config), replace(config, target="value"))  # values are shown as they are
+    before, after = _rows(source), _rows_of(dataset)
     return {
         "dataset": dataset.name,
         "split": dataset.split,
         "removed": [rule._asdict() for rule in dataset.removed],
         "changed": [rule._asdict() for rule in dataset.changed],
-        "read": summary.of_log(before, timed),
-        "cleaned": summary.of_log(after, timed),
-        "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), times),
+        "inferred": list(dataset.inferred),
+        "repeats": dataset.repeats,
+        "read": summary.of_log(before, source.timed),
+        "cleaned": summary.of_log(after, source.timed),
+        "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), dataset.times),
         "command": console.command("experiments.describe"),
     }
 
@@ -68,12 +68,23 @@ def _rows(source: Source) -> pd.DataFrame:
     return source.frame if source.test is None else pd.concat([source.frame, source.test], ignore_index=True)
 
 
+def _rows_of(dataset: Dataset) -> pd.DataFrame:
+    """The rows of all parts in the order of time, under dense ids."""
+    parts = (dataset.train, dataset.valid, dataset.test)
+    users, items, values, order = (
+        np.concatenate(columns) for columns in zip(*(part[:4] for part in parts), strict=True)
+    )
+    time = order if dataset.times is None else dataset.times[order]
+    frame = pd.DataFrame({"user": users, "item": items, "value": values.astype(np.float64), "time": time})
+    return frame.iloc[np.argsort(order)]
+
+
 def main() -> dict[str, Any]:
     """Describe, print, and write the page."""
     folder = Path(flags.FLAGS.workdir)
     report = describe(from_flags(DataConfig))
     found = findings(report)
-    remarks = [f"Command: {report['command']}"]
+    remarks = [f"Command: {report['command']}", *report["inferred"]]
     try:
         pictures = report_plots.plots(report)
     except ImportError:

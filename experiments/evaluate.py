@@ -66,7 +66,8 @@ def main() -> dict[str, Any]:
     among = ranked(dataset, getattr(dataset, options.part))
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     evaluator = evaluator_of(options.part, model, data, dataset, full=candidates is None, **limits)
-    console.say(f"{run.model} on the {options.part} part of {dataset.name}", protocol(candidates, among))
+    how = protocol(candidates, among, dataset.repeats)
+    console.say(f"{run.model} on the {options.part} part of {dataset.name}", how)
     evaluation = evaluator(params)
     per_user = evaluation.per_user
     intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}
@@ -78,7 +79,7 @@ def main() -> dict[str, Any]:
         "dataset": dataset.name,
         "split": dataset.split,
         "part": options.part,
-        "protocol": protocol(candidates, among),
+        "protocol": how,
         "users": len(evaluation.users),
         **evaluation.metrics,
         "intervals": intervals,

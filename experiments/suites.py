@@ -15,7 +15,7 @@ METRIC = "ndcg@10"
 
 ML_1M = "--dataset=ml-1m "
 NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negatives=1 --batch_size=2048 "
-SMALL = "--users=943 --items=1682 --interactions=110000 --repeats=3 "
+SMALL = "--users=943 --items=1682 --interactions=110000 --runs=3 "
 SASREC = "--model=sasrec --history=50 --factors=64 --layers=2 --heads=2 --loss=full_softmax "
 IALS = "--model=ials --exponent=0 --l2=1.5 "  # no frequency scaling, which implicit does not have
 UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=4096 --steps=20 --users=100000 "
@@ -45,7 +45,7 @@ SUITES = {
         "neumf-training-1024": ML_1M + NEUMF + "--batch_size=1024 --against=recbole",
         "neumf-training-torch": ML_1M + NEUMF + "--against=torch",
         "neumf-ranking": ML_1M + NEUMF + "--what=ranking --against=recbole",
-        "sasrec-training": ML_1M + SASREC + "--against=recbole --peer_repeats=1",
+        "sasrec-training": ML_1M + SASREC + "--against=recbole --peer_runs=1",
         "bpr-training": ML_1M + "--model=bpr --against=recbole",
         "bpr-training-implicit": ML_1M + "--model=bpr --against=implicit",
         "mf-training-torch": ML_1M + "--model=mf --against=torch",
@@ -73,7 +73,7 @@ SUITES = {
         "--users=138493 --items=26744 --interactions=20000000 --steps=50",
     },
     "models": {
-        f"{model}-{what}-ml-1m": f"{on_ml_1m(model)} --what={what} --repeats=1"
+        f"{model}-{what}-ml-1m": f"{on_ml_1m(model)} --what={what} --runs=1"
         for model in MODELS
         for what in ("training", "ranking")
     },

@@ -62,6 +62,7 @@ def main() -> dict[str, Any]:
 def describe(dataset: Dataset) -> None:
     """Say what was read, dropped, changed and split."""
     done = cleaning(dataset)
+    console.say(*dataset.inferred)
     for what, counts in (("dropped", done["removed"]), ("changed", done["changed"])):
         for rule, rows in counts.items():
             console.say(f"{what} {rows:,} rows: {rule}")
@@ -76,7 +77,9 @@ def describe(dataset: Dataset) -> None:
     for side, features in (("item", dataset.features), ("user", dataset.user_features)):
         if features is not None:
             kinds = ", ".join(f"{count:,} of {kind}" for kind, count in features.kinds.items())
-            console.say(f"{side} features: columns {kinds}; {features.missing:,} {side}s have none")
+            again = f"; {features.repeated:,} rows of the table repeat an id, and the first counts"
+            kinds = f"{kinds}; {features.missing:,} {side}s have none{again * (features.repeated > 0)}"
+            console.say(f"{side} features: columns {kinds}")
     people = f"{len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items"
     console.say(f"{dataset.name}: {people}; {dataset.split}: {sizes}")
 

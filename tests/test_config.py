@@ -56,6 +56,19 @@ def test_each_type_of_flag(parse):
     assert {"factors", "layers", "tied", "pool", "learning_rate", "validation"} <= config.given_flags()
 
 
+def test_a_number_or_auto(parse):
+    parse("--min_value=0", "--user_core=3", "--item_core=auto", "--anonymous_ids=", "--drop_items=")
+    found = config.from_flags(DataConfig)
+    assert (found.min_value, found.user_core, found.item_core, found.anonymous_ids) == (0.0, 3, "auto", ())
+    assert found.drop_items == "" and found.clip_quantile == found.returns == "auto"
+    assert config.from_json(DataConfig, json.loads(json.dumps(config.to_json(found)))) == found
+    parse("--min_value=auto", "--anonymous_ids=auto", "--drop_items=auto", "--returns=auto", "--split=auto")
+    assert config.from_flags(DataConfig) == DataConfig(user_core=3)
+    parse("--anonymous_ids=-1,guest")
+    assert config.from_flags(DataConfig).anonymous_ids == ("-1", "guest")
+    assert flags.FLAGS["user_core"].help.endswith("(default: auto)")
+
+
 def test_a_flag_set_to_its_default_is_given(parse):
     parse("--epochs=20")
     assert "epochs" in config.given_flags()
@@ -104,6 +117,10 @@ def test_a_flag_that_is_defined_again_is_the_last_ones():
         (DataConfig, "--fold=5", "none of --folds=5; legal are 0..4"),
         (DataConfig, "--fractions=1.2,-0.1,-0.1", "1.2 is out of range; legal is at least 0 and at most 1"),
         (DataConfig, "--fractions=a,b,c", "'a' is not a finite number"),
+        (DataConfig, "--min_value=few", "'few' is not a finite number or auto"),
+        (DataConfig, "--user_core=2.5", "'2.5' is not an integer or auto"),
+        (DataConfig, "--clip_quantile=2", "2.0 is out of range; legal is at least 0 and at most 1 or auto"),
+        (DataConfig, "--returns=", "'' is not one of match, drop, keep, auto"),
         (TrainConfig, "--epochs=0", "0 is out of range; legal is at least 1"),
         (TrainConfig, "--batch_size=-1", "-1 is out of range"),
         (TrainConfig, "--learning_rate=0", "0.0 is out of range; legal is above 0"),

@@ -67,7 +67,13 @@ def description():
     order = np.argsort(np.argsort(frame["time"], kind="stable"))
     parts = splits.leave_one_out(build(frame["user"], frame["item"], frame["value"], order, 20))
     found = summary.of_log(frame, True)
-    described = {"dataset": "a_log_of_purchases.csv", "split": "leave-one-out", "read": found, "cleaned": found}
+    described = {
+        "dataset": "a_log_of_purchases.csv",
+        "split": "leave-one-out",
+        "repeats": False,
+        "read": found,
+        "cleaned": found,
+    }
     described |= {"parts": summary.of_split(parts, np.sort(frame["time"])), "changed": []}
     described |= {"removed": [{"rule": "a rule of " + "many words " * 9, "rows": 2}]}
     return log.page(described, ["Command: " + "--flag=value " * 30], log_plots.plots(described))

@@ -1,17 +1,17 @@
 """Cleaning rules as pure functions of a table, each of which reports what it removed and what it changed.
 
-A table has the columns user, item, value and time, and its index stays with the rows that a rule keeps. `clean` applies
-the rules in this order:
+A table has the columns user, item, value and time, and may have basket; its index stays with the rows that a rule
+keeps. `clean` applies the rules in this order:
 
-1. rows without an item or a value are dropped;
+1. rows without an item, a value or a basket are dropped;
 2. rows of no user, or of one of `anonymous_ids`, which stand for many, are dropped, or kept as one user;
 3. rows of items that are no products, by the pattern `drop_items`, are dropped;
 4. returns, which are negative values, take back what was bought before (`match_returns`), are dropped or stay;
 5. rows with a value below `min_value` are dropped;
 6. values above the `clip_quantile` of all values become it;
-7. of several rows of a user and an item one is left, with the value of the latest or with the sum of all;
-8. users with fewer than `user_core` and items with fewer than `item_core` rows are dropped, until none is left.
+7. users with fewer than `user_core` and items with fewer than `item_core` rows are dropped, until none is left.
 
+Repeated rows of a user and an item stay, for the log has to be split before they become one (`splits.merge_repeats`).
 The rules from the third on take rows without missing cells. For every rule, and for all of them, rows kept and rows
 removed add up to the rows read.
 """
@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
+from ancf_jax.config import AUTO
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -35,9 +36,10 @@ class Rules(NamedTuple):
     anonymous: str = "drop"
     anonymous_ids: tuple[str, ...] = ()
     drop_items: str = ""
-    returns: str = "keep"
+    returns: str = "match"
     min_value: float = 0.0
     clip_quantile: float = 0.0
+    repeats: str = "merge"
     duplicates: str = "latest"
     user_core: int = 0
     item_core: int = 0
@@ -67,11 +69,14 @@ class Kept(NamedTuple):
 
 Rule = Callable[[pd.DataFrame], Kept]
 DEFAULT = Rules()
+STREAMED = Rules(returns="drop")  # what can be done to one row without the others
+BASKETS = Rules(repeats="keep")
 
 
 def rules_of(config: DataConfig, own: Rules = DEFAULT) -> Rules:
-    """The rules that flags give, and the data set's `own` where a flag is empty or 0."""
-    return Rules(*(getattr(config, name) or value for name, value in own._asdict().items()))
+    """The rules that flags give, and the data set's `own` where a flag is auto."""
+    flags = {name: getattr(config, name) for name in Rules._fields}
+    return own._replace(**{name: value for name, value in flags.items() if value != AUTO})
 
 
 def clean(frame: pd.DataFrame, rules: Rules = DEFAULT) -> Kept:
@@ -82,8 +87,7 @@ def clean(frame: pd.DataFrame, rules: Rules = DEFAULT) -> Kept:
     steps: list[Rule] = [
         partial(clean_rows, rules=rules),
         partial(clip_values, quantile=rules.clip_quantile),
-        partial(merge_duplicates, how=rules.duplicates),
-        partial(take_core, user_core=rules.user_core, item_core=rules.item_core),
+        partial(take_core, user_core=rules.user_core, item_core=rules.item_core, repeats=rules.repeats == "keep"),
     ]
     kept = _in_turn(frame.reset_index(drop=True), steps)
     if kept.frame.empty:
@@ -108,14 +112,9 @@ def clean_rows(frame: pd.DataFrame, rules: Rules = DEFAULT) -> Kept:
 
 
 def drop_missing(frame: pd.DataFrame) -> Kept:
-    """Drop the rows without an item or without a value."""
-    return _in_turn(
-        frame,
-        [
-            lambda frame: _keep("no item", frame, frame["item"].notna()),
-            lambda frame: _keep("no value", frame, frame["value"].notna()),
-        ],
-    )
+    """Drop the rows without an item, without a value or without a basket."""
+    columns = [name for name in ("item", "value", "basket") if name in frame]
+    return _in_turn(frame, [partial(_drop_without, column=name) for name in columns])
 
 
 def resolve_users(frame: pd.DataFrame, anonymous: str = "drop", ids: Sequence[str] = ()) -> Kept:
@@ -158,8 +157,10 @@ def match_returns(frame: pd.DataFrame) -> Kept:
     returned = value < 0
     if not returned.any():
         return _all(frame)
-    pairs = _pairs(frame)
-    rows = np.flatnonzero(np.isin(pairs, pairs[returned]))  # all others stay as they are
+    pairs = pd.factorize(_pairs(frame))[0]
+    with_returns = np.zeros(int(pairs.max()) + 1, bool)
+    with_returns[pairs[returned]] = True
+    rows = np.flatnonzero(with_returns[pairs])  # all others stay as they are
     rows = rows[np.lexsort((time[rows], pairs[rows]))]
     bought: list[int] = []  # places in `rows` of purchases of which something is left, the latest last
     left, pair_before, matched = value[rows].tolist(), -1, 0
@@ -207,34 +208,35 @@ def clip_values(frame: pd.DataFrame, quantile: float = 0.0) -> Kept:
     return Kept(frame.assign(value=frame["value"].clip(upper=limit)), [], _changed(rule, above))
 
 
-def merge_duplicates(frame: pd.DataFrame, how: str = "latest") -> Kept:
-    """Keep the latest row of every user and item (at equal times the last in the file), in file order.
+def take_core(frame: pd.DataFrame, user_core: int = 0, item_core: int = 0, repeats: bool = False) -> Kept:
+    """Keep the largest part in which every user has `user_core` and every item has `item_core` rows (the k-core).
 
-    It keeps its own value ("latest") or gets the sum of all that there were ("sum").
+    Rows of one user and item count once, unless `repeats` count.
     """
-    pairs, time = _pairs(frame), frame["time"].to_numpy()
-    in_time = np.argsort(time, kind="stable")
-    latest = np.empty(len(frame), bool)
-    latest[in_time] = ~pd.Series(pairs[in_time]).duplicated(keep="last").to_numpy()
-    if how == "latest":
-        return _keep("repeated user and item", frame, latest)
-    codes = pd.factorize(pairs)[0]
-    total, count = np.bincount(codes, frame["value"]), np.bincount(codes)
-    summed = _keep("repeated user and item, added to its latest", frame.assign(value=total[codes]), latest)
-    return summed._replace(changed=_changed("value that is a sum of several", latest & (count[codes] > 1)))
-
-
-def take_core(frame: pd.DataFrame, user_core: int = 0, item_core: int = 0) -> Kept:
-    """Keep the largest part in which every user has `user_core` and every item has `item_core` rows (the k-core)."""
     if max(user_core, item_core) < 2:
         return _all(frame)
     sides = [(frame[name].factorize()[0], least) for name, least in (("user", user_core), ("item", item_core))]
+    counts = np.ones(len(frame), bool) if repeats else ~pd.Series(_pairs(frame)).duplicated().to_numpy()
     kept, before = np.ones(len(frame), bool), -1
     while kept.sum() != before:
         before = kept.sum()
         for codes, least in sides:
-            kept &= np.bincount(codes[kept], minlength=len(frame))[codes] >= least
+            kept &= np.bincount(codes[kept & counts], minlength=len(frame))[codes] >= least
     return _keep(f"outside the core of {user_core} rows a user and {item_core} an item", frame, kept)
+
+
+def time_baskets(frame: pd.DataFrame) -> Kept:
+    """Give all rows of a user's basket the earliest of their times, so that no split by time parts them."""
+    time = frame.groupby(basket_numbers(frame))["time"].transform("min")
+    return Kept(
+        frame.assign(time=time), [], _changed("time made that of the first row of its basket", time != frame["time"])
+    )
+
+
+def basket_numbers(frame: pd.DataFrame) -> np.ndarray:
+    """A number [R] for each user and basket: one that several users have the id of is a basket of each."""
+    users, baskets = (frame[name].factorize()[0].astype(np.int64) for name in ("user", "basket"))
+    return pd.factorize(users * (baskets.max(initial=0) + 1) + baskets)[0]
 
 
 def _in_turn(frame: pd.DataFrame, steps: Sequence[Rule]) -> Kept:
@@ -246,6 +248,10 @@ def _in_turn(frame: pd.DataFrame, steps: Sequence[Rule]) -> Kept:
         removed += kept.removed
         changed += kept.changed
     return Kept(frame, removed, changed)
+
+
+def _drop_without(frame: pd.DataFrame, column: str) -> Kept:
+    return _keep(f"no {column}", frame, frame[column].notna())
 
 
 def _all(frame: pd.DataFrame) -> Kept:

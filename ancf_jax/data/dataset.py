@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ancf_jax.config import AUTO
 from ancf_jax.data import splits, targets
-from ancf_jax.data.clean import Changed, Removed, clean, rules_of
+from ancf_jax.data.clean import Changed, Removed, Rules, clean, rules_of, time_baskets
 from ancf_jax.data.features import Features, item_features, user_features
-from ancf_jax.data.interactions import build, encode, merge, select, vocabulary
+from ancf_jax.data.interactions import merge, select
+from ancf_jax.data.parts import divide, divide_published
 from ancf_jax.data.read.sources import read, read_titles
 from ancf_jax.data.read.stream import Stream, scan
 from ancf_jax.data.read.tables import Source
@@ -19,9 +21,6 @@ from ancf_jax.settings import SPLITS, DataConfig
 from ancf_jax.types import InputError, Interactions
 
 PUBLISHED = {"ncf": "ncf-ml-1m", "published": "gowalla, yelp2018 or amazon-book"}  # split -> whose it is
-
-# user ids, item ids, parts, candidates of validation and of test
-Encoded = tuple[np.ndarray, np.ndarray, splits.Parts, np.ndarray | None, np.ndarray | None]
 
 
 class Dataset(NamedTuple):
@@ -44,6 +43,9 @@ class Dataset(NamedTuple):
     changed: Sequence[Changed] = ()  # what cleaning changed in rows that it kept
     user_features: Features | None = None  # as `features`, of the users
     config: DataConfig = DataConfig()  # what it was made by
+    inferred: Sequence[str] = ()  # sentences on what neither files nor flags stated
+    repeats: bool = False  # whether what a user has may be recommended, and is tested, again
+    times: np.ndarray | None = None  # [R] ascending: the time of every place in `order`; None without times
 
 
 class Cleaned(NamedTuple):
@@ -51,6 +53,7 @@ class Cleaned(NamedTuple):
 
     source: Source  # its frame has the rows kept; without a test part unless that is the one to be used
     split: str
+    rules: Rules  # what it was cleaned by
     removed: list[Removed]
     changed: list[Changed]
 
@@ -58,11 +61,12 @@ class Cleaned(NamedTuple):
 def load(config: DataConfig, users: Sequence[str] = (), features: bool = False) -> Dataset:
     """Read, clean, encode and split the data set that `config` names.
 
-    The split is leave-one-out unless --split says otherwise, ncf for ncf-ml-1m, whose published candidates are in the
-    vocabulary although two of them occur in no training row, and published for data sets with a published test part
-    alone. With --stream the training part stays where it is, but for the rows that evaluation needs, and those of
-    `users`, given by their ids. With `features`, items and users have what the data set or flags say of them, and the
-    fingerprint covers it. Raises InputError for bad input.
+    The split is leave-one-out unless --split says otherwise, leave-last-basket-out with baskets, ncf for ncf-ml-1m,
+    whose published candidates are in the vocabulary although two of them occur in no training row, published for data
+    sets with a published test part alone, and "files" where these hold the parts. With --stream the training part
+    stays where it is, but for the rows that evaluation needs, and those of `users`, given by their ids. With
+    `features`, items and users have what the data set or flags say of them, and the fingerprint covers it. Raises
+    InputError for bad input.
     """
     if config.stream:
         return _streamed(config, users)
@@ -77,8 +81,12 @@ def from_source(source: Source, config: DataConfig, features: bool = False) -> D
 def cleaned(source: Source, config: DataConfig) -> Cleaned:
     """A data set as it was read, cleaned; `load` is this and then `divided`. Raises InputError for bad input."""
     own = "leave-one-out" if source.test is None else "published" if source.negatives is None else "ncf"
-    split = config.split or own
-    if split not in SPLITS:
+    if source.test is None and "basket" in source.frame:
+        own = "leave-last-basket-out"
+    if "part" in source.frame:
+        own = "files"
+    split = own if config.split == AUTO else config.split
+    if split not in (*SPLITS, own):
         raise InputError(f"--split={split} must be one of {', '.join(SPLITS)}")
     if split in PUBLISHED and split != own:
         raise InputError(
@@ -86,21 +94,25 @@ def cleaned(source: Source, config: DataConfig) -> Cleaned:
         )
     if source.test is not None and split != own:
         source = source._replace(frame=pd.concat([source.frame, source.test], ignore_index=True), test=None)
-    frame, removed, changed = clean(source.frame, rules_of(config, source.rules))
-    return Cleaned(source._replace(frame=frame), split, removed, changed)
+    rules = rules_of(config, source.rules)
+    frame, removed, changed = clean(source.frame, rules)
+    if "basket" in frame:
+        frame, _, moved = time_baskets(frame)
+        changed = changed + moved if source.timed else changed
+    return Cleaned(source._replace(frame=frame), split, rules, removed, changed)
 
 
 def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset:
     """A cleaned data set, encoded and split, as `load` returns it. Raises InputError for bad input."""
-    source, split, removed, changed = log
-    frame = source.frame
-    encoded = _published(source, frame, config.split_seed) if split in PUBLISHED else _own(frame, split, config)
-    user_ids, item_ids, parts, valid_candidates, test_candidates = encoded
+    source, split, rules, removed, changed = log
+    found = divide_published(source, config, rules) if split in PUBLISHED else divide(source, split, config, rules)
+    user_ids, item_ids, parts = found.user_ids, found.item_ids, found.parts
     target = targets.fit(config.target, parts.train, len(item_ids))
     parts = splits.Parts(*(targets.apply(target, part) for part in parts))
     known = item_features(config, source.items, item_ids) if features else None
     people = user_features(config, source.users, user_ids) if features else None
     origins = [origin for side in (known, people) if side for origin in side.origins]
+    candidates = (found.valid_candidates, found.test_candidates)
     return Dataset(
         name=source.name,
         split=split,
@@ -110,14 +122,17 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         train=parts.train,
         valid=parts.valid,
         test=parts.test,
-        valid_candidates=valid_candidates,
-        test_candidates=test_candidates,
-        removed=removed,
-        fingerprint=_fingerprint(user_ids, item_ids, *parts, valid_candidates, test_candidates, *origins),
+        valid_candidates=found.valid_candidates,
+        test_candidates=found.test_candidates,
+        removed=[*removed, *found.removed],
+        fingerprint=_fingerprint(user_ids, item_ids, *parts, *candidates, *origins),
         features=known,
-        changed=changed,
+        changed=[*changed, *found.changed],
         user_features=people,
         config=config,
+        inferred=(*source.inferred, *found.inferred),
+        repeats=rules.repeats == "keep",
+        times=found.times if source.timed else None,
     )
 
 
@@ -179,72 +194,30 @@ def _find(ids: np.ndarray, text: str) -> int | None:
 def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
     """A log that is larger than memory."""
     found = scan(config, users)
+    repeats, parts, bought_before = config.repeats == "keep", found.parts, []
+    if not repeats:
+        (_, *held_out), _, _ = splits.merge_repeats(parts, "latest")
+        again = sum(len(part.users) for part in parts[1:]) - sum(len(part.users) for part in held_out)
+        parts = splits.Parts(parts.train, *held_out)
+        bought_before = [Removed("held out, but user and item of an earlier part", again)] if again else []
     return Dataset(
         name=Path(config.dataset).name,
         split="time",
         user_ids=found.user_ids,
         item_ids=found.item_ids,
         titles=_titles(read_titles(config) if config.items_path else None, found.item_ids),
-        train=found.parts.train,
-        valid=found.parts.valid,
-        test=found.parts.test,
+        train=parts.train,
+        valid=parts.valid,
+        test=parts.test,
         valid_candidates=None,
         test_candidates=None,
-        removed=found.removed,
+        removed=[*found.removed, *bought_before],
         fingerprint=found.fingerprint,
         stream=found.stream,
         changed=found.changed,
         config=config,
+        repeats=repeats,
     )
-
-
-def _own(frame: pd.DataFrame, split: str, config: DataConfig) -> Encoded:
-    """A log split by our own rules, to be ranked against all items."""
-    user_ids, item_ids = vocabulary(frame["user"]), vocabulary(frame["item"])
-    log = _encode(frame, _order(frame), user_ids, item_ids)
-    if split == "random":
-        parts = splits.at_random(log, config.fractions, config.split_seed)
-    elif split == "k-fold":
-        parts = splits.k_fold(log, config.folds, config.fold, config.split_seed)
-    elif split == "cold-items":
-        parts = splits.cold_items(log, len(item_ids), config.fractions, config.split_seed)
-    elif split == "time":
-        parts = splits.by_time(log, config.fractions)
-    else:
-        parts = splits.leave_one_out(log)
-    return user_ids, item_ids, parts, None, None
-
-
-def _published(source: Source, frame: pd.DataFrame, seed: int) -> Encoded:
-    """The published split, and the candidates if they are published too; `frame` is its training part, cleaned."""
-    test, negatives = source.test, source.negatives
-    assert test is not None
-    user_ids = vocabulary(frame["user"], test["user"])
-    item_ids = vocabulary(frame["item"], test["item"], *([] if negatives is None else [negatives.ravel()]))
-    order = _order(pd.concat([frame, test]))
-    test_order = order[len(frame) :]
-    train = _encode(frame, order[: len(frame)], user_ids, item_ids)
-    held_out = _encode(test, test_order, user_ids, item_ids)
-    if negatives is None:
-        return user_ids, item_ids, splits.Parts(*splits.published(train, seed), held_out), None, None
-    train, valid, valid_candidates = splits.ncf(train, len(item_ids), seed)
-    candidates = np.column_stack(
-        [encode(negatives.ravel(), item_ids).reshape(negatives.shape), encode(test["item"], item_ids)]
-    )
-    by_user = np.lexsort((test_order, encode(test["user"], user_ids)))  # as Interactions are sorted
-    return user_ids, item_ids, splits.Parts(train, valid, held_out), valid_candidates, candidates[by_user]
-
-
-def _order(frame: pd.DataFrame) -> np.ndarray:
-    """The place [R] of every row under a stable sort by time."""
-    order = np.empty(len(frame), np.int32)
-    order[np.argsort(frame["time"].to_numpy(), kind="stable")] = np.arange(len(frame))
-    return order
-
-
-def _encode(frame: pd.DataFrame, order: np.ndarray, user_ids: np.ndarray, item_ids: np.ndarray) -> Interactions:
-    users, items = encode(frame["user"], user_ids), encode(frame["item"], item_ids)
-    return build(users, items, frame["value"], order, len(user_ids))
 
 
 def _titles(titles: pd.Series | None, item_ids: np.ndarray) -> list[str] | None:

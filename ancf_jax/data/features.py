@@ -5,21 +5,26 @@ of 0 and 1, numbers are standardised, and vectors of any other kind, of pictures
 block of columns, divided by what makes its rows of length 1 in root mean square, so that no kind drowns another:
 
     x_i = [block_1i / r_1, block_2i / r_2, ...],   r_k^2 = mean of |block_ki|^2 over the items i whose block is not 0
+
+Words and categories are many and mostly absent, so that with one of these kinds the vectors are a sparse matrix; who
+needs them dense asks for the memory first.
 """
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from pandas.api import types as dtypes
 
 from ancf_jax.data.read import tables
-from ancf_jax.data.read.sources import ids_of, read_attributes, require_columns
+from ancf_jax.data.read.sources import id_column, ids_of, read_attributes, require_columns
 from ancf_jax.data.read.tables import Attributes, readable
 from ancf_jax.settings import DataConfig
-from ancf_jax.types import InputError
+from ancf_jax.types import InputError, Matrix
 
 SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes genres
 
@@ -27,11 +32,12 @@ SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes gen
 class Features(NamedTuple):
     """The features of all items, or of all users, and how words become such a vector."""
 
-    vectors: np.ndarray  # [I, F] float32; zeros where nothing is known of an item
+    vectors: Matrix  # [I, F] float32; zeros where nothing is known of an item
     missing: int  # items of which nothing is known
     kinds: dict[str, int]  # kind -> how many columns it has, in their order
     origins: tuple[np.ndarray, ...]  # what the vectors were made of, for the data set's fingerprint
     encode: Callable[[str], np.ndarray] | None  # words -> [F], as of an item with this text alone; None: no text
+    repeated: int = 0  # rows of the table whose id an earlier row has, which alone counts
 
 
 def item_features(config: DataConfig, items: Attributes | None, item_ids: np.ndarray) -> Features | None:
@@ -54,7 +60,7 @@ def user_features(config: DataConfig, users: Attributes | None, user_ids: np.nda
 
 def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.ndarray) -> Features | None:
     """The features [n, F] of the items or users `ids` [n], by what is `known` of them and the file of vectors."""
-    blocks: dict[str, np.ndarray] = {}
+    blocks: dict[str, Matrix] = {}
     origins: list[np.ndarray] = []
     encoder: Any = None
     if known is not None:
@@ -64,8 +70,9 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
             encoder, blocks["text"] = _tf_idf(documents, known.text, config.text_terms)
             origins.append(np.frombuffer("\0".join(documents).encode(), np.uint8))
         if known.categories:
-            blocks["categories"] = np.hstack([_one_hot(frame[name]) for name in known.categories])
-            origins.append(blocks["categories"])
+            hot = scipy.sparse.hstack([_one_hot(frame[name]) for name in known.categories], "csr", np.float32)
+            blocks["categories"] = hot
+            origins += [hot.indptr, hot.indices, np.array(hot.shape)]
         if known.numbers:
             numbers = frame[list(known.numbers)].to_numpy(np.float64, na_value=np.nan)
             blocks["numbers"] = _standardised(numbers)
@@ -73,20 +80,27 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
     if path := getattr(config, f"{side}_vectors"):
         listed, vectors = _read_vectors(Path(path), config, side)
         places = _places(listed, ids)
-        blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], 0.0)
+        blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], np.float32(0))
         origins.append(blocks["vectors"])
     if not blocks:
         return None
-    vectors = np.hstack([_unit(block) for block in blocks.values()], dtype=np.float32)
     kinds = {kind: block.shape[1] for kind, block in blocks.items()}
+    units = [_unit(block) for block in blocks.values()]
+    if any(scipy.sparse.issparse(block) for block in units):
+        vectors = scipy.sparse.hstack(units, "csr", np.float32)
+        vectors.eliminate_zeros()
+        missing = int((np.diff(vectors.indptr) == 0).sum())
+    else:
+        vectors = np.hstack(units, dtype=np.float32)
+        missing = int((~vectors.any(axis=1)).sum())
 
     def encode(text: str) -> np.ndarray:
         found = np.zeros(vectors.shape[1], np.float32)
-        found[: kinds["text"]] = encoder.transform([text]).toarray()[0]
+        found[: kinds["text"]] = encoder.transform([_composed(text)]).toarray()[0]
         return found
 
-    missing = int((~vectors.any(axis=1)).sum())
-    return Features(vectors, missing, kinds, tuple(origins), encode if encoder else None)
+    repeated = 0 if known is None else int(known.ids.dropna().duplicated().sum())
+    return Features(vectors, missing, kinds, tuple(origins), encode if encoder else None, repeated)
 
 
 def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
@@ -96,37 +110,53 @@ def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
     return rows.reindex(ids.astype(str), fill_value=-1).to_numpy(np.int64)
 
 
-def _unit(block: np.ndarray) -> np.ndarray:
+def _unit(block: Matrix) -> Matrix:
     """The block with rows of length 1 in root mean square, those of zeros left out."""
-    squares = np.linalg.norm(block, axis=1).astype(np.float64) ** 2
-    return block / float(np.sqrt(squares[squares > 0].mean())) if squares.any() else block
+    squares = np.asarray(row_lengths(block)).astype(np.float64) ** 2
+    return block / np.float32(np.sqrt(squares[squares > 0].mean())) if squares.any() else block
+
+
+def row_lengths(rows: Matrix) -> np.ndarray:
+    """The length [n] of every row of a matrix [n, F]."""
+    from scipy.sparse.linalg import norm
+
+    return norm(rows, axis=1) if scipy.sparse.issparse(rows) else np.linalg.norm(rows, axis=1)
+
+
+def _composed(text: str) -> str:
+    """Text in the one Unicode form that equal texts share."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _documents(columns: pd.DataFrame) -> list[str]:
     """The texts of all columns, put together [I]."""
     texts = columns.astype("string").fillna("")
-    return texts.iloc[:, 0].str.cat(texts.iloc[:, 1:], sep=" ").tolist()
+    return [_composed(text) for text in texts.iloc[:, 0].str.cat(texts.iloc[:, 1:], sep=" ")]
 
 
-def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple[Any, np.ndarray]:
+def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple[Any, Matrix]:
     """The vectoriser of the `terms` most frequent words, and what it makes of the documents [I, terms]."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second, which only features should cost
 
     vectoriser = TfidfVectorizer(max_features=terms, dtype=np.float32)
     try:
-        return vectoriser, vectoriser.fit_transform(documents).toarray()
+        return vectoriser, vectoriser.fit_transform(documents).tocsr()
     except ValueError as error:
         raise InputError(f"--item_text={','.join(columns)}: no item has a word of two letters or more there") from error
 
 
-def _one_hot(column: pd.Series) -> np.ndarray:
-    """A column of 0 and 1 for each category [I, C], in alphabetical order; a missing cell has none."""
+def _one_hot(column: pd.Series) -> Matrix:
+    """A column of 0 and 1 for each category [I, C], in alphabetical order; a missing cell has none.
+
+    White space around a category is none of it, and one that a cell has twice counts once.
+    """
     words = column.reset_index(drop=True).astype("string").str.split(SEPARATOR).explode().dropna()
+    words = words.str.normalize("NFC").str.strip()
     words = words[words != ""]
     codes, names = pd.factorize(words, sort=True)
-    hot = np.zeros((len(column), len(names)), np.float32)
-    hot[words.index, codes] = 1
-    return hot
+    places = np.unique(np.asarray(words.index, np.int64) * len(names) + codes)
+    ones, size = np.ones(len(places), np.float32), max(len(names), 1)
+    return scipy.sparse.csr_matrix((ones, (places // size, places % size)), (len(column), len(names)))
 
 
 def _standardised(numbers: np.ndarray) -> np.ndarray:
@@ -170,13 +200,13 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
 
 def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
     """A column of ids beside either one column of lists or columns of numbers."""
-    flag, id_column = f"{side}_column", getattr(config, f"{side}_column")
+    flag, column = id_column(config, side)
     with readable(path):
         columns = tables.header(path.read_bytes(), "")
-    require_columns(path, columns, {flag: id_column})
+    require_columns(path, columns, {flag: column})
     with readable(path):
         frame = tables.read_parquet(path, columns)
-    ids, cells = tables.as_ids(frame[id_column]), frame.drop(columns=id_column)
+    ids, cells = tables.as_ids(frame[column]), frame.drop(columns=column)
     if cells.shape[1] == 1 and dtypes.is_object_dtype(cells.iloc[:, 0]):
         lists = cells.iloc[:, 0]
         present = lists.notna().to_numpy()
@@ -189,7 +219,7 @@ def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series,
             )
         return ids[present], _numeric(path, lists.name, lists[present].tolist())
     if not cells.shape[1]:
-        raise InputError(f"{path}: no column beside '{id_column}'; legal are one of lists or some of numbers")
+        raise InputError(f"{path}: no column beside '{column}'; legal are one of lists or some of numbers")
     return ids, np.column_stack([_numeric(path, name, cells[name]) for name in cells])
 
 
@@ -203,7 +233,7 @@ def _numeric(path: Path, name: Any, cells: Any) -> np.ndarray:
         raise InputError(f"{path}: column '{name}' holds neither numbers nor, alone, lists of them") from error
 
 
-def required(model: str, features: np.ndarray | None) -> np.ndarray:
+def required(model: str, features: Matrix | None) -> Matrix:
     """The item features [I, F]. Raises InputError that says where the `model` could have them from."""
     if features is None:
         raise InputError(
@@ -211,3 +241,8 @@ def required(model: str, features: np.ndarray | None) -> np.ndarray:
             "...), or --items_path with --item_text, --item_categories or --item_numbers, or --item_vectors"
         )
     return features
+
+
+def dense(rows: Matrix) -> np.ndarray:
+    """A matrix [n, F] as an array, for which the memory is to be asked before."""
+    return rows if isinstance(rows, np.ndarray) else rows.toarray()

@@ -37,12 +37,13 @@ class Evaluation(NamedTuple):
     per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see value_errors.ratio_per_user
 
 
-def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None) -> str:
-    """The protocol and its policy on ties in words, for tables. `candidates` and `among` as for make_evaluator."""
+def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None, repeats: bool = False) -> str:
+    """The protocol and its policy on ties in words, for tables; the arguments are those of make_evaluator."""
     if among is not None:
         return f"ranking of the {len(among):,} new items that are held out; ties count half (expected rank)"
     if candidates is None:
-        return "full ranking of all items the user has not seen; ties count half (expected rank)"
+        which = "all items, those the user has too" if repeats else "all items the user has not seen"
+        return f"full ranking of {which}; ties count half (expected rank)"
     return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
 
 
@@ -56,6 +57,7 @@ def make_evaluator(
     among: np.ndarray | None = None,
     ks: tuple[int, ...] = (5, 10, 20),
     beyond: bool = False,
+    repeats: bool = False,
     block: int = 256,
     memory_budget: float = EvalConfig.memory_budget,
     mesh: Mesh | None = None,
@@ -68,6 +70,7 @@ def make_evaluator(
 
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
     gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
+    With `repeats`, what a user has may come again, so nothing of `seen` is left out.
     With `among` [n], item ids that hold all held-out ones, no other item is ranked.
     Where users have several held-out items and their values differ, they are graded, and gndcg@k weighs the items by
     them: a value below 0, as that of a return or below a mean that was subtracted, gains nothing, as if the item were
@@ -90,7 +93,7 @@ def make_evaluator(
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, ks, beyond)
+        step = _full_step(model, data, seen, held_out, ks, beyond, repeats)
         away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
         counts = np.bincount(_distinct(data.train, data.num_items).items, minlength=data.num_items)
         catalogue: Any = (away, counts)  # [I] whether an item is not ranked, and how many users have it
@@ -145,6 +148,7 @@ def _full_step(
     held_out: Interactions,
     ks: tuple[int, ...],
     beyond: bool,
+    repeats: bool,
 ) -> Step:
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
     graded = most_held > 1 and np.ptp(np.asarray(held_out.values)) > 0  # one gain of a user's is ndcg, whatever it is
@@ -159,10 +163,12 @@ def _full_step(
         users: Array,
     ) -> dict[str, Array]:
         scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
-        known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
         held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
         rows = jnp.arange(len(users))[:, None]
-        hidden = jnp.broadcast_to(away, scores.shape).at[rows, known].set(True, mode="drop")
+        hidden = jnp.broadcast_to(away, scores.shape)
+        if not repeats:
+            known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
+            hidden = hidden.at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         present = held < data.num_items
         ranks, visible = full_ranks(scores, hidden, held)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 HELD_OUT = ("valid", "test")
-ORDERED = ("leave-one-out", "time")  # splits by what is latest
+ORDERED = ("leave-one-out", "leave-last-basket-out", "time")  # splits by what is latest
 
 
 def findings(report: dict[str, Any]) -> list[str]:
     """What deserves attention before anything is trained, one sentence or two each."""
-    return [*_of_rows(report), *_of_log(report["cleaned"], report["split"]), *_of_split(report)]
+    return [*_of_rows(report), *_of_repeats(report), *_of_log(report["cleaned"], report["split"]), *_of_split(report)]
 
 
 def _of_rows(report: dict[str, Any]) -> list[str]:
@@ -28,17 +28,35 @@ def _of_rows(report: dict[str, Any]) -> list[str]:
             f"Negative values after cleaning: {values['negative']:,}. If they are returns, --returns=match or drop "
             "takes them out."
         )
+    elif read["values"]["negative"]:
+        found.append(
+            f"Negative values as read: {read['values']['negative']:,}. They were taken for returns, so none is trained "
+            "on; if they are ratings, --returns=keep keeps them."
+        )
+    if values["zero"]:
+        found.append(
+            f"Values of 0 after cleaning: {values['zero']:,}. If they are quantities, nothing was bought: --min_value "
+            "drops them."
+        )
     if values["max"] > 20 * values["99%"] > 0:
         found.append(
             f"The largest value, {number(values['max'])}, is {values['max'] / values['99%']:,.0f} times the 99% "
             "quantile: a model of values would follow such outliers."
         )
-    if read["repeats"]["rows"] > 0.05:
-        found.append(
-            f"{share(read['repeats']['rows'])} of the rows as read repeat a user and item. Cleaning leaves one of "
-            "them, so when something was bought before is lost, and buying it again is never a hit."
-        )
     return found
+
+
+def _of_repeats(report: dict[str, Any]) -> list[str]:
+    repeated = report["read"]["repeats"]["rows"]
+    if repeated <= 0.05:
+        return []
+    found = f"{share(repeated)} of the rows as read repeat a user and item. "
+    if report["repeats"]:
+        return [found + "All of them stay, and what a user has is recommended and tested again."]
+    return [
+        found + "They are made one, and what is held out is new to its user, so buying again is never a hit: "
+        "--repeats=keep is for those who recommend that."
+    ]
 
 
 def _of_log(log: dict[str, Any], split: str) -> list[str]:
@@ -110,7 +128,7 @@ def _of_split(report: dict[str, Any]) -> list[str]:
         if not part["rows"]:
             use = "train with --novalidation" if name == "valid" else "nothing can be tested"
             found.append(f"The {name} part is empty: {use}.")
-        if part["pair_in_train"]:
+        if part["pair_in_train"] and not report["repeats"]:
             found.append(
                 f"{part['pair_in_train']:,} rows of {name} have a user and item that are in train too, though rankings "
                 "leave out what was trained on."

@@ -1,7 +1,8 @@
 """A summary of a data set as people read it: tables, and a self-contained HTML page.
 
-A report is a dict: 'dataset', 'split', 'read' and 'cleaned' (`data.summary.of_log` before and after cleaning),
-'removed' and 'changed' ([{'rule', 'rows'}]), 'parts' (`data.summary.of_split`) and 'command'.
+A report is a dict: 'dataset', 'split', 'repeats' (whether they are kept), 'read' and 'cleaned' (`data.summary.of_log`
+before and after cleaning), 'removed' and 'changed' ([{'rule', 'rows'}]), 'parts' (`data.summary.of_split`) and
+'command'.
 """
 
 import html

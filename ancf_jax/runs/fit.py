@@ -124,7 +124,7 @@ def fit_run(
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
-        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test)),
+        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
         "users_tested": len(evaluation.users),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,

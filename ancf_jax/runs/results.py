@@ -29,7 +29,7 @@ def evaluator_of(
     seen, among = known_interactions(dataset) if test else dataset.train, ranked(dataset, held_out)
     # How popular an item is cannot be told from the training rows of the users evaluated alone, nor of a new item.
     beyond = test and candidates is None and among is None and dataset.stream is None
-    options |= {"candidates": candidates, "among": among, "beyond": beyond}
+    options |= {"candidates": candidates, "among": among, "beyond": beyond, "repeats": dataset.repeats}
     return make_evaluator(model, data, seen, held_out, **options)
 
 

@@ -133,6 +133,8 @@ def _listed(
     if among is not None:
         options["among"] = np.unique([item_of(server.dataset, item) for item in among]).astype(np.int32)
     hidden = np.asarray(seen)
+    if server.dataset.repeats:  # what may be bought again is not left out
+        hidden = np.full_like(hidden, server.data.num_items)
     if exclude:
         also = np.array([item_of(server.dataset, item) for item in exclude], np.int32)
         hidden = np.concatenate([hidden, np.broadcast_to(also, (len(hidden), len(also)))], axis=1)

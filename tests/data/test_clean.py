@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ancf_jax.data.clean import Changed, Removed, Rules, clean, clean_rows, match_returns, rules_of
+from ancf_jax.data.clean import Changed, Removed, Rules, clean, clean_rows, match_returns, rules_of, time_baskets
 from ancf_jax.data.dataset import cleaning, load
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
@@ -23,7 +23,7 @@ def rows_of(frame) -> list[tuple]:
 
 
 def test_clean_rows_stay_as_they_are():
-    frame = table((2, 1, 1.0, 9), (1, 1, 0.0, 3), (1, 2, -4.0, 3))
+    frame = table((2, 1, 1.0, 9), (1, 1, 0.0, 3), (1, 1, 4.0, 3))
     kept, removed, changed = clean(frame)
     pd.testing.assert_frame_equal(kept, frame)
     assert removed == [] and changed == []
@@ -83,14 +83,14 @@ def test_returns_take_back_the_latest_purchases_before_them():
         (3, "c", -7.0, 9),  # more than there was
         (3, "c", 0.0, 10),
     )
-    kept, removed, changed = clean(frame.sample(frac=1, random_state=0), Rules(returns="match", duplicates="sum"))
-    assert sorted(rows_of(kept)) == [(1, "a", 6.0, 4), (1, "b", 9.0, 7), (3, "c", 0.0, 10)]
+    kept, removed, changed = clean(frame.sample(frac=1, random_state=0), Rules())
+    assert sorted(rows_of(kept)) == [(1, "a", 2.0, 4), (1, "a", 4.0, 1), (1, "b", 9.0, 7), (3, "c", 0.0, 10)]
     assert removed[:3] == [
         Removed("return of an earlier purchase", 2),
         Removed("return without an earlier purchase", 2),
         Removed("purchase that was returned", 2),
     ]
-    assert changed == [Changed("purchase that was returned in part", 1), Changed("value that is a sum of several", 1)]
+    assert changed == [Changed("purchase that was returned in part", 1)]
 
 
 def test_at_equal_times_the_order_of_the_file_decides_what_was_earlier():
@@ -112,7 +112,8 @@ def test_returns_that_are_dropped_or_kept():
 
 @pytest.mark.parametrize(("min_value", "items"), [(0, [1, 2, 3]), (-1, [2, 3]), (0.5, [2, 3]), (4, [3])])
 def test_min_value(min_value, items):
-    kept, _, _ = clean(table((1, 1, -2.0, 0), (1, 2, 3.5, 1), (1, 3, 4.0, 2)), Rules(min_value=min_value))
+    rules = Rules(returns="keep", min_value=min_value)
+    kept, _, _ = clean(table((1, 1, -2.0, 0), (1, 2, 3.5, 1), (1, 3, 4.0, 2)), rules)
     assert kept["item"].tolist() == items
 
 
@@ -128,22 +129,6 @@ def test_clipped_rows_stay():
     assert clean(ties, Rules(clip_quantile=0.5)).changed == [Changed("value clipped to 2, the 0.5-quantile", 1)]
 
 
-def test_of_repeated_rows_the_latest_stays_and_the_last_of_a_tie():
-    frame = table((1, 1, 1.0, 5), (1, 2, 2.0, 5), (1, 1, 3.0, 4), (1, 2, 4.0, 5), (2, 1, 5.0, 1))
-    kept, removed, _ = clean(frame)
-    assert kept["value"].tolist() == [1.0, 4.0, 5.0]
-    assert removed == [Removed("repeated user and item", 2)]
-    kept, removed, changed = clean(frame, Rules(duplicates="sum"))
-    assert rows_of(kept) == [(1, 1, 4.0, 5), (1, 2, 6.0, 5), (2, 1, 5.0, 1)]
-    assert [rule.rows for rule in removed] == [2] and changed == [Changed("value that is a sum of several", 2)]
-
-
-def test_ties_fall_the_same_way_in_a_long_log():
-    log = [(1, n % 50, float(n), n % 3) for n in range(600)]  # short arrays are sorted stably by any method
-    latest = {row[1]: row for row in sorted(log, key=lambda row: row[3])}
-    assert rows_of(clean(table(*log)).frame) == sorted(latest.values(), key=lambda row: row[2])
-
-
 def test_core_is_repeated_until_nothing_changes():
     # User 3 has two rows, but loses item 9, then falls, then takes item 8 below two, then user 4 falls.
     pairs = [(1, 1), (1, 2), (2, 1), (2, 2), (3, 9), (3, 8), (4, 8), (4, 1)]
@@ -153,6 +138,25 @@ def test_core_is_repeated_until_nothing_changes():
     assert [rule.rows for rule in removed] == [4]
 
 
+def test_core_counts_a_repeated_pair_once_unless_repeats_count():
+    frame = table((1, 1, 1.0, 0), (1, 1, 1.0, 1), (1, 2, 1.0, 2), (2, 2, 1.0, 3), (2, 2, 1.0, 4))
+    assert rows_of(clean(frame, Rules(user_core=2)).frame) == rows_of(frame[:3])
+    assert len(clean(frame, Rules(user_core=2, repeats="keep")).frame) == 5
+
+
+def test_rows_without_a_basket_are_dropped():
+    frame = table((1, 1, 1.0, 0), (1, 2, 1.0, 1)).assign(basket=pd.array(["b", None], dtype="string"))
+    kept, removed, _ = clean(frame)
+    assert kept["item"].tolist() == [1] and removed == [Removed("no basket", 1)]
+
+
+def test_a_basket_has_one_time_and_one_user():
+    rows = [(1, 1, 1.0, 7), (2, 1, 1.0, 3), (1, 2, 1.0, 5), (1, 3, 1.0, 6)]
+    kept = time_baskets(table(*rows).assign(basket=["x", "x", "x", "y"]))
+    assert kept.frame["time"].tolist() == [5, 3, 5, 6]
+    assert kept.changed == [Changed("time made that of the first row of its basket", 1)]
+
+
 def test_nothing_left_names_the_worst_rule():
     frame = table((1, 1, 1.0, 0), (1, 2, 1.0, 0), (None, 1, 1.0, 0))
     with pytest.raises(InputError, match=r"'value below 3' \(2 rows\)"):
@@ -160,11 +164,13 @@ def test_nothing_left_names_the_worst_rule():
 
 
 def test_flags_come_before_the_rules_of_a_data_set():
-    own = Rules(drop_items="POST", returns="match", duplicates="sum", min_value=1.0)
+    own = Rules(drop_items="POST", returns="match", duplicates="sum", min_value=1.0, clip_quantile=0.9, user_core=5)
     assert rules_of(DataConfig(), own) == own
     given_by_flags = rules_of(DataConfig(returns="keep", min_value=2.0, user_core=3), own)
     assert given_by_flags == own._replace(returns="keep", min_value=2.0, user_core=3)
     assert rules_of(DataConfig()) == Rules()
+    off = DataConfig(drop_items="", min_value=0.0, clip_quantile=0.0, user_core=0, anonymous_ids=())
+    assert rules_of(off, own) == Rules(duplicates="sum")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +180,7 @@ def test_flags_come_before_the_rules_of_a_data_set():
         ("clip_quantile", 0.9, "none"),
         ("duplicates", "sum", "none"),
         ("duplicates", "latest", "none"),
+        ("repeats", "merge", "--repeats=keep"),
         ("target", "z-score", "--target=value or --target=log"),
     ],
 )
@@ -222,13 +229,9 @@ def reference(log, rules: Rules) -> list[tuple]:
     if rules.clip_quantile and rows:
         limit = np.quantile([row[2] for row in rows], rules.clip_quantile)
         rows = [(*row[:2], min(row[2], limit), row[3]) for row in rows]
-    latest = {rows[place][:2]: place for place in sorted(range(len(rows)), key=lambda place: rows[place][3])}
-    if rules.duplicates == "sum":
-        totals = {pair: sum(row[2] for row in rows if row[:2] == pair) for pair in latest}
-        rows = [(*row[:2], totals[row[:2]], row[3]) for row in rows]
-    rows = [rows[place] for place in sorted(latest.values())]
     while True:
-        users, items = [row[0] for row in rows], [row[1] for row in rows]
+        counted = [row[:2] for row in rows] if rules.repeats == "keep" else {row[:2] for row in rows}
+        users, items = ([pair[n] for pair in counted] for n in (0, 1))
         core = [r for r in rows if users.count(r[0]) >= rules.user_core and items.count(r[1]) >= rules.item_core]
         if core == rows:
             return rows
@@ -270,7 +273,7 @@ all_rules = st.builds(
     returns=st.sampled_from(["match", "drop", "keep"]),
     min_value=st.sampled_from([0.0, 1.0]),
     clip_quantile=st.sampled_from([0.0, 0.5]),
-    duplicates=st.sampled_from(["latest", "sum"]),
+    repeats=st.sampled_from(["merge", "keep"]),
     user_core=st.integers(0, 2),
     item_core=st.integers(0, 2),
 )

@@ -1,5 +1,7 @@
 """Item features against scikit-learn's own preprocessing, by whichever way vectors come."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 
 from ancf_jax.data.dataset import load
-from ancf_jax.data.features import _standardised, item_features, user_features
+from ancf_jax.data.features import _standardised, dense, item_features, user_features
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -40,7 +42,7 @@ def features(folder, items=None, ids=IDS, **flags):
 
 def test_text_is_scikit_learns_tf_idf(shop):
     found = features(shop, item_text=("title",))
-    np.testing.assert_allclose(found.vectors, TfidfVectorizer().fit_transform(TEXTS).toarray(), rtol=1e-6)
+    np.testing.assert_allclose(dense(found.vectors), TfidfVectorizer().fit_transform(TEXTS).toarray(), rtol=1e-6)
     assert found.kinds == {"text": 4} and found.missing == 2 and found.vectors.dtype == np.float32
 
 
@@ -49,7 +51,7 @@ def test_terms_are_the_most_frequent_of_all_columns(shop):
     texts = ["Blue mug, red", "", "Red mug large", "red red lamp", ""]
     expected = TfidfVectorizer(max_features=2).fit(texts)
     assert expected.get_feature_names_out().tolist() == ["mug", "red"]
-    np.testing.assert_allclose(found.vectors, expected.transform(texts).toarray(), rtol=1e-6)
+    np.testing.assert_allclose(dense(found.vectors), expected.transform(texts).toarray(), rtol=1e-6)
 
 
 def test_words_are_encoded_as_the_text_of_an_item(shop):
@@ -61,9 +63,63 @@ def test_words_are_encoded_as_the_text_of_an_item(shop):
 
 
 def test_categories_are_multi_hot_and_of_length_one_in_root_mean_square(shop):
-    found = features(shop, item_categories=("kind",)).vectors
+    found = dense(features(shop, item_categories=("kind",)).vectors)
     hot = MultiLabelBinarizer().fit_transform([["mug"], [], ["mug", "gift"], ["lamp", "gift"], []])
     np.testing.assert_allclose(found, hot / np.sqrt(5 / 3), rtol=1e-6)  # 1, 2 and 2 categories
+
+
+def test_categories_are_one_whatever_surrounds_them_and_however_they_are_composed(shop):
+    kinds = [
+        "Action|Comedy",
+        " Action |\u00a0Comedy",
+        "|Comedy||",
+        "Comedy|Comedy",
+        "caf\u00e9|cafe\u0301",
+        "||",
+        " | ",
+    ]
+    rows = "".join(f"{n},{kind}\n" for n, kind in enumerate(kinds))
+    (shop / "items.csv").write_text(f"item,kind\n{rows}")
+    found = features(shop, ids=np.array([str(n) for n in range(len(kinds))]), item_categories=("kind",))
+    assert found.kinds == {"categories": 3} and found.missing == 2
+    expected = [[1, 1, 0], [1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    np.testing.assert_array_equal(dense(found.vectors) > 0, np.array(expected, bool))
+
+
+def test_many_categories_are_never_dense(shop):
+    size = 30_000
+    (shop / "items.csv").write_text("item,seller\n" + "".join(f"{n},s{n}\n" for n in range(size)))
+    tracemalloc.start()
+    found = features(shop, ids=np.arange(size), item_categories=("seller",))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.vectors.shape == (size, size) and found.vectors.nnz == size
+    assert peak < 100 * 2**20  # dense: 3.4 GiB
+
+
+def test_rows_that_repeat_an_id_are_counted(shop):
+    assert features(shop, item_categories=("kind",)).repeated == 1
+    (shop / "items.csv").write_text("item,kind\na,x\n,y\n,z\nb,y\n")
+    found = features(shop, item_categories=("kind",))
+    assert found.repeated == 0 and found.missing == 3
+
+
+@pytest.mark.parametrize("cell", ["inf", "-inf", "1e400", "Infinity"])
+def test_numbers_that_are_not_finite_are_refused(shop, cell):
+    (shop / "items.csv").write_text(f"item,price\na,1\nb,{cell}\n")
+    with pytest.raises(InputError, match=r"items\.csv: line 3, column 'price': .* is not a number"):
+        features(shop, item_numbers=("price",))
+
+
+def test_an_id_column_of_another_name(shop):
+    expected = dense(features(shop, item_categories=("kind",), item_text=("title",)).vectors)
+    (shop / "items.csv").write_text(ITEMS.replace("item,", "sku,", 1))
+    found = features(shop, item_categories=("kind",), item_text=("title",), items_id_column="sku")
+    np.testing.assert_array_equal(dense(found.vectors), expected)
+    with pytest.raises(InputError, match=r"no column 'sk' \(--items_id_column\).*did you mean sku"):
+        features(shop, item_categories=("kind",), items_id_column="sk")
+    by_id = parquet(shop, sku=["a", "c"], v=[[2.0, 0.0], [0.0, 4.0]])
+    assert features(shop, item_vectors=by_id, items_path="", items_id_column="sku").missing == 3
 
 
 def test_numbers_are_standardised_and_the_missing_are_the_mean(shop):
@@ -113,7 +169,7 @@ def test_kinds_stand_side_by_side_and_ids_compare_as_text(shop):
     (shop / "items.csv").write_text("item,title\n3,three\n4,four\n")
     found = features(shop, ids=np.array([3, 4]), item_text=("title",), item_vectors=path)
     assert found.kinds == {"text": 2, "vectors": 1}
-    np.testing.assert_allclose(found.vectors, [[0, 1, 1], [1, 0, 1]])
+    np.testing.assert_allclose(dense(found.vectors), [[0, 1, 1], [1, 0, 1]])
 
 
 def test_the_fingerprint_covers_features_that_are_read(shop):
@@ -144,7 +200,7 @@ def test_users_have_features_of_their_own(shop):
     hot = np.array([[0, 1, 0], [1, 1, 1], [0, 0, 0]])  # Rome, en, it: those of u1 and of the first row of u2
     age = StandardScaler().fit_transform([[30.0], [40.0], [np.nan]])
     expected = np.hstack([hot / np.sqrt((1 + 3) / 2), np.nan_to_num(age)])
-    np.testing.assert_allclose(found.vectors, expected, rtol=1e-6)
+    np.testing.assert_allclose(dense(found.vectors), expected, rtol=1e-6)
     assert found.kinds == {"categories": 3, "numbers": 1} and found.missing == 1 and found.encode is None
     assert people(shop) is None and features(shop, users_path="none.csv", user_categories=("town",)) is None
 
@@ -228,5 +284,7 @@ def test_text_without_words_is_refused(shop):
 def test_columns_need_a_table():
     with pytest.raises(InputError, match="flag --item_categories: names columns of --items_path"):
         DataConfig(item_categories=("kind",))
+    with pytest.raises(InputError, match="flag --items_id_column: names a column of --items_path or --item_vectors"):
+        DataConfig(items_id_column="sku")
     with pytest.raises(InputError, match="flag --user_numbers: names columns of --users_path"):
         DataConfig(user_numbers=("age",), items_path="items.csv")

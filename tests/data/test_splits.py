@@ -37,16 +37,96 @@ def test_leave_one_out(users, seed):
         assert [pair for pair in pairs(parts.valid) + pairs(parts.test) if pair[0] == user] == held_out
 
 
-@settings(max_examples=25, deadline=None)
-@given(user_lists, st.sampled_from([(0.6, 0.2, 0.2), (0.8, 0.0, 0.2), (1.0, 0.0, 0.0)]))
-def test_time_cuts_at_global_quantiles(users, fractions):
-    log = log_of(users)
-    parts = splits.by_time(log, fractions)
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, USERS - 1), st.integers(0, 6)), max_size=30),
+    st.sampled_from([(0.6, 0.2, 0.2), (0.8, 0.0, 0.2), (0.5, 0.5, 0.0), (1.0, 0.0, 0.0)]),
+)
+def test_time_cuts_between_two_times_next_to_the_fractions(rows, fractions):
+    users, times = (np.array([row[n] for row in rows], int) for n in (0, 1))
+    times.sort()
+    log = build(users, np.arange(len(rows)), np.ones(len(rows)), np.arange(len(rows)), USERS)
+    wanted = [fraction > 0 for fraction in fractions]
+    if len(set(times)) < sum(wanted) - (not rows and wanted == [True, False, False]):
+        with pytest.raises(InputError, match="flag --split: time cuts between two times, and"):
+            splits.by_time(log, times, fractions)
+        return
+    parts = splits.by_time(log, times, fractions)
     assert_partition(log, parts)
-    by_order = np.concatenate([np.sort(part.order) for part in parts])
-    np.testing.assert_array_equal(by_order, np.arange(len(users)))
-    assert abs(len(parts.train.users) - fractions[0] * len(users)) <= 0.5
-    assert abs(len(parts.test.users) - fractions[2] * len(users)) <= 0.5
+    inside = [times[np.sort(part.order)] for part in parts]
+    assert [len(part) > 0 for part in inside] == wanted or not rows
+    for before, after in ((0, 1), (1, 2), (0, 2)):
+        assert not len(inside[before]) or not len(inside[after]) or inside[before].max() < inside[after].min()
+    if sum(wanted) == 2:  # a single cut, which no other is nearer to the fraction than
+        changes = [place for place in range(1, len(times)) if times[place] > times[place - 1]]
+        border = round(fractions[0] * len(times))
+        assert abs(len(inside[0]) - border) == min(abs(place - border) for place in changes)
+
+
+def test_a_day_is_never_on_both_sides_of_a_cut():
+    log = log_of(np.arange(100) % USERS)
+    parts = splits.by_time(log, np.repeat([1, 2, 3, 4], 25), (0.6, 0.2, 0.2))
+    assert [len(part.users) for part in parts] == [50, 25, 25]
+
+
+def test_distinct_times_are_cut_at_the_fractions():
+    log = log_of(np.arange(40) % USERS)
+    assert [len(part.users) for part in splits.by_time(log, np.arange(40), (0.6, 0.2, 0.2))] == [24, 8, 8]
+
+
+@pytest.mark.parametrize(("times", "told"), [([5] * 9, "all 9 rows have one time"), ([5, 5, 6], "there are 2 times")])
+def test_too_few_times_for_a_split(times, told):
+    with pytest.raises(InputError, match=f"{told}, too few for 3 parts"):
+        splits.by_time(log_of([0] * len(times)), np.array(times), (0.6, 0.2, 0.2))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), max_size=30))
+def test_the_last_baskets_are_held_out_whole(rows):
+    baskets = sorted(rows)  # of user and basket, in the order of time
+    users = np.array([user for user, _ in baskets], int)
+    log = build(users, np.arange(len(rows)), np.ones(len(rows)), np.arange(len(rows)), 3)
+    numbers = np.array([5 * user + basket for user, basket in baskets], int)
+    parts = splits.leave_last_out(log, splits.changes(numbers))
+    assert_partition(log, parts)
+    for user in range(3):
+        own = sorted({basket for each, basket in baskets if each == user})
+        for part, expected in ((parts.valid, own[-2:-1]), (parts.test, own[-1:])):
+            found = {numbers[item] - 5 * user for item in part.items[part.users == user].tolist()}
+            assert sorted(found) == (expected if len(own) >= 3 else [])
+            size = sum(row in {(user, basket) for basket in found} for row in baskets)
+            assert np.count_nonzero(part.users == user) == size
+
+
+rows_of_parts = st.lists(
+    st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(-2, 5), st.integers(0, 2)), max_size=30
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_of_parts, st.sampled_from(["latest", "sum"]))
+def test_repeats_are_merged_in_the_first_part_that_has_them(rows, how):
+    rows.sort(key=lambda row: row[3])  # the parts are in the order of time
+    columns = np.array(rows, int).reshape(-1, 4).T
+    log = build(*columns[:3], np.arange(len(rows)), 3)
+    parts = splits.cut(log, columns[3][log.order], 1, 2)
+    merged, removed, changed = splits.merge_repeats(parts, how)
+    expected, again, sums = [[], [], []], 0, 0
+    for pair in sorted({row[:2] for row in rows}):
+        own = [(place, row) for place, row in enumerate(rows) if row[:2] == pair]
+        part = own[0][1][3]
+        inside = [(place, row[2]) for place, row in own if row[3] == part]
+        value = inside[-1][1] if how == "latest" else sum(value for _, value in inside)
+        expected[part].append((*pair, value, inside[-1][0]))
+        again += len(own) - len(inside)
+        sums += how == "sum" and len(inside) > 1
+    for part, wanted in zip(merged, expected, strict=True):
+        found = zip(*(column.tolist() for column in part[:4]), strict=True)
+        assert sorted(found) == wanted
+    counts = {rule.rule: rule.rows for rule in removed}
+    assert counts.get("held out, but user and item of an earlier part", 0) == again
+    assert sum(counts.values()) == len(rows) - sum(len(part.users) for part in merged)
+    assert [rule.rows for rule in changed] == [sums] * (sums > 0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -109,7 +189,7 @@ def test_random_depends_on_its_seed():
 
 
 def test_parts_keep_every_user_in_their_offsets():
-    parts = splits.by_time(log_of([0, 0, 3]), (0.6, 0.2, 0.2))
+    parts = splits.by_time(log_of([0, 0, 3]), np.arange(3), (0.6, 0.2, 0.2))
     assert all(len(part.offsets) == USERS + 1 for part in parts)
 
 

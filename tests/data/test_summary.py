@@ -259,7 +259,7 @@ def test_a_split_in_plain_python(log, seed):
 def test_a_split_by_time_does_not_leak_and_a_random_one_does():
     rng = np.random.default_rng(0)
     whole, times = log_of([(n % 5, n, time) for n, time in enumerate(rng.permutation(200))])
-    by_time = summary.of_split(splits.by_time(whole, (0.6, 0.2, 0.2)), times)["test"]
+    by_time = summary.of_split(splits.by_time(whole, times, (0.6, 0.2, 0.2)), times)["test"]
     assert by_time["before_own"] == by_time["before_any"] == by_time["train_after"] == 0
     at_random = summary.of_split(splits.at_random(whole, (0.6, 0.2, 0.2), 0), times)["test"]
     assert at_random["before_own"] > 0.8 and 0.3 < at_random["train_after"] < 0.7

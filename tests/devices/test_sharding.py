@@ -174,7 +174,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     devices = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     folder = tmp_path_factory.mktemp("runs")
     done = subprocess.run(

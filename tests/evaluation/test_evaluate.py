@@ -48,16 +48,16 @@ def evaluate_example(example, **options):
     return make_evaluator(TABLE, data, log(seen), log(held), ks=(1, 5), **options)(jnp.asarray(table))
 
 
-@pytest.mark.parametrize("some", [False, True])
-def test_full_ranking_agrees_with_enumeration(enumerated_ranks, example, some):
+@pytest.mark.parametrize(("some", "repeats"), [(False, False), (True, False), (False, True)])
+def test_full_ranking_agrees_with_enumeration(enumerated_ranks, example, some, repeats):
     table, seen, held = example
     among = {item for _, item in held} | {3, 4} if some else set(range(ITEMS))
-    found = evaluate_example(example, among=np.array([*among, *among]) if some else None)
+    found = evaluate_example(example, among=np.array([*among, *among]) if some else None, repeats=repeats)
     assert some == (len(among) < ITEMS)
     np.testing.assert_array_equal(found.users, range(0, USERS, 2))
     for place, user in enumerate(found.users):
         wanted = {item for owner, item in held if owner == user}
-        visible = (among - {item for owner, item in seen if owner == user}) | wanted
+        visible = (among - {item for owner, item in seen if owner == user and not repeats}) | wanted
         ranks = np.array(enumerated_ranks(table[user], visible, wanted))
         others = len(visible) - len(wanted)
         wrong = (ranks - np.arange(len(wanted))).sum() / (len(wanted) * others)
@@ -270,4 +270,5 @@ def test_nothing_seen_leaves_all_items(example):
 def test_protocols_in_words():
     assert "ties count half" in protocol(None)
     assert "99 given candidates" in protocol(np.zeros((5, 100)))
+    assert "those the user has too" in protocol(None, repeats=True)
     assert "the 2 new items" in protocol(None, np.array([4, 7]))

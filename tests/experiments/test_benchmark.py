@@ -13,7 +13,7 @@ from experiments import benchmark
 from experiments.peers import own, protocol
 from experiments.suites import SUITES
 
-TINY = ["--users=20", "--items=30", "--interactions=300", "--model=gmf", "--factors=4", "--negatives=2", "--repeats=2"]
+TINY = ["--users=20", "--items=30", "--interactions=300", "--model=gmf", "--factors=4", "--negatives=2", "--runs=2"]
 
 PEER = """
 import sys
@@ -191,9 +191,9 @@ def test_suites_are_legal(name, script):
             made.extend(benchmark.suite_of([name]))
             return {}
 
-    assert script(Parsed, "--repeats=7")[0] == 0
+    assert script(Parsed, "--runs=7")[0] == 0
     (made,) = made
-    assert made.name == name and made.repeats == 7 and made.against == ""
+    assert made.name == name and made.runs == 7 and made.against == ""
 
 
 @pytest.mark.parametrize(

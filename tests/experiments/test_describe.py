@@ -47,16 +47,16 @@ def no_plots(monkeypatch):
 def test_terminal_page_and_json(described):
     folder, out = described
     last = json.loads(out.splitlines()[-1])
-    assert (last["rows_read"], last["rows"], last["users"], last["items"]) == (9, 7, 3, 4)
-    assert (last["train"], last["valid"], last["test"]) == (3, 2, 2) and last["repeats"] == pytest.approx(1 / 7)
+    assert (last["rows_read"], last["rows"], last["users"], last["items"]) == (9, 6, 3, 3)
+    assert (last["train"], last["valid"], last["test"]) == (4, 1, 1) and last["repeats"] == pytest.approx(1 / 7)
     for words in (
         "11.1% of the rows (1) have no user",
-        "Negative values after cleaning: 1.",
+        "Negative values as read: 1. They were taken for returns",
         "leave-one-out tests none of them",
     ):
         assert words in " ".join(out.split())
     report = json.loads((folder / "describe.json").read_text())
-    assert report["read"]["rows"] == 9 and sum(rule["rows"] for rule in report["removed"]) == 2
+    assert report["read"]["rows"] == 9 and sum(rule["rows"] for rule in report["removed"]) == 3
     assert len(report["findings"]) == last["findings"]
     assert report["read"]["times"]["first"] == "2020-01-01T00:00:00"
     page = (folder / "describe.html").read_text()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments import recommend
+from experiments import evaluate, recommend, train
 
 
 def purchases(shop, customer):
@@ -86,6 +86,25 @@ def test_words(script, trained):
 def test_words_that_find_nothing(script, trained, model, given, message):
     status, out, err = script(recommend, "--workdir", trained(model), "--query=12", *given)
     assert status == 2 and out == "" and message in err and err.count("\n") == 1
+
+
+def test_what_was_bought_may_come_again_where_repeats_are_kept(script, tmp_path):
+    """Everyone buys milk in every basket, and something else beside it."""
+    rows = [
+        f"c{user},{item},b{basket}\n" for user in range(5) for basket in range(4) for item in ("milk", f"i{basket}")
+    ]
+    (tmp_path / "log.csv").write_text("user,item,basket\n" + "".join(rows))
+    options = [f"--dataset={tmp_path}/log.csv", "--basket_column=basket", f"--workdir={tmp_path}/run"]
+    status, out, err = script(train, *options, "--model=popularity")
+    assert status == 0, err
+    assert "repeats are kept" in out and "all items, those the user has too" in out
+    result = json.loads(out.splitlines()[-1])
+    assert result["split"] == "leave-last-basket-out" and result["mrr"] == 1 and result["users_tested"] == 5
+    for part in ("valid", "test"):
+        _, out, _ = script(evaluate, f"--workdir={tmp_path}/run", f"--part={part}")
+        assert json.loads(out.splitlines()[-1])["mrr"] == 1
+    _, out, _ = script(recommend, f"--workdir={tmp_path}/run", "--user=c1", "--top_k=2")
+    assert json.loads(out.splitlines()[-1])["users"]["c1"][0]["item"] == "milk"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from ancf_jax.reports.findings import findings, number, share
 def split_by_time(frame):
     order = np.argsort(np.argsort(frame["time"], kind="stable"))
     log = build(frame["user"], frame["item"], frame["value"], order, frame["user"].max() + 1)
-    return summary.of_split(splits.by_time(log, (0.6, 0.2, 0.2)), np.sort(frame["time"]))
+    times = np.sort(frame["time"])
+    return summary.of_split(splits.by_time(log, times, (0.6, 0.2, 0.2)), times)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def quiet():
     days = 15_000 + np.tile(np.arange(20), 250)
     frame = pd.DataFrame({"user": users, "item": items, "value": 1.0, "time": days * 86_400})
     log = summary.of_log(frame, timed=True)
-    return {"split": "time", "read": log, "cleaned": log, "parts": split_by_time(frame)}
+    return {"split": "time", "repeats": False, "read": log, "cleaned": log, "parts": split_by_time(frame)}
 
 
 def test_nothing_stands_out(quiet):
@@ -37,6 +38,8 @@ def test_nothing_stands_out(quiet):
     [
         ("time", "read/missing/user", 1245, "24.9% of the rows (1,245) have no user."),
         ("time", "cleaned/values/negative", 3, "Negative values after cleaning: 3."),
+        ("time", "read/values/negative", 3, "Negative values as read: 3. They were taken for returns"),
+        ("time", "cleaned/values/zero", 3, "Values of 0 after cleaning: 3."),
         ("time", "cleaned/values/max", 80.0, "80, is 80 times the 99% quantile"),
         ("time", "read/repeats/rows", 0.33, "33.0% of the rows as read repeat"),
         ("time", "cleaned/items", 1, "Users: 250, items: 1."),
@@ -76,6 +79,7 @@ def test_nothing_stands_out(quiet):
 )
 def test_a_figure_and_what_is_said_of_it(quiet, split, path, value, told):
     report = copy.deepcopy(quiet) | {"split": split}
+    report["cleaned"] = copy.deepcopy(report["cleaned"])  # which deepcopy knows to be that of 'read'
     *keys, last = path.split("/")
     part = report
     for key in keys:
@@ -85,6 +89,13 @@ def test_a_figure_and_what_is_said_of_it(quiet, split, path, value, told):
         part["first"] = value
     (sentence,) = findings(report)
     assert told in sentence
+
+
+def test_repeats_that_are_kept(quiet):
+    report = copy.deepcopy(quiet) | {"repeats": True}
+    report["read"]["repeats"]["rows"], report["parts"]["test"]["pair_in_train"] = 0.33, 4
+    (sentence,) = findings(report)
+    assert sentence.endswith("All of them stay, and what a user has is recommended and tested again.")
 
 
 def test_new_items_are_the_point_of_a_split_by_items(quiet):

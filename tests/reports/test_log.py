@@ -21,6 +21,7 @@ def report_of(rows, timed=True, split=splits.leave_one_out):
     return {
         "dataset": "shop <1>.csv",
         "split": "leave-one-out",
+        "repeats": False,
         "read": found,
         "cleaned": found,
         "removed": [{"rule": "value below 1", "rows": 2}],

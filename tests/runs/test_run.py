@@ -50,7 +50,7 @@ def test_from_workdir_may_read_the_data_from_elsewhere(tmp_path):
     [
         (RUN._replace(model="gmf", config=MODELS["gmf"].config()), "abc", "model is 'neumf' there and 'gmf' here"),
         (changed(RUN, "data", dataset="new.csv"), "abc", "dataset is 'log.csv' there and 'new.csv' here"),
-        (changed(RUN, "data", min_value=2.0), "abc", "min_value is 0.0 there and 2.0 here"),
+        (changed(RUN, "data", min_value=2.0), "abc", "min_value is 'auto' there and 2.0 here"),
         (RUN, "xyz", "data set is 'abc' there and 'xyz' here"),
         (changed(RUN, "train", seed=1), "abc", "seed is 0 there and 1 here"),
         (changed(RUN, "train", learning_rate=0.5), "abc", "learning_rate is 0.001 there and 0.5 here"),

@@ -41,7 +41,7 @@ def _folder(name: str, data_dir: str) -> Path:
 def _read_lines(name: str, folder: Path) -> Source:
     """A training and a test file whose lines are a user and the user's items; without times, the test part is last."""
     train, test = _lines_of_items(folder / "train.txt"), _lines_of_items(folder / "test.txt")
-    return Source(name, train, test=test.assign(time=test["time"] + len(train)))
+    return Source(name, train, test=test.assign(time=test["time"] + len(train)), timed=False)
 
 
 def _lines_of_items(path: Path) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def read_anime(folder: Path) -> Source:
             "type": shows["type"],
         }
     )
-    return _films("anime", ratings, films, ("genres", "type"))
+    return _films("anime", ratings, films, ("genres", "type"))._replace(timed=False)
 
 
 def _films(

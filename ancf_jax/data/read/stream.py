@@ -23,7 +23,7 @@ import pandas as pd
 import pyarrow.parquet
 
 from ancf_jax.data import splits
-from ancf_jax.data.clean import Changed, Kept, Removed, clean_rows, rules_of
+from ancf_jax.data.clean import STREAMED, Changed, Kept, Removed, clean_rows, rules_of
 from ancf_jax.data.interactions import build, encode, vocabulary
 from ancf_jax.data.read.sources import log_of, require_columns, wanted_columns
 from ancf_jax.data.read.tables import read_parquet, readable
@@ -67,13 +67,16 @@ class Scan(NamedTuple):
 def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
     """Read the log once and split it by time: by the order of files by name, and of the rows in them.
 
-    Rows are cleaned one by one, and repeated pairs stay; --fractions are of the rows before cleaning. Training rows are
+    Rows are cleaned one by one, and repeated pairs stay; --fractions are of the rows before cleaning, and with
+    --time_column the cuts are where the time changes next to them. Training rows are
     kept in memory of users who occur in a held-out part, and of `users`, given by their ids as text. Raises InputError
     for what is no Parquet file, lacks a column or has a bad cell, and for rows that --time_column shows out of order.
     """
     groups, fingerprint = _row_groups(config)
     starts = np.cumsum([0, *(group.length for group in groups)])
     first, second = splits.borders(config.fractions, int(starts[-1]))
+    if config.time_column:
+        first, second = (_between_times(groups, starts, border, config) for border in (first, second))
     head = min(int(np.searchsorted(starts, first, "right")), len(groups))  # groups up to the first held-out row
     rows, folded = np.zeros((2, len(groups)), np.int64)
     seen_users: list[np.ndarray] = []
@@ -110,8 +113,9 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
         raise InputError(f"--dataset={config.dataset}: no row is left for training; rows dropped: {dropped_text}")
     user_ids, item_ids = vocabulary(*seen_users), vocabulary(*seen_items)
     parts = _split(pd.concat([kept[n] for n in sorted(kept)]), user_ids, item_ids, first, second)
-    if not len(parts.test.users):
-        raise InputError("--fractions: no row is left for the test part")
+    for part, share, name in zip(parts[1:], config.fractions[1:], ("validation", "test"), strict=True):
+        if not len(part.users) and (share or name == "test"):
+            raise InputError(f"--fractions: no row is left for the {name} part; a cut falls between two times")
     stream = Stream(config, user_ids, item_ids, groups, rows, folded)
     alterations = [Changed(rule, count) for rule, count in sorted(changed.items())]
     return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream)
@@ -193,6 +197,36 @@ def windows(
         yield window
 
 
+def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, config: DataConfig) -> int:
+    """The place next to `border` where the time changes, found in the row groups around it; the end if it never does.
+
+    `starts` [groups + 1] are the places of the first rows of the groups.
+    """
+    if border >= starts[-1]:
+        return border
+    low = int(np.searchsorted(starts, border, "right")) - 1
+    high = low
+    pieces: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    while True:
+        for n in (low, high):
+            if n not in pieces:
+                pieces[n] = _times(groups[n], int(starts[n]), config)
+        places, times = (np.concatenate([pieces[n][k] for n in sorted(pieces)]) for k in (0, 1))
+        changes = places[1:][np.diff(times) != 0]
+        near = int(changes[np.argmin(np.abs(changes - border))]) if len(changes) else int(starts[-1])
+        below = border - starts[low] if low else math.inf
+        above = starts[high + 1] - border if high + 1 < len(groups) else math.inf
+        if abs(near - border) < min(below, above) or below == above == math.inf:
+            return near
+        low, high = max(low - 1, 0), min(high + 1, len(groups) - 1)
+
+
+def _times(group: RowGroup, start: int, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The places, from `start`, and the times of a row group's rows that cleaning leaves."""
+    log = _read(group, config).frame
+    return np.asarray(log.index) - group.first + start, log["time"].to_numpy()
+
+
 class _Ends(NamedTuple):
     """The first and the last time in a row group, and the place of its first row in the file."""
 
@@ -227,7 +261,7 @@ def _read(group: RowGroup, config: DataConfig) -> Kept:
     with readable(group.path):
         table = read_parquet(group.path, list(dict.fromkeys(wanted_columns(config).values())), group.number)
     table.index = pd.RangeIndex(group.first, group.first + len(table))
-    kept = clean_rows(log_of(group.path, table, config), rules_of(config))
+    kept = clean_rows(log_of(group.path, table, config), rules_of(config, STREAMED))
     if config.target == "log":
         kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))
     return kept

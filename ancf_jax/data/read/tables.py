@@ -45,13 +45,17 @@ class Source(NamedTuple):
     """A data set as it was found: rows in file order, ids as the file has them (integers or strings)."""
 
     name: str
-    frame: pd.DataFrame  # user, item (either may be missing), value (float, NaN if missing), time (int64 seconds)
+    # user, item (either may be missing), value (float, NaN if missing), time (int64 seconds); maybe basket (may be
+    # missing), and part (0 train, 1 validation, 2 test) where files say so
+    frame: pd.DataFrame
     titles: pd.Series | None = None  # item id -> title
     test: pd.DataFrame | None = None  # a published test part, with the columns of frame
     negatives: np.ndarray | None = None  # [rows of test, 99] item ids that the published test part ranks against
     items: Attributes | None = None
     rules: Rules = DEFAULT  # how it is cleaned where flags say nothing
     users: Attributes | None = None
+    timed: bool = True  # whether `time` is more than the place in the file
+    inferred: tuple[str, ...] = ()  # sentences on what the files did not state
 
 
 def contents(path: Path, flag: str) -> tuple[bytes, str]:

@@ -21,6 +21,7 @@ get lost in D numbers, so order-free there may be a term more, which starts as a
 with the same weights g for all users. It enters by way of b_i, whose rows are then a user's own.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field, nested
-from ancf_jax.data.features import required
+from ancf_jax.data.features import dense, required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
@@ -79,11 +80,11 @@ def make(config: Config, data: Data) -> Recommender:
         sides["user"] = data.user_features
     shapes = " and ".join(str(list(rows.shape)) for rows in sides.values())
     bytes_each = 24 if config.content_weight else 16
-    check_memory("hybrid", bytes_each * sum(rows.size for rows in sides.values()), f"the features {shapes}")
+    check_memory("hybrid", bytes_each * sum(math.prod(rows.shape) for rows in sides.values()), f"the features {shapes}")
     base = ancf.make(config.ancf, data)
     learn: Gradient = base.learn  # type: ignore[assignment]
     factors = config.ancf.factors
-    features = {side: np.pad(rows, ((0, 1), (0, 0))) for side, rows in sides.items()}
+    features = {side: np.pad(dense(rows), ((0, 1), (0, 0))) for side, rows in sides.items()}
     known = {
         "user": np.bincount(data.train.users, minlength=data.num_users + 1) > 0,
         "item": np.bincount(data.train.items, minlength=num_items + 1) > 0,

@@ -21,11 +21,11 @@ import numpy as np
 import scipy.sparse
 
 from ancf_jax.config import field
-from ancf_jax.data.features import required
+from ancf_jax.data.features import dense, required, row_lengths
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.nn.layers import unit_rows
-from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender
+from ancf_jax.types import Array, ClosedForm, Data, Given, Matrix, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def make(config: Config, data: Data) -> Recommender:
     known = required("content", data.features)
     num_items, width = known.shape
     check_memory("content", (2 if config.groups else 1) * 4 * num_items * width, f"the features [{num_items}, {width}]")
-    features = _unit(known)
+    features = dense(_unit(known))
     views = {"feature": features}  # as they make profiles, and as they are scored
     if config.groups:
         centres = _unit(group_means(features, config.groups))
@@ -89,7 +89,11 @@ def group_means(features: np.ndarray, groups: int) -> np.ndarray:
     return (sums / np.maximum(np.bincount(found, minlength=groups), 1)[:, None])[found]
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def _unit(rows: Matrix) -> Matrix:
     """The rows at length 1; rows of zeros stay."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+    length = row_lengths(rows)
+    length = np.where(length > 0, length, 1)
+    if isinstance(rows, np.ndarray):
+        return np.asarray(rows / length[:, None], np.float32)
+    data = rows.data / np.repeat(length, np.diff(rows.indptr))
+    return scipy.sparse.csr_matrix((data.astype(np.float32), rows.indices, rows.indptr), rows.shape)

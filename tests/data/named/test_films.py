@@ -58,7 +58,7 @@ def test_what_is_known_of_users(tmp_path):
     assert rows_of(users.frame[list(users.categories)]) == [("under 18", "F", "10"), ("56 and over", "M", "16")]
     dataset = load(named("ml-1m", tmp_path), features=True)
     hot = np.array([[0, 1, 1, 0, 1, 0], [1, 0, 0, 1, 0, 1]])  # 56 and over, under 18; F, M; 10, 16
-    np.testing.assert_allclose(dataset.user_features.vectors, hot / np.sqrt(3), rtol=1e-6)
+    np.testing.assert_allclose(dataset.user_features.vectors.toarray(), hot / np.sqrt(3), rtol=1e-6)
 
 
 def test_movielens_20m(tmp_path):

@@ -110,7 +110,7 @@ def test_households_of_complete_journey(tmp_path):
     people |= {"marital_status": ["Married"], "household_size": ["2"], "kids_count": ["0"]}
     pd.DataFrame(people).to_parquet(tmp_path / "complete-journey" / "demographics.parquet")
     users = load(named("complete-journey", tmp_path), features=True).user_features
-    np.testing.assert_allclose(users.vectors, [[0] * 5, [1 / np.sqrt(5)] * 5], rtol=1e-6)
+    np.testing.assert_allclose(users.vectors.toarray(), [[0] * 5, [1 / np.sqrt(5)] * 5], rtol=1e-6)
     assert users.missing == 1
 
 

@@ -199,7 +199,13 @@ def test_item_table(tmp_path):
     items = write(tmp_path / "items.tsv", "item\tname\tprice\na\tAnvil \t3\nb\t\t1\na\tAnother\t2\n")
     titles = read(config(log, items_path=str(items), title_column="name")).titles
     assert titles.to_dict() == {"a": "Anvil "}
+    assert read(config(log, items_path=str(items))).titles is None  # there is no column of that name, and none is asked
     with pytest.raises(InputError, match=r"no column 'title' \(--title_column\)"):
-        read(config(log, items_path=str(items)))
+        read(config(log, items_path=str(items), title_column="title"))
+    with pytest.raises(InputError, match=r"no column 'sku' \(--items_id_column\)"):
+        read(config(log, items_path=str(items), items_id_column="sku"))
+    other = write(tmp_path / "other.csv", "sku,item,title\na,9,Anvil\n")
+    assert read(config(log, items_path=str(other), items_id_column="sku")).titles.to_dict() == {"a": "Anvil"}
+    assert read(config(log, items_path=str(other), items_id_column="sku", title_column="")).titles is None
     with pytest.raises(InputError, match=r"--items_path=.*no such file"):
         read(config(log, items_path=str(tmp_path / "gone.tsv")))

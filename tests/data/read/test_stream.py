@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ancf_jax.data.clean import Removed
-from ancf_jax.data.dataset import fold_validation, load
+from ancf_jax.data.dataset import cleaning, fold_validation, load
 from ancf_jax.data.read import stream
 from ancf_jax.data.samplers import knows
 from ancf_jax.settings import DataConfig
@@ -156,12 +156,12 @@ def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "read_parquet", read)
     monkeypatch.setattr(stream, "clean_rows", clean)
     found = load(config(write(tmp_path / "log", log_of())))
-    assert len(alive) == 8 and columns == {("user", "item", "stars", "when")}  # one pass
+    assert len(alive) == 8 + 4 and columns == {("user", "item", "stars", "when")}  # one pass, and what is at the cuts
     with stream.windows(found.stream, seed=0, last=3) as window:
         for number in (1, 2, 3):
             window(number)
     assert all(len(sizes) == 1 and sizes[0] <= 11 for sizes in alive)
-    assert len(alive) == 8 + 7  # of a pass, seven have training rows: one that two windows share is read once
+    assert len(alive) == 12 + 7  # of a pass, seven have training rows: one that two windows share is read once
 
 
 def test_the_next_window_is_read_while_the_caller_works(tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ def test_rows_are_cleaned_as_in_memory(tmp_path):
     frame.to_parquet(tmp_path / "whole.parquet")
     for least in (0.0, 2.5):
         found = load(config(tmp_path / "log", min_value=least))
-        whole = load(config(tmp_path / "whole.parquet", min_value=least, stream=False))
+        whole = load(config(tmp_path / "whole.parquet", min_value=least, stream=False, returns="drop"))
         assert sorted(found.removed) == sorted(whole.removed)
         assert found.removed[:2] == [Removed("no item", 2), Removed("no value", 3)]
         np.testing.assert_array_equal(found.item_ids, whole.item_ids)
@@ -206,22 +206,41 @@ def test_rows_are_cleaned_as_in_memory(tmp_path):
             count = stream.count_windows(found.stream)
             rows = [row for number in range(1, count + 1) for row in rows_of(window(number))]
         clean = frame[:42].dropna()
-        early = clean[clean["stars"] >= (least or -9)]
+        early = clean[clean["stars"] >= least]
         places = found.user_ids.searchsorted(early["user"]), found.item_ids.searchsorted(early["item"])
         assert set(rows) == set(zip(*(place.tolist() for place in places), early["stars"], strict=True))
 
 
-def test_repeated_pairs_stay_and_files_come_by_name(tmp_path):
-    frame = pd.DataFrame({"user": [1, 1, 1, 1, 1], "item": [7, 7, 8, 7, 9]})
-    write(tmp_path / "log", frame, {"part-2.parquet": (2, 5, 2), "part-1.parquet": (0, 2, 5)})
-    found = load(config(tmp_path / "log", value_column="", time_column="", fractions=(0.6, 0.2, 0.2)))
-    assert [found.item_ids[part.items].tolist() for part in (found.train, found.valid, found.test)] == [
-        [7, 7, 8],
-        [7],
-        [9],
-    ]
+@pytest.mark.parametrize(("repeats", "valid"), [("auto", []), ("keep", [7])])
+def test_repeated_pairs_stay_in_training_and_files_come_by_name(tmp_path, repeats, valid):
+    frame = pd.DataFrame({"user": [1, 1, 1, 1, 1, 1], "item": [7, 7, 8, 7, 6, 9]})
+    write(tmp_path / "log", frame, {"part-2.parquet": (2, 6, 2), "part-1.parquet": (0, 2, 5)})
+    options = {"value_column": "", "time_column": "", "fractions": (0.5, 0.33, 0.17), "repeats": repeats}
+    found = load(config(tmp_path / "log", **options))
+    items = [found.item_ids[part.items].tolist() for part in (found.train, found.valid, found.test)]
+    assert items == [[7, 7, 8], [*valid, 6], [9]] and found.repeats == (repeats == "keep")
+    assert cleaning(found)["read"] == 6
     with stream.windows(found.stream, seed=0, last=1) as window:
-        assert sorted(window(1).items.tolist()) == [0, 0, 1]
+        assert sorted(window(1).items.tolist()) == [1, 1, 2]
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=30), st.integers(1, 7))
+def test_cuts_fall_between_two_times_as_in_memory(tmp_path_factory, steps, size):
+    frame = pd.DataFrame({"user": 1, "item": np.arange(len(steps)), "when": np.cumsum(steps)})
+    folder = tmp_path_factory.mktemp("log")
+    frame.to_parquet(folder / "a.parquet", row_group_size=size)
+    options = {"value_column": "", "fractions": (0.6, 0.0, 0.4)}
+    try:
+        whole = load(config(folder / "a.parquet", stream=False, **options))
+    except InputError as error:
+        assert "all" in str(error) and frame["when"].nunique() == 1
+        with pytest.raises(InputError, match="a cut falls between two times"):
+            load(config(folder / "a.parquet", **options))
+        return
+    found = load(config(folder / "a.parquet", **options))
+    assert found.test.items.tolist() == whole.test.items.tolist()
+    times = frame["when"].to_numpy()
+    assert times[found.train.items].max() < times[found.test.items].min()
 
 
 def test_training_rows_stay_in_memory_of_users_asked_for(tmp_path):
@@ -233,14 +252,14 @@ def test_training_rows_stay_in_memory_of_users_asked_for(tmp_path):
         found = load(config(path, fractions=(0.85, 0.05, 0.1)), asked)
         kept = {10, *(int(text) for text in asked if text in ("30", "80"))}
         assert set(found.user_ids[found.train.users]) == kept
-        early = frame[:51]
+        early = frame[:50]  # 50 and 51 have one time, and there is no cut between them
         assert len(found.train.users) == early["user"].isin(kept).sum()
 
 
 def test_fold_validation_streams_it_too(tmp_path):
     found = load(config(write(tmp_path / "log", log_of())))
     folded = fold_validation(found)
-    assert folded.stream.rows.sum() == 51 and len(folded.valid.users) == 0 and folded.fingerprint == found.fingerprint
+    assert folded.stream.rows.sum() == 50 and len(folded.valid.users) == 0 and folded.fingerprint == found.fingerprint
     with stream.windows(folded.stream, seed=0, last=4) as window:
         rows = [row for number in range(1, 5) for row in rows_of(window(number))]
     assert set(rows_of(found.valid)) < set(rows) and not set(rows_of(found.test)) & set(rows)
@@ -251,7 +270,7 @@ def test_the_fingerprint_is_of_what_the_files_say_of_themselves(tmp_path):
     found = {load(config(write(tmp_path / "log", frame))).fingerprint}
     shutil.copytree(tmp_path / "log", tmp_path / "copy")
     assert {load(config(tmp_path / "copy")).fingerprint} == found
-    for column, value in (("item", 99), ("stars", -1.0)):
+    for column, value in (("item", 99), ("stars", 1.0)):
         found.add(load(config(write(tmp_path / "log", frame.assign(**{column: value})))).fingerprint)
     files = FILES | {"a.parquet": (0, 25, 8)}
     found.add(load(config(write(tmp_path / "log", frame, files))).fingerprint)
@@ -281,7 +300,6 @@ def test_files_that_change_between_windows(tmp_path):
         ({"time_column": "stars"}, r"[abc]\.parquet: row \d+ is earlier than the one before it \(--time_column\)"),
         ({"value_column": "user"}, r"b\.parquet: row 3, column 'user': 'x2' is not a number"),
         ({"user_column": "mixed"}, r"[ab]\.parquet: the ids of --user_column are text in some row groups, whole"),
-        ({"fractions": (0.001, 0.0, 0.999)}, r"no row is left for training; rows dropped: none"),
         ({"fractions": (0.8, 0.2, 0.0)}, "--fractions: no row is left for the test part"),
         ({"min_value": 9.0}, r"no row is left for training; rows dropped: 60 for value below 9"),
         ({"dataset": "ml-100k"}, r"--dataset=ml-100k: legal with --stream are a \.parquet file and a folder of them"),

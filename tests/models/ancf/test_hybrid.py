@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 
 from ancf_jax.config import from_json, settings_of, to_json
 from ancf_jax.data.interactions import build
+from ancf_jax.devices import memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.hybrid import Config, make
 from ancf_jax.models.baselines import content
@@ -259,3 +261,16 @@ def test_a_config_json_from_before_still_opens():
     shared |= {"dropout": 0.1, "loss": "bpr", "negatives": 9, "ratio": 2.0, "targets": 5, "l2": 0.01, "stddev": 0.1}
     config = from_json(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
     assert config == Config(0.4, 3.0, ancf.Config(**{**shared, "tower": (8, 4)}))
+
+
+def test_memory_is_asked_before_sparse_features_are_dense(described, query, plain, randomise, monkeypatch):
+    model, score = plain
+    params = randomise(model)
+    same = make(config_of(), described._replace(features=scipy.sparse.csr_matrix(described.features)))
+    np.testing.assert_allclose(
+        same.score(same.prepare(params, same.given), query), score(params, query), rtol=1e-5, atol=1e-6
+    )
+    monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
+    sellers = scipy.sparse.eye(100_000, 120_000, dtype=np.float32, format="csr")
+    with pytest.raises(InputError, match=r"the features \[100000, 120000\] need 179 GiB and this device has 10"):
+        make(config_of(), described._replace(features=sellers))

@@ -5,10 +5,12 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import normalize
 
 from ancf_jax.data.interactions import build
+from ancf_jax.devices import memory
 from ancf_jax.models.baselines.content import Config, group_means, make
 from ancf_jax.types import Data, InputError, Query
 
@@ -68,3 +70,20 @@ def test_a_need_in_features_is_scored_by_its_cosine():
 def test_without_features_the_flags_are_named():
     with pytest.raises(InputError, match=r"--model=content: needs item features; .*--item_text.*--item_vectors"):
         make(Config(), data()._replace(features=None))
+
+
+@pytest.mark.parametrize("fields", [{}, {"groups": 3}])
+def test_sparse_features_score_as_dense_ones(fields):
+    thin = np.where(np.random.default_rng(1).random((ITEMS, WIDTH)) < 0.5, data().features, 0).astype(np.float32)
+    found = []
+    for features in (thin, scipy.sparse.csr_matrix(thin)):
+        model = make(Config(**fields), data()._replace(features=features))
+        found.append(np.asarray(model.score(model.prepare({}), QUERY)))
+    np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-6)
+
+
+def test_memory_is_asked_before_features_are_dense(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
+    sellers = scipy.sparse.eye(100_000, 120_000, dtype=np.float32, format="csr")
+    with pytest.raises(InputError, match=r"the features \[100000, 120000\] need 44.7 GiB and this device has 10"):
+        make(Config(), data()._replace(features=sellers))
