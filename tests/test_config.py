@@ -66,7 +66,7 @@ def test_a_number_or_auto(parse):
     assert config.from_flags(DataConfig) == DataConfig(user_core=3)
     parse("--anonymous_ids=-1,guest")
     assert config.from_flags(DataConfig).anonymous_ids == ("-1", "guest")
-    assert flags.FLAGS["user_core"].help.endswith("(default: auto)")
+    assert config.settings_of(DataConfig)["user_core"].default == "auto"
 
 
 def test_a_flag_set_to_its_default_is_given(parse):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from ancf_jax.config import from_json, to_json
+from ancf_jax.config import AUTO, from_json, settings_of, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
 from ancf_jax.data.read.stream import window_rows
 from ancf_jax.data.store import load_dataset
@@ -19,6 +19,7 @@ from ancf_jax.training.checkpoint import load_best, read_json, write_json
 from ancf_jax.training.precision import in_bfloat16
 from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 
+VERSION = 2  # of config.json
 STORED = "dataset.npz"  # the data, where they came from no file
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
 
@@ -42,7 +43,12 @@ def as_json(run: Run) -> dict[str, Any]:
 def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
     """The run in a workdir and the fingerprint of its data; `data_dir` replaces where the data was read from."""
     stored = read_json(workdir / "config.json")
-    data = from_json(DataConfig, stored["data"])
+    if stored.get("version", 1) > VERSION:
+        raise InputError(
+            f"{workdir}/config.json is of format {stored['version']}, and this version reads up to {VERSION}; use a newer "
+            "ancf_jax"
+        )
+    data = from_json(DataConfig, stored["data"] if "version" in stored else _without_version(stored["data"]))
     run = Run(
         stored["model"],
         dataclasses.replace(data, data_dir=data_dir) if data_dir else data,
@@ -53,6 +59,14 @@ def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
     return run, stored["fingerprint"]
 
 
+def _without_version(stored: dict[str, Any]) -> dict[str, Any]:
+    """The data's settings as config.json held them before it had a version: what was empty or 0 was the data's own."""
+    settings = settings_of(DataConfig)
+    return {
+        name: value or AUTO if name in settings and settings[name].auto else value for name, value in stored.items()
+    }
+
+
 def claim(workdir: Path, run: Run, fingerprint: str) -> None:
     """Write config.json, or check that the one there is of the same run on the same data.
 
@@ -60,10 +74,10 @@ def claim(workdir: Path, run: Run, fingerprint: str) -> None:
     that did not exist when config.json was written counts as its default.
     """
     path = workdir / "config.json"
-    mine = as_json(run) | {"fingerprint": fingerprint}
+    mine = {"version": VERSION} | as_json(run) | {"fingerprint": fingerprint}
     if path.exists():
         stored, their_data = from_workdir(workdir)
-        theirs = as_json(stored) | {"fingerprint": their_data}
+        theirs = {"version": VERSION} | as_json(stored) | {"fingerprint": their_data}
         for part, value in mine.items():
             here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs[part]))
             for name in here:

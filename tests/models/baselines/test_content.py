@@ -78,7 +78,7 @@ def test_sparse_features_score_as_dense_ones(fields):
     found = []
     for features in (thin, scipy.sparse.csr_matrix(thin)):
         model = make(Config(**fields), data()._replace(features=features))
-        found.append(np.asarray(model.score(model.prepare({}), QUERY)))
+        found.append(np.asarray(model.score(model.prepare({}, model.given), QUERY)))
     np.testing.assert_allclose(*found, rtol=1e-6, atol=1e-6)
 
 
