@@ -45,8 +45,8 @@ def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
     stored = read_json(workdir / "config.json")
     if stored.get("version", 1) > VERSION:
         raise InputError(
-            f"{workdir}/config.json is of format {stored['version']}, and this version reads up to {VERSION}; use a newer "
-            "ancf_jax"
+            f"{workdir}/config.json is of format {stored['version']}, and this version reads up to {VERSION}; use a "
+            "newer ancf_jax"
         )
     data = from_json(DataConfig, stored["data"] if "version" in stored else _without_version(stored["data"]))
     run = Run(
@@ -61,10 +61,8 @@ def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
 
 def _without_version(stored: dict[str, Any]) -> dict[str, Any]:
     """The data's settings as config.json held them before it had a version: what was empty or 0 was the data's own."""
-    settings = settings_of(DataConfig)
-    return {
-        name: value or AUTO if name in settings and settings[name].auto else value for name, value in stored.items()
-    }
+    own = {name for name, setting in settings_of(DataConfig).items() if setting.default == AUTO}
+    return {name: value or AUTO if name in own else value for name, value in stored.items()}
 
 
 def claim(workdir: Path, run: Run, fingerprint: str) -> None:
