@@ -112,12 +112,6 @@ SEVERAL = {  # files of several models, which share nearly all of what is in the
     "ncf": {"gmf", "mlp", "neumf"},
 }
 TASKS = ("ratings", "quantity", "cold")  # what a recipe is for, where it is not the usual ranking
-NICKNAMES = {  # recipes that results name already
-    "ml-100k-ratings-userknn": "userknn_ratings",
-    "ml-1m-gsasrec": "sasrec",
-    "ml-1m-ratings-ancf": "ancf_ratings",
-    "online-retail-quantity-ancf": "ancf_ratings",
-}
 
 
 def test_a_file_and_its_registry_entry_bear_one_name():
@@ -134,4 +128,4 @@ def test_recipes_bear_the_name_of_their_model():
         dataset, model = flags["dataset"], flags["model"]
         assert path.stem.startswith(f"{dataset}-"), path.name
         rest = re.sub(f"^({'|'.join(TASKS)})-", "", path.stem.removeprefix(f"{dataset}-"))
-        assert rest == model or rest.startswith(f"{model}-") or NICKNAMES.get(path.stem) == model, path.name
+        assert rest == model or rest.startswith(f"{model}-"), path.name

@@ -61,7 +61,7 @@ def test_a_checkpoint_gives_back_every_bit(case: Case, tmp_path: Path) -> None:
 @pytest.mark.able("embeds")
 def test_embeddings_give_the_score_as_an_inner_product(case: Case) -> None:
     assert case.model.embed is not None
-    users, items = case.model.embed(case.trained.ready, case.ask())
+    users, items = jax.jit(case.model.embed)(case.trained.ready, case.ask())
     assert len(users) == len(items) == SIZE
     np.testing.assert_allclose(users @ items.T, case.scores, rtol=1e-4, atol=1e-5)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from ancf_jax.contract.board import SIZE, Case, board
 from ancf_jax.contract.programs import program_sizes
 
-COPIES = (4, 16)  # of each user; with one there are as many users as items, and programs share what is of one shape
+COPIES = (17, 68)  # of each user: more users than items, and than are in a block, of which the last is not full
 
 
 def test_programs_are_as_large_whatever_the_size_of_the_log(case: Case) -> None:

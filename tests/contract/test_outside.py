@@ -103,6 +103,6 @@ def test_programs_that_hold_the_log_are_found(part, module):
             model = model._replace(**{part: holding(getattr(model, part))})
         return program_sizes(model, case_of("bpr").ask(), jnp.zeros((SIZE, 3), jnp.int32), jnp.zeros((1, 2)))
 
-    small, large = sizes(4), sizes(16)
+    small, large = sizes(17), sizes(68)
     grown = {name for name in small if large[name] > 1.02 * small[name]}
     assert grown == {"loss": {"epoch"}, "prepare": {"prepare"}, "score": {"score", "score of items"}}[part]

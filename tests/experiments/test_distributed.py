@@ -25,7 +25,7 @@ COLUMNS = {"user_column": "customer", "item_column": "product"}
 
 def together(arguments):
     """Run a command as two processes that share the work; what each printed."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         meet = [f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2"]
