@@ -1,20 +1,16 @@
-"""Runs by name: a recipe's file, a recipe of a named data set, or a model with its defaults; and what they start from."""
+"""Runs by name: the file of a recipe, a recipe of a named data set, or a model with its defaults."""
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 
 from ancf_jax.models import MODELS
-from ancf_jax.runs.fit import Progress, fit_run
 from ancf_jax.runs.run import Run
 from ancf_jax.settings import DATASETS
 from ancf_jax.types import InputError
-from experiments import console, options
+from experiments import options
 
 START = re.compile(r"\{runs\}/([^/{}]+)/\{seed\}")  # in a recipe, a run that stands beside its own
 

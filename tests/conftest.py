@@ -1,7 +1,9 @@
 """The tests run on the CPU and keep compiled programs between runs."""
 
+import io
 import os
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import combinations
 from pathlib import Path
 
@@ -44,3 +46,22 @@ def enumerated_ranks():
         return places
 
     return enumerated_ranks
+
+
+@pytest.fixture(scope="session")
+def script():
+    """A function that runs a script with arguments: exit status, stdout, stderr."""
+
+    from absl.testing import flagsaver
+
+    from experiments import console
+
+    def run(module, *args):
+        out, err = io.StringIO(), io.StringIO()
+        with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["script", *map(str, args)])
+            with pytest.raises(SystemExit) as stop:
+                console.run(module.define, module.main)
+        return stop.value.code, out.getvalue(), err.getvalue()
+
+    return run

@@ -1,14 +1,9 @@
-"""A shop's log with text ids and titles, a way to run a script, and runs that tests share."""
-
-import io
-import sys
-from contextlib import redirect_stderr, redirect_stdout
+"""A shop's log with text ids and titles and runs that tests share."""
 
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
-from experiments import console, train
+from experiments import train
 
 SMALL = {
     "ancf": ["--factors=4", "--history=5", "--tower=", "--negatives=4", "--targets=2"],
@@ -16,21 +11,6 @@ SMALL = {
     "itemknn": [],
     "content": ["--item_text=title"],
 }
-
-
-@pytest.fixture(scope="session")
-def script():
-    """A function that runs a script with arguments: exit status, stdout, stderr."""
-
-    def run(module, *args):
-        out, err = io.StringIO(), io.StringIO()
-        with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "argv", ["script", *map(str, args)])
-            with pytest.raises(SystemExit) as stop:
-                console.run(module.define, module.main)
-        return stop.value.code, out.getvalue(), err.getvalue()
-
-    return run
 
 
 @pytest.fixture(scope="session")
