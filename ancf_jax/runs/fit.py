@@ -70,6 +70,8 @@ def fit_run(
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
     options: dict[str, Any] = {"mesh": mesh, "memory_budget": memory_budget}
     on_test = evaluator_of("test", model, data, dataset, full=False, **options)  # an empty part is refused here
+    if run.train.validation and not len(dataset.valid.users):
+        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
     validate = _validator(run, data, model, dataset, options) if run.train.validation else None
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
