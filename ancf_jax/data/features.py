@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ancf_jax.data.read import tables
-from ancf_jax.data.read.sources import ids_of, read_attributes, require_columns
-from ancf_jax.data.read.tables import Attributes, readable
+from ancf_jax.data.read import cells, parquet
+from ancf_jax.data.read.files import File, readable
+from ancf_jax.data.read.sources import ids_of, read_attributes
+from ancf_jax.data.read.tables import Attributes, require_columns
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -93,7 +94,7 @@ def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
     """The first row [n] of each of `ids` [n] in a table whose rows are of the ids `listed`, -1 if it has none."""
     rows = pd.Series(np.arange(len(listed)), index=pd.Index(listed.astype("string")))
     rows = rows[rows.index.notna() & ~rows.index.duplicated()]
-    return rows.reindex(ids.astype(str), fill_value=-1).to_numpy(np.int64)
+    return rows.reindex(pd.Index(ids).astype("string"), fill_value=-1).to_numpy(np.int64)
 
 
 def _unit(block: np.ndarray) -> np.ndarray:
@@ -171,14 +172,14 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
 def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
     """A column of ids beside either one column of lists or columns of numbers."""
     flag, id_column = f"{side}_column", getattr(config, f"{side}_column")
-    with readable(path):
-        columns = tables.header(path.read_bytes(), "")
-    require_columns(path, columns, {flag: id_column})
-    with readable(path):
-        frame = tables.read_parquet(path, columns)
-    ids, cells = tables.as_ids(frame[id_column]), frame.drop(columns=id_column)
-    if cells.shape[1] == 1 and dtypes.is_object_dtype(cells.iloc[:, 0]):
-        lists = cells.iloc[:, 0]
+    file = File(path, ".parquet")
+    names = parquet.schema_of(file).names
+    require_columns(file, names, [(flag, id_column)])
+    columns = dict(zip(names, parquet.read_columns(file, range(len(names))), strict=True))
+    ids = cells.ids_of(cells.text_of(columns.pop(id_column)))
+    numbers = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, index=ids.index)
+    if numbers.shape[1] == 1 and dtypes.is_object_dtype(numbers.iloc[:, 0]):
+        lists = numbers.iloc[:, 0]
         present = lists.notna().to_numpy()
         lengths = lists[present].map(len)
         odd = np.flatnonzero(present)[(lengths != lengths.mode().iloc[0]).to_numpy()] if len(lengths) else []
@@ -188,9 +189,9 @@ def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series,
                 f"{lengths.mode().iloc[0]}"
             )
         return ids[present], _numeric(path, lists.name, lists[present].tolist())
-    if not cells.shape[1]:
+    if not numbers.shape[1]:
         raise InputError(f"{path}: no column beside '{id_column}'; legal are one of lists or some of numbers")
-    return ids, np.column_stack([_numeric(path, name, cells[name]) for name in cells])
+    return ids, np.column_stack([_numeric(path, name, numbers[name]) for name in numbers])
 
 
 def _numeric(path: Path, name: Any, cells: Any) -> np.ndarray:

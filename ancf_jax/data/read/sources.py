@@ -1,25 +1,39 @@
 """Reads a named data set or a file into one table of user, item, value and time."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ancf_jax.data.clean import Changed
 from ancf_jax.data.named.benchmarks import NAMED, read_named
-from ancf_jax.data.read import tables
-from ancf_jax.data.read.tables import Attributes, Source, readable
+from ancf_jax.data.read import cells
+from ancf_jax.data.read.cells import Text
+from ancf_jax.data.read.delimited import Dialect
+from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, read_table
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
 
-def read(config: DataConfig) -> Source:
-    """Read the data set or file that `config.dataset` names.
+class Log(NamedTuple):
+    """A table as a log, and what was made of its cells."""
 
-    Times are int64 seconds since 1970 where the file has dates, its own numbers otherwise, and the place in the file
-    where it has no times. Raises InputError, one line that names the file, flag, column or line, when something is
-    missing or is not a number, a date or a table.
+    frame: pd.DataFrame  # user, item, value, time, as a Source has them
+    unit: str
+    form: str  # how times were written
+    power: int  # times count 10^-power of what they count as they are written
+    changed: list[Changed]
+    inferred: list[str]
+
+
+def read(config: DataConfig) -> Source:
+    """Read the data set, file or folder of files that `config.dataset` names.
+
+    Times are int64 in the unit that the Source states, and the place in the file where it has no times. Raises
+    InputError, one line that names the file, flag, column or line, when something is missing or is not a number, a
+    date or a table, or may be read in two ways.
     """
     named = config.dataset in NAMED
     source = read_named(config.dataset, config.data_dir) if named else _read_file(config)
@@ -29,11 +43,31 @@ def read(config: DataConfig) -> Source:
 
 
 def _read_file(config: DataConfig) -> Source:
-    path = Path(config.dataset)
+    path = Path(config.dataset).expanduser()
     if not path.exists() and not path.suffix and path.name == config.dataset:
-        close = _did_you_mean(config.dataset, NAMED)
+        close = did_you_mean(config.dataset, NAMED)
         raise InputError(f"--dataset={config.dataset} is neither a file nor one of {', '.join(NAMED)}{close}")
-    return Source(path.name, log_of(path, _table(path, "dataset", list(wanted_columns(config).items())), config))
+    table = read_log(config.dataset, "dataset", config)
+    log = log_of(table, config)
+    return Source(
+        path.name,
+        log.frame,
+        unit=log.unit,
+        removed=table.removed,
+        changed=(*table.changed, *log.changed),
+        inferred=(*table.inferred, *log.inferred),
+    )
+
+
+def read_log(name: str, flag: str, config: DataConfig) -> Table:
+    """The columns of a log, `name`, in the rows that --where keeps, as flags say that it is written."""
+    return read_table(name, flag, wanted_columns(config).items(), dialect_of(config), config.na_values, config.where)
+
+
+def dialect_of(config: DataConfig) -> Dialect:
+    """What flags say of how a log is written."""
+    separator = {"tab": "\t", "\\t": "\t"}.get(config.separator, config.separator)
+    return Dialect(separator, config.encoding, config.header)
 
 
 def wanted_columns(config: DataConfig) -> dict[str, str]:
@@ -42,45 +76,43 @@ def wanted_columns(config: DataConfig) -> dict[str, str]:
     return {flag: getattr(config, flag) for flag in flags if getattr(config, flag)}
 
 
-def require_columns(path: Path, columns: list[str], wanted: dict[str, str]) -> None:
-    """Raises InputError unless the `columns` of a file are those wanted (flag -> column), and maybe others."""
-    for flag, name in wanted.items():
-        if columns.count(name) > 1:
-            raise InputError(f"{path}: there are {columns.count(name)} columns '{name}' (--{flag}); legal is one")
-        if name not in columns:
-            close = _did_you_mean(name, columns)
-            listed = ", ".join(columns)
-            raise InputError(f"{path}: no column '{name}' (--{flag}); its columns are {listed}{close}")
-
-
-def log_of(path: Path, table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
-    """A file's table, or some of its rows under their places in it, as user, item, value and time of a Source.
+def log_of(table: Table, config: DataConfig) -> Log:
+    """A table, or a part of it, as a log; the index of its frame is the places of its rows.
 
     Raises InputError that names the first cell that is not a number or a date and should be.
     """
-    user, item = tables.as_ids(table[config.user_column]), tables.as_ids(table[config.item_column])
+    texts = {name: table.text(getattr(config, f"{name}_column")) for name in ("user", "item")}
+    user, item = (cells.ids_of(text) for text in texts.values())
     # Nothing is asked of the other cells of a row that will be dropped.
-    known = item.notna() & (user.notna() | (config.anonymous == "keep"))
-    value, time = np.ones(len(table)), np.arange(len(table))
+    known = (item.notna() & (user.notna() | (config.anonymous == "keep"))).to_numpy()
+    value, time = np.ones(len(known)), table.places
+    inferred = [remark for name, text in texts.items() for remark in _decimals(getattr(config, f"{name}_column"), text)]
+    unit, form, power = "rows", "", 0
     if config.value_column:
-        value = tables.as_numbers(path, table[config.value_column], known)
+        value, comma = table.numbers(config.value_column, known, config.decimal)
+        if comma:
+            inferred.append(f"column '{config.value_column}': a comma stands before decimals")
     if config.time_column:
-        time = tables.as_seconds(path, table[config.time_column], known)
-    return pd.DataFrame({"user": user, "item": item, "value": value, "time": time})
+        times = table.times(config.time_column, known, config.time_format)
+        time, unit, form, power = times.values, times.unit, times.form, times.power
+        if times.remark:
+            inferred.append(f"column '{config.time_column}': {times.remark}")
+    frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": time}).set_index(table.places)
+    changes = [change for name, text in texts.items() for change in _changes(name, text)]
+    return Log(frame, unit, form, power, changes, inferred)
 
 
 def read_titles(config: DataConfig) -> pd.Series:
     """The titles in --items_path by item id. Raises InputError as `read` does."""
-    wanted = [("item_column", config.item_column), ("title_column", config.title_column)]
-    table = _table(Path(config.items_path), "items_path", wanted)
-    titles = pd.DataFrame({"item": tables.as_ids(table[config.item_column]), "title": table[config.title_column]})
-    return titles.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
+    table = _side_table(config, "item", [("title_column", config.title_column)])
+    ids, titles = cells.ids_of(table.text(config.item_column)), table.text(config.title_column)
+    frame = pd.DataFrame({"item": ids, "title": cells.strings_of(titles)})
+    return frame.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
 
 
 def ids_of(config: DataConfig, side: str) -> pd.Series:
     """The ids in --items_path or --users_path, row by row; `side` is item or user. Raises InputError as `read`."""
-    flag, column = f"{side}_column", getattr(config, f"{side}_column")
-    return tables.as_ids(_table(Path(getattr(config, f"{side}s_path")), f"{side}s_path", [(flag, column)])[column])
+    return cells.ids_of(_side_table(config, side).text(getattr(config, f"{side}_column")))
 
 
 def read_attributes(config: DataConfig, side: str) -> Attributes:
@@ -88,31 +120,34 @@ def read_attributes(config: DataConfig, side: str) -> Attributes:
 
     `side` is item or user; users have no text. Raises InputError as `read` does.
     """
-    path, id_column = Path(getattr(config, f"{side}s_path")), getattr(config, f"{side}_column")
     kinds = {kind: getattr(config, f"{side}_{kind}", ()) for kind in ("text", "categories", "numbers")}
     columns = [(f"{side}_{kind}", column) for kind, names in kinds.items() for column in names]
-    table = _table(path, f"{side}s_path", [(f"{side}_column", id_column), *columns])
-    ids = tables.as_ids(table[id_column])
-    for column in kinds["numbers"]:
-        table[column] = tables.as_numbers(path, table[column], ids.notna())
-    return Attributes(ids, table, **kinds)
+    table = _side_table(config, side, columns)
+    ids = cells.ids_of(table.text(getattr(config, f"{side}_column")))
+    frame = {name: cells.strings_of(table.text(name)) for kind in ("text", "categories") for name in kinds[kind]}
+    known = ids.notna().to_numpy()
+    frame |= {name: pd.Series(table.numbers(name, known, config.decimal)[0]) for name in kinds["numbers"]}
+    return Attributes(ids, pd.DataFrame(frame, index=ids.index), **kinds)
 
 
-def _table(path: Path, flag: str, wanted: list[tuple[str, str]]) -> pd.DataFrame:
-    """The `wanted` columns (flag, name) of a file with a header."""
-    raw, separator = tables.contents(path, flag)
-    with readable(path):
-        columns = tables.header(raw, separator)
-    for named_by, name in wanted:
-        require_columns(path, columns, {named_by: name})
-    with readable(path):
-        table = tables.body(raw, separator, list(dict.fromkeys(name for _, name in wanted)))
-    if table.empty:
-        raise InputError(f"{path}: no rows below the header")
-    return table
+def _side_table(config: DataConfig, side: str, wanted: Iterable[tuple[str, str]] = ()) -> Table:
+    """The ids and the `wanted` columns (flag, name) of --items_path or --users_path."""
+    columns = [(f"{side}_column", getattr(config, f"{side}_column")), *wanted]
+    path, flag = getattr(config, f"{side}s_path"), f"{side}s_path"
+    return read_table(path, flag, columns, Dialect(encoding=config.encoding), config.na_values)
 
 
-def _did_you_mean(name: str, legal: Iterable[str]) -> str:
-    spelling = {word.lower(): word for word in legal}
-    close = difflib.get_close_matches(name.lower(), spelling, 1)
-    return f"; did you mean {spelling[close[0]]}?" if close else ""
+def _changes(name: str, text: Text) -> list[Changed]:
+    """What was done to the ids of a column."""
+    found = [
+        Changed(f"white space around the {name}'s id taken off", text.stripped),
+        Changed(f"Unicode of the {name}'s id composed (NFC)", text.composed),
+    ]
+    return [change for change in found if change.rows]
+
+
+def _decimals(column: str, text: Text) -> list[str]:
+    """A sentence on ids such as 17850.0, which stay as they are."""
+    if not cells.all_whole_decimals(text):
+        return []
+    return [f"column '{column}': ids such as {text.words.drop_null()[0]} are text as written, not whole numbers"]
