@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as dtypes
 
-from ancf_jax.data.read import cells, parquet
+from ancf_jax.data.read import cells
 from ancf_jax.data.read.files import File, readable
+from ancf_jax.data.read.formats import parquet
 from ancf_jax.data.read.sources import ids_of, read_attributes
 from ancf_jax.data.read.tables import Attributes, require_columns
 from ancf_jax.settings import DataConfig

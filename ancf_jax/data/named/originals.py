@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow
 
-from ancf_jax.data.read import delimited
-from ancf_jax.data.read.delimited import Layout
 from ancf_jax.data.read.files import File, readable
+from ancf_jax.data.read.formats import delimited
+from ancf_jax.data.read.formats.delimited import Layout
 from ancf_jax.data.read.tables import Table, read_table
 
 TYPES = {"int64": pyarrow.int64(), "float64": pyarrow.float64(), "str": pyarrow.string()}

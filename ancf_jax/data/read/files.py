@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TextIO
+from typing import IO, NamedTuple, TextIO
 from urllib.parse import unquote
 
 import pyarrow
@@ -97,7 +97,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unpacked(file: File) -> Iterator[BinaryIO]:
+def unpacked(file: File) -> Iterator[IO[bytes]]:
     """A stream of the bytes of a file, decompressed."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(readable(file.path))
@@ -127,7 +127,7 @@ class Utf8:
 
     closed = False
 
-    def __init__(self, file: File, raw: BinaryIO, encoding: str = "") -> None:
+    def __init__(self, file: File, raw: IO[bytes], encoding: str = "") -> None:
         self.path, self.raw, self.first = file.path, raw, raw.read(2)
         self.replaced, self.line_ends, self.last = 0, 0, b""
         codec, errors = codec_of(encoding, self.first)

@@ -11,7 +11,7 @@ from ancf_jax.data.clean import Changed
 from ancf_jax.data.named.benchmarks import NAMED, read_named
 from ancf_jax.data.read import cells
 from ancf_jax.data.read.cells import Text
-from ancf_jax.data.read.delimited import Dialect
+from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, read_table
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError

@@ -27,8 +27,8 @@ from ancf_jax.data import splits
 from ancf_jax.data.clean import Changed, Kept, Removed, clean_rows, rules_of
 from ancf_jax.data.interactions import build, encode, vocabulary
 from ancf_jax.data.read import where
-from ancf_jax.data.read.delimited import Dialect
 from ancf_jax.data.read.files import File, files_of, readable
+from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.sources import log_of, wanted_columns
 from ancf_jax.data.read.tables import filtered, read_file, require_columns
 from ancf_jax.data.targets import logarithm
@@ -104,8 +104,7 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
         found = vocabulary(log["user"][(places >= first) | asked])
         if len(found):
             wanted = vocabulary(wanted, found) if len(wanted) else found
-        own = _like(log["user"], wanted)
-        kept[n] = log[["user", "item", "value"]].set_index(places)[own.isin(wanted).to_numpy()]
+        kept[n] = log[["user", "item", "value"]].set_index(places)[_among(log["user"], wanted)]
 
     for n in (*range(head, len(groups)), *range(head - 1, -1, -1)):  # held-out rows say whose training rows to keep
         take(n)
@@ -279,14 +278,19 @@ def _add(pieces: list[np.ndarray], ids: pd.Series) -> None:
         pieces[:] = [vocabulary(*pieces)]
 
 
-def _like(ids: pd.Series, others: np.ndarray) -> pd.Series:
-    """Ids as strings where others are, which other row groups decided."""
-    return ids.astype("string") if others.dtype == object else ids
+def _among(ids: pd.Series, wanted: np.ndarray) -> np.ndarray:
+    """Which rows [R] are of the ids `wanted`; in some row groups ids are text, in others the same are numbers."""
+    if pd.api.types.is_integer_dtype(ids) == (wanted.dtype != object):
+        return ids.isin(wanted).to_numpy()
+    return ids.astype("string").isin(wanted.astype(object).astype(str).astype(object)).to_numpy()
 
 
 def _split(log: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray, first: int, second: int) -> splits.Parts:
     """The parts of a log whose index says where a row is among all rows."""
     order = np.arange(len(log))
-    users, items = encode(log["user"], user_ids), encode(log["item"], item_ids)
+    users, items = (
+        encode(log[name] if ids.dtype != object else log[name].astype("string"), ids)
+        for name, ids in (("user", user_ids), ("item", item_ids))
+    )
     whole = build(users, items, log["value"], order, len(user_ids))
     return splits.cut(whole, np.asarray(whole.order), *np.searchsorted(log.index, [first, second]).tolist())

@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow
 
 from ancf_jax.data.clean import DEFAULT, Changed, Removed, Rules
-from ancf_jax.data.read import cells, delimited, json_lines, parquet, where
+from ancf_jax.data.read import cells, where
 from ancf_jax.data.read.cells import Text
-from ancf_jax.data.read.delimited import Dialect, Layout
 from ancf_jax.data.read.files import File, files_of, readable
+from ancf_jax.data.read.formats import delimited, json_lines, parquet
+from ancf_jax.data.read.formats.delimited import Dialect, Layout
 from ancf_jax.data.read.times import Times, times_of
 from ancf_jax.types import InputError
 

@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 import pyarrow
@@ -130,8 +130,13 @@ def _cells(line: str, separator: str, quotes: bool) -> list[str]:
     """The fields of the line of names, white space at their ends taken off."""
     if separator == "::":
         return [cell.strip() for cell in line.rstrip("\r\n").split("::")]
-    quoting = csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator, quoting=quoting), [])]
+    return [cell.strip() for cell in next(_reader([line], separator, quotes), [])]
+
+
+def _reader(lines: Iterable[str], separator: str, quotes: bool):
+    return csv.reader(
+        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=quotes
+    )
 
 
 def _rows(file: File, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -141,9 +146,7 @@ def _rows(file: File, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         for _ in range(layout.first):
             next(text)
         lines: Iterator[str] = (line.replace("::", UNIT) for line in text) if layout.separator == "::" else text
-        quoting = csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE
-        separator = UNIT if layout.separator == "::" else layout.separator
-        reader = csv.reader(lines, delimiter=separator, quoting=quoting, strict=True)
+        reader = _reader(lines, UNIT if layout.separator == "::" else layout.separator, layout.quotes)
         while True:
             line = layout.first + reader.line_num + 1
             try:
