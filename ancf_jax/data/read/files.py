@@ -119,7 +119,7 @@ def _member(path: Path) -> str:
 
 
 class Utf8:
-    """The bytes of a text file as UTF-8, to be read once from the beginning; it counts the lines that pass.
+    """The bytes of a text file as UTF-8, to be read once from the beginning; it counts the lines and quotes that pass.
 
     `encoding` is a codec's name; with utf-8 what is no UTF-8 becomes U+FFFD and is counted. Without one the bytes pass
     as they are, but for files that begin with the mark of UTF-16. Raises InputError for a NUL.
@@ -129,7 +129,7 @@ class Utf8:
 
     def __init__(self, file: File, raw: IO[bytes], encoding: str = "") -> None:
         self.path, self.raw, self.first = file.path, raw, raw.read(2)
-        self.replaced, self.line_ends, self.last = 0, 0, b""
+        self.replaced, self.line_ends, self.quotes, self.last = 0, 0, 0, b""
         codec, errors = codec_of(encoding, self.first)
         self.decoder = codecs.getincrementaldecoder(codec)(errors) if encoding or codec == "utf-16" else None
 
@@ -146,6 +146,7 @@ class Utf8:
                 "UTF-16 without a mark"
             )
         self.line_ends += block.count(b"\n")
+        self.quotes += block.count(b'"')
         self.last = block[-1:] or self.last
         return block
 

@@ -140,9 +140,9 @@ BAD = [
     ("log.csv", "1,2,3,40\n1,3,4,\n", "time_column", "line 3, column 'when': empty is neither a number nor a date"),
     (
         "log.csv",
-        "1,2,3,12/31/2010\n1,3,4,13/12/2010\n",
+        "1,2,3,12/31/2010\n1,3,4,12/30/2010\n1,4,4,31/12/2010\n",
         "time_column",
-        "line 3, column 'when': '13/12/2010' is neither",
+        "line 4, column 'when': '31/12/2010' is neither",
     ),
 ]
 

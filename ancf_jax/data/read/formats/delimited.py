@@ -103,7 +103,8 @@ def read_columns(file: File, layout: Layout, places: Sequence[int]) -> tuple[lis
             )
         except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
             _explain(file, layout, error)
-    if table.num_rows != stream.lines() - layout.first:  # blank lines, other line ends, or rows lost between quotes
+    # Blank lines, other line ends, or rows lost between quotes; a quote that nothing closes.
+    if table.num_rows != stream.lines() - layout.first or (layout.quotes and stream.quotes % 2):
         rows = sum(1 for _ in _rows(file, layout))
         if rows != table.num_rows:
             raise InputError(
