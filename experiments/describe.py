@@ -47,15 +47,16 @@ def describe(config: DataConfig) -> dict[str, Any]:
     log = cleaned(source, config)
     dataset = divided(log, config)
     before, after = _rows(source), _rows(log.source)
-    timed = not np.array_equal(before["time"], np.arange(len(before)))  # a log without times has its rows' places
+    timed = source.timed
     times = np.sort(after["time"].to_numpy()) if timed else None
     return {
         "dataset": dataset.name,
         "split": dataset.split,
         "removed": [rule._asdict() for rule in dataset.removed],
         "changed": [rule._asdict() for rule in dataset.changed],
-        "read": summary.of_log(before, timed),
-        "cleaned": summary.of_log(after, timed),
+        "inferred": list(dataset.inferred),
+        "read": summary.of_log(before, timed, source.unit),
+        "cleaned": summary.of_log(after, timed, source.unit),
         "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), times),
         "command": shlex.join(["python", "-m", "experiments.describe", *sys.argv[1:]]),
     }
@@ -71,7 +72,7 @@ def main() -> dict[str, Any]:
     folder = Path(flags.FLAGS.workdir)
     report = describe(from_flags(DataConfig))
     found = findings(report)
-    remarks = [f"Command: {report['command']}"]
+    remarks = [f"Command: {report['command']}", *report["inferred"]]
     try:
         pictures = report_plots.plots(report)
     except ImportError:

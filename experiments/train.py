@@ -178,6 +178,8 @@ def main() -> dict[str, Any]:
 def describe(dataset: Dataset) -> None:
     """Say what was read, dropped, changed and split."""
     done = cleaning(dataset)
+    for sentence in dataset.inferred:
+        print(sentence)
     for what, counts in (("dropped", done["removed"]), ("changed", done["changed"])):
         for rule, rows in counts.items():
             print(f"{what} {rows:,} rows: {rule}")

@@ -2,6 +2,7 @@
 
 import difflib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -47,6 +48,11 @@ class Source(NamedTuple):
     removed: tuple[Removed, ...] = ()  # rows that reading left out
     changed: tuple[Changed, ...] = ()  # rows in which reading changed an id
     inferred: tuple[str, ...] = ()  # sentences on what the files did not state
+
+    @property
+    def timed(self) -> bool:
+        """Whether the log has times."""
+        return self.unit != "rows"
 
 
 class Piece(NamedTuple):
@@ -111,31 +117,33 @@ def read_table(
     dialect: Dialect = Dialect(),  # noqa: B008
     na_values: tuple[str, ...] = (),
     condition: str = "",
+    first: int = 0,
 ) -> Table:
     """The `wanted` columns (flag, column) of the file or folder --`flag`, in the rows that --where keeps.
 
-    Raises InputError where a file cannot be read, lacks a column or has no rows.
+    `first` is the place of its first row, where other tables come before it. Raises InputError where a file cannot be
+    read, lacks a column or has no rows.
     """
     conditions = where.parse(condition)
     asked = [*wanted, *(("where", condition.column) for condition in conditions)]
     files = files_of(name, flag)
     empty = [file for file in files if len(files) > 1 and not file.path.stat().st_size]
-    parts, read = [], 0
+    parts, read = [], first
     for file in [file for file in files if file not in empty]:
         part = read_file(file, asked, dialect, na_values, read)
         rows = len(part.places)
         read += rows
         if rows:
             parts.append(filtered(part, conditions))
-    if not read:
+    if read == first:
         raise InputError(f"{files[0].path}: no rows below the header")
-    table = _joined(parts, list(dict.fromkeys(column for _, column in asked)))
+    table = joined(parts)
     if empty:
         table = table._replace(inferred=(f"{len(empty)} empty files were passed over", *table.inferred))
     if conditions:
         if not len(table.places):
             raise InputError(f"flag --where: no row of {name} fulfils {condition}")
-        left_out = read - len(table.places)
+        left_out = read - first - len(table.places)
         table = table._replace(removed=(Removed(f"not --where={condition}", left_out),) if left_out else ())
     return table
 
@@ -155,17 +163,9 @@ def read_file(
     """
     keys = dict(file.keys)
     inside = list(dict.fromkeys(column for _, column in wanted if column not in keys))
-    layout, replaced = None, 0
-    if file.kind == ".parquet":
-        names = parquet.schema_of(file).names
-    elif file.kind in (".jsonl", ".ndjson"):
-        with readable(file.path):
-            names = json_lines.keys_of(file, dialect.encoding)
-    else:
-        layout = delimited.layout_of(file, dialect, inside)
-        names = layout.names
+    names, layout = names_of(file, dialect, inside)
     require_columns(file, [*names, *keys], wanted, layout is not None and not dialect.header)
-    places = [names.index(name) for name in inside] or [0]
+    places, replaced = [names.index(name) for name in inside] or [0], 0
     with readable(file.path):
         if file.kind == ".parquet":
             found = parquet.read_columns(file, places, row_group)
@@ -177,7 +177,8 @@ def read_file(
         cells.check_type(column.type, f"{file.path}: column '{name}'")
     rows = len(found[0])
     columns = dict(zip(inside, found, strict=False))
-    columns |= {key: pyarrow.chunked_array([pyarrow.repeat(text, rows)]) for key, text in file.keys}
+    outside = {column for _, column in wanted} & keys.keys()
+    columns |= {key: pyarrow.chunked_array([pyarrow.repeat(keys[key], rows)]) for key in outside}
     return Table(
         columns,
         np.arange(first, first + rows),
@@ -186,6 +187,20 @@ def read_file(
         changed=(Changed("bytes that are no UTF-8, made U+FFFD", replaced),) if replaced else (),
         inferred=(layout.remark,) if layout is not None and layout.remark else (),
     )
+
+
+def names_of(file: File, dialect: Dialect, wanted: Collection[str]) -> tuple[list[str], Layout | None]:
+    """The names of a file's columns, of which the layout finds those `wanted`, and the layout of separated columns."""
+    if file.kind == ".parquet":
+        return parquet.schema_of(file).names, None
+    if file.kind in (".jsonl", ".ndjson"):
+        with readable(file.path):
+            names = json_lines.keys_of(file, dialect.encoding)
+        if not names:
+            raise InputError(f"{file.path}: the file is empty")
+        return names, None
+    layout = delimited.layout_of(file, dialect, wanted)
+    return layout.names, layout
 
 
 def require_columns(file: File, columns: list[str], wanted: Iterable[tuple[str, str]], headed: bool = False) -> None:
@@ -227,25 +242,27 @@ def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
     return table._replace(columns=columns, places=table.places[kept])
 
 
-def _joined(parts: Sequence[Table], names: Collection[str]) -> Table:
+def joined(parts: Sequence[Table]) -> Table:
     """Tables of several files as one; a column that is typed in several ways becomes text."""
     if len(parts) == 1:
         return parts[0]
     columns = {}
-    for name in names:
+    for name in parts[0].columns:
         pieces = [part.columns[name] for part in parts]
         if len({piece.type for piece in pieces}) > 1:
             texts = [part.text(name) for part in parts]
             pieces = [text.words.take(pyarrow.array(text.places, mask=text.places < 0)) for text in texts]
             pieces = [pyarrow.chunked_array([piece]) for piece in pieces]
         columns[name] = pyarrow.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pieces[0].type)
-    replaced: dict[str, int] = {}
-    for change in (change for part in parts for change in part.changed):
-        replaced[change.rule] = replaced.get(change.rule, 0) + change.rows
+    removed, changed = Counter[str](), Counter[str]()
+    for part in parts:
+        removed.update(dict(part.removed))
+        changed.update(dict(part.changed))
     return parts[0]._replace(
         columns=columns,
         places=np.concatenate([part.places for part in parts]),
         pieces=[piece for part in parts for piece in part.pieces],
-        changed=tuple(Changed(rule, rows) for rule, rows in replaced.items()),
+        removed=tuple(Removed(rule, rows) for rule, rows in removed.items()),
+        changed=tuple(Changed(rule, rows) for rule, rows in changed.items()),
         inferred=tuple(dict.fromkeys(sentence for part in parts for sentence in part.inferred)),
     )

@@ -79,7 +79,7 @@ def test_lines_of_items_may_be_none(tmp_path):
 def test_every_name_is_known_wherever_it_is_written():
     assert tuple(NAMED) == DATASETS
     assert set(NAMED) == set(downloads.FILES) == set(downloads.ROUTES) and set(NAMED) >= set(downloads.EXTRAS)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     texts = {path: path.read_text() for path in [*root.glob("*.md"), *root.glob("experiments/**/*.flags")]}
     texts |= {path: path.read_text() for path in [root / "Makefile", *root.glob("experiments/*.py")]}
     written = {(path.name, name) for path, text in texts.items() for name in re.findall(r"--dataset=([\w./-]+)", text)}
