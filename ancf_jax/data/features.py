@@ -73,7 +73,7 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
             blocks["numbers"] = _standardised(numbers)
             origins.append(numbers)
     if path := getattr(config, f"{side}_vectors"):
-        listed, vectors = _read_vectors(Path(path), config, side)
+        listed, vectors = _read_vectors(Path(path).expanduser(), config, side)
         places = _places(listed, ids)
         blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], 0.0)
         origins.append(blocks["vectors"])
@@ -177,7 +177,7 @@ def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series,
     names = parquet.schema_of(file).names
     require_columns(file, names, [(flag, id_column)])
     columns = dict(zip(names, parquet.read_columns(file, range(len(names))), strict=True))
-    ids = cells.ids_of(cells.text_of(columns.pop(id_column)))
+    ids = cells.ids_of(cells.text_of(cells.plain(columns.pop(id_column), f"{path}: column '{id_column}'")))
     numbers = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, index=ids.index)
     if numbers.shape[1] == 1 and dtypes.is_object_dtype(numbers.iloc[:, 0]):
         lists = numbers.iloc[:, 0]

@@ -27,6 +27,6 @@ def headless(path: Path, separator: str, columns: dict[str, str]) -> pd.DataFram
         if fields < len(columns):
             raise ValueError(f"line 1 has {fields} columns, where {len(columns)} were expected: {', '.join(columns)}")
         layout = Layout(names, separator, False, 0, "latin-1")
-        found, _ = delimited.read_columns(File(path, ".dat"), layout, range(len(columns)))
+        found = delimited.read_columns(File(path, ".dat"), layout, range(len(columns)))
         typed = {name: column.cast(TYPES[columns[name]]) for name, column in zip(columns, found, strict=True)}
         return pyarrow.table(typed).to_pandas()

@@ -35,20 +35,29 @@ class Text(NamedTuple):
         return found[self.places]
 
 
-def check_type(kind: pyarrow.DataType, where: str) -> None:
-    """Raises InputError for a type of which no text can be made; `where` names file and column."""
+def plain(column: pyarrow.ChunkedArray, where: str) -> pyarrow.ChunkedArray:
+    """A column of text, numbers, truth values, times or dates, whatever it was stored as.
+
+    Raises InputError for a type of which no text can be made; `where` names file and column.
+    """
     types = pyarrow.types
-    kind = kind.value_type if types.is_dictionary(kind) else kind
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
     if types.is_nested(kind) or types.is_duration(kind) or types.is_interval(kind):
         raise InputError(f"{where} holds cells of type {kind}; legal are texts, numbers and dates, one a row")
+    if types.is_fixed_size_binary(kind) or types.is_binary_view(kind):
+        column = column.cast(pyarrow.binary())
+    if types.is_null(kind) or types.is_binary(column.type) or types.is_large_binary(kind) or types.is_string_view(kind):
+        try:
+            return column.cast(pyarrow.string())
+        except pyarrow.ArrowInvalid as error:
+            raise InputError(f"{where} holds bytes that are no UTF-8; legal is text") from error
+    return column
 
 
 def text_of(column: pyarrow.ChunkedArray, na_values: Collection[str] = ()) -> Text:
-    """A column of any type that `check_type` allows as text. Raises InputError for bytes that are no UTF-8."""
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pyarrow.types.is_null(column.type):
-        column = column.cast(pyarrow.string())
+    """A `plain` column as text."""
     coded = pyarrow.concat_arrays(column.chunks) if column.num_chunks else pyarrow.array([], column.type)
     coded = coded.dictionary_encode()
     words = _written(coded.dictionary)
@@ -160,9 +169,4 @@ def _written(words: pyarrow.Array) -> pyarrow.Array:
         return pyarrow.array(texts, pyarrow.string())
     if types.is_boolean(kind):
         return arrow.if_else(words, "True", "False")
-    if types.is_fixed_size_binary(kind) or types.is_binary_view(kind):
-        words = words.cast(pyarrow.binary())
-    try:
-        return words.cast(pyarrow.string())
-    except pyarrow.ArrowInvalid as error:
-        raise InputError("bytes that are no UTF-8 in a column of ids, numbers or times; legal is text") from error
+    return words.cast(pyarrow.string())

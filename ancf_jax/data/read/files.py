@@ -121,30 +121,30 @@ def _member(path: Path) -> str:
 class Utf8:
     """The bytes of a text file as UTF-8, to be read once from the beginning; it counts the lines and quotes that pass.
 
-    `encoding` is a codec's name; with utf-8 what is no UTF-8 becomes U+FFFD and is counted. Without one the bytes pass
-    as they are, but for files that begin with the mark of UTF-16. Raises InputError for a NUL.
+    `encoding` is a codec's name; with utf-8 what is no UTF-8 becomes U+FFFD. Without one the bytes pass as they are,
+    but for files that begin with the mark of UTF-16. Raises InputError for a NUL.
     """
 
     closed = False
 
     def __init__(self, file: File, raw: IO[bytes], encoding: str = "") -> None:
         self.path, self.raw, self.first = file.path, raw, raw.read(2)
-        self.replaced, self.line_ends, self.quotes, self.last = 0, 0, 0, b""
-        codec, errors = codec_of(encoding, self.first)
+        self.line_ends, self.quotes, self.last = 0, 0, b""
+        codec, errors = codec_of(encoding, self.first), "replace" if replaces(encoding) else "strict"
         self.decoder = codecs.getincrementaldecoder(codec)(errors) if encoding or codec == "utf-16" else None
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, about `size` of them; none at the end."""
         block, raw = b"", b"-"
         while raw and not block:
-            raw, self.first = self.first + self.raw.read(size), b""
+            # What is decoded may be three times as long, and Arrow has room for `size` bytes.
+            raw, self.first = (
+                self.first + self.raw.read(max(size // 3, 1) if self.decoder else size - len(self.first)),
+                b"",
+            )
             block = self._decoded(raw) if self.decoder else raw
         if b"\0" in block:
-            line = self.line_ends + block[: block.index(b"\0")].count(b"\n") + 1
-            raise InputError(
-                f"{self.path}: line {line} holds a NUL, which no text does; --encoding=utf-16-le or utf-16-be reads "
-                "UTF-16 without a mark"
-            )
+            raise holds_nul(self.path, self.line_ends + block[: block.index(b"\0")].count(b"\n") + 1)
         self.line_ends += block.count(b"\n")
         self.quotes += block.count(b'"')
         self.last = block[-1:] or self.last
@@ -164,17 +164,27 @@ class Utf8:
 
     def _decoded(self, raw: bytes) -> bytes:
         assert self.decoder is not None
-        text = self.decoder.decode(raw, not raw)
-        self.replaced += text.count("\ufffd")
-        return text.encode()
+        return self.decoder.decode(raw, not raw).encode()
 
 
-def codec_of(encoding: str, first: bytes) -> tuple[str, str]:
-    """The codec of a text file whose first bytes are `first`, and what happens to bytes that it does not know."""
+def holds_nul(path: Path, line: int) -> InputError:
+    """Says that a file is not what it seems."""
+    return InputError(
+        f"{path}: line {line} holds a NUL, which no text does; --encoding=utf-16-le or utf-16-be reads UTF-16 without "
+        "a mark"
+    )
+
+
+def codec_of(encoding: str, first: bytes) -> str:
+    """The codec of a text file whose first bytes are `first`."""
     if not encoding:
-        return ("utf-16" if first.startswith(MARKS) else "utf-8-sig"), "strict"
-    name = codecs.lookup(encoding).name
-    return ("utf-8-sig", "replace") if name in ("utf-8", "utf-8-sig") else (name, "strict")
+        return "utf-16" if first.startswith(MARKS) else "utf-8-sig"
+    return "utf-8-sig" if replaces(encoding) else codecs.lookup(encoding).name
+
+
+def replaces(encoding: str) -> bool:
+    """Whether bytes that are no text become U+FFFD, as --encoding=utf-8 asks; they are refused otherwise."""
+    return bool(encoding) and codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
 
 
 @contextlib.contextmanager
@@ -183,14 +193,14 @@ def as_text(file: File, encoding: str = "") -> Iterator[TextIO]:
     with unpacked(file) as raw:
         first = raw.read(2)
     with unpacked(file) as raw:
-        yield io.TextIOWrapper(raw, codec_of(encoding, first)[0], errors="replace", newline="")
+        yield io.TextIOWrapper(raw, codec_of(encoding, first), errors="replace", newline="")
 
 
 def bad_byte(file: File, encoding: str) -> InputError | None:
     """Names the first byte that is no text; None where all are."""
     with unpacked(file) as stream:
         raw = stream.read()
-    codec = codec_of(encoding, raw[:2])[0]
+    codec = codec_of(encoding, raw[:2])
     try:
         raw.decode(codec)
     except UnicodeDecodeError as error:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.compute as arrow
 
 from ancf_jax.data.clean import DEFAULT, Changed, Removed, Rules
 from ancf_jax.data.read import cells, where
 from ancf_jax.data.read.cells import Text
-from ancf_jax.data.read.files import File, files_of, readable
+from ancf_jax.data.read.files import File, files_of, readable, replaces
 from ancf_jax.data.read.formats import delimited, json_lines, parquet
 from ancf_jax.data.read.formats.delimited import Dialect, Layout
 from ancf_jax.data.read.times import Times, times_of
@@ -139,7 +140,8 @@ def read_table(
         raise InputError(f"{files[0].path}: no rows below the header")
     table = joined(parts)
     if empty:
-        table = table._replace(inferred=(f"{len(empty)} empty files were passed over", *table.inferred))
+        names = ", ".join(file.path.name for file in empty)
+        table = table._replace(inferred=(f"empty files were passed over: {names}", *table.inferred))
     if conditions:
         if not len(table.places):
             raise InputError(f"flag --where: no row of {name} fulfils {condition}")
@@ -164,19 +166,23 @@ def read_file(
     keys = dict(file.keys)
     inside = list(dict.fromkeys(column for _, column in wanted if column not in keys))
     names, layout = names_of(file, dialect, inside)
+    if layout is None and (dialect.header or dialect.separator):
+        flag = "header" if dialect.header else "separator"
+        raise InputError(f"flag --{flag}: is for files of separated columns, and {file.path} is none")
     require_columns(file, [*names, *keys], wanted, layout is not None and not dialect.header)
-    places, replaced = [names.index(name) for name in inside] or [0], 0
+    places = [names.index(name) for name in inside] or [0]
     with readable(file.path):
         if file.kind == ".parquet":
             found = parquet.read_columns(file, places, row_group)
         elif layout is None:
             found = json_lines.read_columns(file, [names[place] for place in places], dialect.encoding)
         else:
-            found, replaced = delimited.read_columns(file, layout, places)
-    for name, column in zip(inside, found, strict=False):
-        cells.check_type(column.type, f"{file.path}: column '{name}'")
+            found = delimited.read_columns(file, layout, places)
     rows = len(found[0])
-    columns = dict(zip(inside, found, strict=False))
+    columns = {
+        name: cells.plain(column, f"{file.path}: column '{name}'")
+        for name, column in zip(inside, found, strict=False)  # none is asked for where folders name them all
+    }
     outside = {column for _, column in wanted} & keys.keys()
     columns |= {key: pyarrow.chunked_array([pyarrow.repeat(keys[key], rows)]) for key in outside}
     return Table(
@@ -184,7 +190,7 @@ def read_file(
         np.arange(first, first + rows),
         [Piece(file, first, layout, dialect.encoding, skipped)],
         na_values,
-        changed=(Changed("bytes that are no UTF-8, made U+FFFD", replaced),) if replaced else (),
+        changed=_replaced(columns.values(), rows) if replaces(dialect.encoding) else (),
         inferred=(layout.remark,) if layout is not None and layout.remark else (),
     )
 
@@ -240,6 +246,15 @@ def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
         return table
     columns = {name: column.filter(pyarrow.array(kept)) for name, column in table.columns.items()}
     return table._replace(columns=columns, places=table.places[kept])
+
+
+def _replaced(columns: Iterable[pyarrow.ChunkedArray], rows: int) -> tuple[Changed, ...]:
+    """How many rows have a cell with the character that stands for bytes that are no text."""
+    found = np.zeros(rows, bool)
+    for column in columns:
+        if pyarrow.types.is_string(column.type):
+            found |= arrow.match_substring(column, "\ufffd").fill_null(False).to_numpy()
+    return (Changed("bytes that are no UTF-8, made U+FFFD", int(found.sum())),) if found.any() else ()
 
 
 def joined(parts: Sequence[Table]) -> Table:

@@ -155,7 +155,7 @@ def _of_numbers(
             found = dates.read(text, pattern, exact=True)
             if found.fits[known].all():
                 return _finish(found, known, blame, pattern)
-    if power == 0 and low >= 10**7 and high < 4 * 10**7:
+    if power == 0 and low >= 10**6 and high < 4 * 10**7:
         _refuse_reversed(cells if isinstance(cells, Text) else text_of(cells), known, blame)
     sizes = np.abs(present / 10.0**power)
     epochs = [(low <= sizes) & (sizes < high) for low, high in EPOCHS]
@@ -171,6 +171,7 @@ def _of_numbers(
 
 def _refuse_reversed(text: Text, known: np.ndarray, blame: Blame) -> None:
     """31122010 is a number, which would be sorted by its day."""
+    text = text._replace(words=arrow.utf8_lpad(text.words, 8, "0"))  # a number has lost the zero of its day
     if not text.rows(arrow.match_substring_regex(text.words, r"^[0-3][0-9]{3}(19|20)[0-9]{2}$"))[known].all():
         return
     for pattern in ("%d%m%Y", "%m%d%Y"):

@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 import pyarrow
 from pyarrow import csv as arrow_csv
 
-from ancf_jax.data.read.files import File, Utf8, as_text, bad_byte, readable, unpacked
+from ancf_jax.data.read.files import File, Utf8, as_text, bad_byte, holds_nul, readable, unpacked
 from ancf_jax.types import InputError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", "::": "double colons"}
@@ -54,6 +54,8 @@ def layout_of(file: File, dialect: Dialect, wanted: Collection[str]) -> Layout:
                 break
     if not line.strip():
         raise InputError(f"{file.path}: the file is empty")
+    if "\0" in line:
+        raise holds_nul(file.path, before)
     usual = USUAL.get(file.kind, max(SEPARATORS, key=line.count))
     candidates = [dialect.separator] if dialect.separator else list(dict.fromkeys((usual, *SEPARATORS)))
     names = {separator: _cells(line, separator, _quotes(file, separator)) for separator in candidates}
@@ -77,8 +79,8 @@ def layout_of(file: File, dialect: Dialect, wanted: Collection[str]) -> Layout:
     return Layout(given or names[separator], separator, _quotes(file, separator), first, dialect.encoding, remark)
 
 
-def read_columns(file: File, layout: Layout, places: Sequence[int]) -> tuple[list[pyarrow.ChunkedArray], int]:
-    """The columns at `places` as text, and how many bytes were no text under --encoding=utf-8.
+def read_columns(file: File, layout: Layout, places: Sequence[int]) -> list[pyarrow.ChunkedArray]:
+    """The columns at `places` as text.
 
     Raises InputError that names the line of a row that has another number of fields than the header.
     """
@@ -110,7 +112,7 @@ def read_columns(file: File, layout: Layout, places: Sequence[int]) -> tuple[lis
             raise InputError(
                 f"{file.path}: cannot be read as a table: {rows} rows, of which {table.num_rows} were found"
             )
-    return [table[key] for key in asked], stream.replaced
+    return [table[key] for key in asked]
 
 
 def line_of(file: File, layout: Layout, row: int) -> int:

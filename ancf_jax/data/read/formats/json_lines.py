@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow
 
-from ancf_jax.data.read.files import File, as_text, bad_byte
+from ancf_jax.data.read.files import File, as_text, bad_byte, replaces
 from ancf_jax.types import InputError
 
 BLOCK = 10_000  # lines that are parsed at once
@@ -46,7 +46,7 @@ def _objects(file: File, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with as_text(file, encoding) as text:
         numbered = ((number, line) for number, line in enumerate(text, 1) if line.strip())
         while block := list(itertools.islice(numbered, BLOCK)):
-            if any("\ufffd" in line for _, line in block) and not encoding:
+            if any("\ufffd" in line for _, line in block) and not replaces(encoding):
                 found = bad_byte(file, encoding)
                 if found:
                     raise found
@@ -68,7 +68,12 @@ def _parsed_line(file: File, number: int, line: str) -> dict[str, Any]:
     try:
         row = _parsed(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file.path}: line {number} is not JSON: {error}") from error
+        why = (
+            f"{error.msg} at character {error.pos + 1}"
+            if isinstance(error, json.JSONDecodeError)
+            else "nested too deep"
+        )
+        raise InputError(f"{file.path}: line {number} is not JSON: {why}") from error
     if not isinstance(row, dict):
         raise InputError(f'{file.path}: line {number} is not a JSON object, as {{"user": 1, "item": 2}} is')
     return row
