@@ -141,8 +141,7 @@ def numbers_of(
 def _with_point(text: Text, known: np.ndarray, decimal: str) -> tuple[pyarrow.Array, str]:
     """The words with a point before decimals, and a comma if that is what was found in its place."""
     if decimal == ",":
-        commas = arrow.replace_substring(text.words, ",", ".")
-        return arrow.if_else(arrow.match_substring(text.words, "."), text.words, commas), ""
+        return arrow.replace_substring(arrow.replace_substring(text.words, ".", "_"), ",", "."), ""
     if decimal or not text.rows(arrow.match_substring(text.words, ","))[known].any():
         return text.words, ""
     rows = known & (text.places >= 0)

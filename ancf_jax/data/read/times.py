@@ -60,6 +60,7 @@ def times_of(
     if (text.places < 0)[known].any():
         raise blame(known & (text.places < 0), "is neither a number nor a date")
     if form and form not in POWERS:
+        dates.check(form)
         return _of_dates(text, known, blame, [form], exact=True)
     plain = text.rows(arrow.match_substring_regex(text.words, NUMBER))
     if form or plain[known].all():
