@@ -123,6 +123,8 @@ class DataConfig:
             path = "items_path" if name.startswith("item") else "users_path"
             if getattr(self, name) and not getattr(self, path):
                 raise InputError(f"flag --{name}: names columns of --{path}, which is not given")
+        if self.time_format and not self.time_column and self.dataset not in DATASETS:
+            raise InputError("flag --time_format: says how --time_column is written, which is not given")
         if self.separator and self.separator not in ("::", "tab", "\\t") and len(self.separator) != 1:
             raise InputError(f"flag --separator: {self.separator!r} is neither one character nor tab nor ::")
         if self.separator in ('"', "\n", "\r"):
