@@ -113,7 +113,7 @@ def as_lists(dataset: Dataset, items: Array, scores: Array, reasons: Reasons | N
     def named(items: np.ndarray, **columns: Any) -> list[dict[str, Any]]:
         """The items that are not padding, each with its cell of every column."""
         return [
-            {"item": dataset.item_ids[item].item(), "title": title_of(dataset, item)}
+            {"item": dataset.item_ids.item(int(item)), "title": title_of(dataset, item)}
             | {name: column[k] for name, column in columns.items()}
             for k, item in enumerate(items)
             if item < len(dataset.item_ids)

@@ -1,6 +1,7 @@
 """A run: which model is trained how on which data; its config.json, and the model and data rebuilt from it."""
 
 import dataclasses
+import json
 import os
 import platform
 import subprocess
@@ -171,16 +172,17 @@ def evaluator_on_test(model: Recommender, data: Data, dataset: Dataset, *, full:
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
     """What tests between models and groups of users need, as arrays by name. Atomic.
 
-    The users' own ids and their metrics; known_rows, their rows before the test part, and held_out_rows in it; and
-    held_out_popularity, the mean number of rows before the test part of the items in it, which a log in parts does not
-    tell. Of several processes the first writes.
+    The users' own ids, int64 or the bytes of a JSON list of texts, and their metrics; known_rows, their rows before the
+    test part, and held_out_rows in it; and held_out_popularity, the mean number of rows before the test part of the
+    items in it, which a log in parts does not tell. Of several processes the first writes.
     """
     if not is_first():
         return
     users, (train, valid, test) = evaluation.users, (dataset.train, dataset.valid, dataset.test)
     held_out = np.diff(test.offsets)[users]
+    ids = np.asarray(dataset.user_ids)[users]
     about: dict[str, Any] = {
-        "ids": np.asarray(dataset.user_ids)[users],
+        "ids": np.frombuffer(json.dumps(ids.tolist()).encode(), np.uint8) if ids.dtype == object else ids,
         "known_rows": (np.diff(train.offsets) + np.diff(valid.offsets))[users],
         "held_out_rows": held_out,
     }

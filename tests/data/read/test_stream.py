@@ -143,17 +143,18 @@ def test_the_windows_of_processes_have_one_shape_and_all_rows(tmp_path):
 def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
     frames, alive, columns = [], [], set()
 
-    def read(path, names, row_group, whole=stream.read_parquet):
-        frames.append(weakref.ref(table := whole(path, names, row_group)))
+    def read(file, wanted, *args, whole=stream.read_file):
+        table = whole(file, wanted, *args)
+        frames.append(weakref.ref(table.columns["user"]))
         alive.append([len(frame) for frame in (ref() for ref in frames) if frame is not None])
-        columns.add(tuple(names))
+        columns.add(tuple(table.columns))
         return table
 
     def clean(log, *args, whole=stream.clean_rows):
         frames.append(weakref.ref(log))
         return whole(log, *args)
 
-    monkeypatch.setattr(stream, "read_parquet", read)
+    monkeypatch.setattr(stream, "read_file", read)
     monkeypatch.setattr(stream, "clean_rows", clean)
     found = load(config(write(tmp_path / "log", log_of())))
     assert len(alive) == 8 + 4 and columns == {("user", "item", "stars", "when")}  # one pass, and what is at the cuts
@@ -167,15 +168,15 @@ def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
 def test_the_next_window_is_read_while_the_caller_works(tmp_path, monkeypatch):
     found, read = load(config(write(tmp_path / "log", log_of()))), []
 
-    def recorded(path, names, row_group, whole=stream.read_parquet):
-        read.append((path.name, row_group))
-        return whole(path, names, row_group)
+    def recorded(file, wanted, dialect, na_values, first, row_group, skipped, whole=stream.read_file):
+        read.append((file.path.name, row_group))
+        return whole(file, wanted, dialect, na_values, first, row_group, skipped)
 
     def groups_of(*numbers):
         parts = [n for number in numbers for n, _ in stream.spans(found.stream.rows, 3, 0, number)]
-        return {(group.path.name, group.number) for group in (found.stream.groups[n] for n in parts)}
+        return {(group.file.path.name, group.number) for group in (found.stream.groups[n] for n in parts)}
 
-    monkeypatch.setattr(stream, "read_parquet", recorded)
+    monkeypatch.setattr(stream, "read_file", recorded)
     for asked, numbers in ((1, (1, 2)), (3, (3,))):  # the third is the last
         read.clear()
         with stream.windows(found.stream, seed=0, last=3) as window:
@@ -299,20 +300,18 @@ def test_files_that_change_between_windows(tmp_path):
         ({"item_column": "itm"}, r"a\.parquet: no column 'itm' \(--item_column\); .* did you mean item\?"),
         ({"time_column": "stars"}, r"[abc]\.parquet: row \d+ is earlier than the one before it \(--time_column\)"),
         ({"value_column": "user"}, r"b\.parquet: row 3, column 'user': 'x2' is not a number"),
-        ({"user_column": "mixed"}, r"[ab]\.parquet: the ids of --user_column are text in some row groups, whole"),
         ({"fractions": (0.8, 0.2, 0.0)}, "--fractions: no row is left for the test part"),
         ({"min_value": 9.0}, r"no row is left for training; rows dropped: 60 for value below 9"),
         ({"dataset": "ml-100k"}, r"--dataset=ml-100k: legal with --stream are a \.parquet file and a folder of them"),
         ({"dataset": "a.csv"}, r"a\.csv: legal with --stream are a \.parquet file"),
         ({"dataset": "text.parquet"}, r"text\.parquet: cannot be read as a table"),
-        ({"dataset": "empty"}, r"empty: no \.parquet file in this folder"),
+        ({"dataset": "empty"}, r"empty: no file of data in this folder"),
         ({"dataset": "none"}, r"none: no rows"),
     ],
 )
 def test_bad_input(tmp_path, monkeypatch, values, message):
     frame = log_of()
     frame["user"] = [f"x{n}" if n == 27 else str(n) for n in frame["user"].where(frame.index != 27, 27)]
-    frame["mixed"] = np.where(frame.index < 28, 1.0, 1.5)
     write(tmp_path / "log", frame.assign(user=frame["user"].replace("x27", "x2")))
     write(tmp_path / "none", frame, {"a.parquet": (0, 0, 1)})
     (tmp_path / "empty").mkdir()
@@ -322,6 +321,66 @@ def test_bad_input(tmp_path, monkeypatch, values, message):
     with pytest.raises(InputError, match=message) as refusal:
         load(config("log", **values))
     assert "\n" not in str(refusal.value)
+
+
+def test_ids_that_are_text_in_some_row_groups_are_text_in_all(tmp_path):
+    frame = log_of(text=True)
+    frame.loc[27, "user"], frame.loc[55, "item"] = "x2", "07"
+    frame.to_parquet(tmp_path / "whole.parquet")
+    for place, (name, (first, last, size)) in enumerate(FILES.items()):
+        part = frame[first:last]
+        part = part if place == 1 else part.astype({"user": "int64"})  # numbers here, text there
+        (tmp_path / "log").mkdir(exist_ok=True)
+        part.to_parquet(tmp_path / "log" / name, row_group_size=size, index=False)
+    found, whole = load(config(tmp_path / "log")), load(config(tmp_path / "whole.parquet", stream=False))
+    for name in ("user_ids", "item_ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert "x2" in found.user_ids and "07" in found.item_ids and "7" in found.item_ids
+    assert rows_of(found.test) == rows_of(whole.test) and rows_of(found.valid) == rows_of(whole.valid)
+    with stream.windows(found.stream, seed=0, last=3) as window:
+        rows = [row for number in (1, 2, 3) for row in rows_of(window(number))]
+    assert sorted(rows) == sorted(rows_of(whole.train))
+
+
+def test_where_and_missing_values_apply_to_every_row_group(tmp_path):
+    frame = log_of()
+    frame["event"] = np.where(frame.index % 2 == 0, "buy", "see")
+    write(tmp_path / "log", frame)
+    frame.to_parquet(tmp_path / "whole.parquet")
+    flags = {"where": "event=buy", "na_values": ("80",), "fractions": (0.6, 0.2, 0.2)}
+    found, whole = (
+        load(config(tmp_path / "log", **flags)),
+        load(config(tmp_path / "whole.parquet", stream=False, **flags)),
+    )
+    assert sorted(found.removed) == sorted(whole.removed)
+    assert Removed("not --where=event=buy", 30) in found.removed
+    np.testing.assert_array_equal(found.user_ids, whole.user_ids)
+
+
+@pytest.mark.parametrize("kind", ["uint64", "text", "stamps", "nanoseconds"])
+def test_times_of_every_type(tmp_path, kind):
+    frame = log_of()
+    stamps = pd.to_datetime(1_600_000_000 + frame["when"], unit="s", utc=True)
+    frame["when"] = {
+        "uint64": (1_600_000_000 + frame["when"]).astype("uint64"),
+        "text": stamps.dt.strftime("%d/%m/%Y %H:%M:%S"),
+        "stamps": stamps,
+        "nanoseconds": 1_600_000_000_000_000_000 + frame["when"],
+    }[kind]
+    form = "%d/%m/%Y %H:%M:%S" if kind == "text" else ""
+    found = load(config(write(tmp_path / "log", frame), time_format=form))
+    assert len(found.test.users) == 10  # the ninth row from the end has the time of the tenth
+    frame.loc[7, "when"] = frame["when"][0]
+    with pytest.raises(InputError, match=r"a\.parquet: row 8 is earlier"):
+        load(config(write(tmp_path / "late", frame), time_format=form))
+
+
+def test_times_in_several_formats_are_refused(tmp_path):
+    frame = log_of()
+    days = pd.to_datetime(frame["when"], unit="D")
+    frame["when"] = np.where(frame.index < 30, days.dt.strftime("%Y-%m-%d"), days.dt.strftime("%Y/%m/%d"))
+    with pytest.raises(InputError, match=r"c\.parquet: its times are %Y/%m/%d, and %Y-%m-%d before it"):
+        load(config(write(tmp_path / "log", frame)))
 
 
 def test_row_groups_and_files_out_of_order(tmp_path):
