@@ -127,12 +127,8 @@ class DataConfig:
         "the value of rows that --repeats=merge makes one (auto: the data set's own; files latest)",
         ("latest", "sum"),
     )
-    user_core: int | Auto = field(
-        AUTO, "users with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
-    )
-    item_core: int | Auto = field(
-        AUTO, "items with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
-    )
+    user_core: int | Auto = field(AUTO, "least rows of a user, k-core (0: any; auto: the data set's own)", low=0)
+    item_core: int | Auto = field(AUTO, "least rows of an item, k-core (0: any; auto: the data set's own)", low=0)
     split: str = field(
         AUTO,
         "how the log is split (auto: as the data set was published; leave-last-basket-out with baskets; else "

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from ancf_jax.config import define_flags, from_flags, reject_foreign
 from ancf_jax.data.dataset import Dataset, cleaning, ranked
-from ancf_jax.data.read.stream import count_windows, windows
+from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.devices.sharding import check_batch, connect, shard
 from ancf_jax.evaluation.evaluate import make_evaluator, protocol
 from ancf_jax.evaluation.metrics import ERRORS

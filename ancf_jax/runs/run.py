@@ -18,7 +18,7 @@ from ancf_jax.config import from_json, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load, ranked
 from ancf_jax.data.interactions import build as from_columns
 from ancf_jax.data.interactions import merge
-from ancf_jax.data.read.stream import window_rows
+from ancf_jax.data.read.passes import window_rows
 from ancf_jax.devices.sharding import abstract, is_first, shard
 from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator
 from ancf_jax.models import MODELS

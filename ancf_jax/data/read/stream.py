@@ -1,20 +1,15 @@
 """A log larger than memory: a Parquet file, or a folder of them, of which one row group at a time is in memory.
 
-`scan` reads the log once, for the vocabularies and the held-out parts; `windows` then gives the training rows, again
-and again. A pass visits each of them once: the row groups are permuted, their rows, one after another, are cut into
-equal windows, and the engine trains on a window as on an epoch, shuffled. So what a window holds depends on its number
-and the seed alone. Of several processes, each reads its own run of the permuted row groups.
+`scan` reads the log once, for the vocabularies and the held-out parts; passes.py then gives the training rows, again
+and again.
 """
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +28,7 @@ from ancf_jax.data.read.sources import log_of, wanted_columns
 from ancf_jax.data.read.tables import filtered, read_file, require_columns
 from ancf_jax.data.targets import logarithm
 from ancf_jax.settings import DataConfig
-from ancf_jax.types import InputError, Interactions
+from ancf_jax.types import InputError
 
 
 class RowGroup(NamedTuple):
@@ -91,7 +86,7 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
 
     def take(n: int) -> None:
         nonlocal wanted
-        (log, dropped, altered), times, remarks = _read(groups[n], config)
+        (log, dropped, altered), times, remarks = read_group(groups[n], config)
         removed.update({rule.rule: rule.rows for rule in dropped})
         changed.update({rule.rule: rule.rows for rule in altered})
         inferred.update(dict.fromkeys(remarks))
@@ -133,81 +128,6 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
     return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream, list(inferred))
 
 
-def count_windows(stream: Stream) -> int:
-    """How many windows make a pass."""
-    return math.ceil(int(stream.rows.sum()) / stream.config.stream_rows)
-
-
-def window_rows(stream: Stream, processes: int = 1) -> int:
-    """How many rows a window has, those of all processes together: at most --stream_rows, but for rounding."""
-    return processes * math.ceil(int(stream.rows.sum()) / (processes * count_windows(stream)))
-
-
-def spans(
-    rows: np.ndarray, windows: int, seed: int, number: int, process: int = 0, processes: int = 1
-) -> list[tuple[int, slice]]:
-    """Which rows of which row groups a process reads for window `number`, counted from 1 through all passes.
-
-    The row groups have `rows` [groups] rows, and a pass has `windows` windows. In a pass, all windows of all processes
-    are disjoint, hold every row and differ by at most one row; where there are fewer rows than that, each has one.
-    """
-    done, window = divmod(number - 1, windows)
-    order = np.random.default_rng((seed, done)).permutation(len(rows))
-    ends = np.cumsum(rows[order])
-    starts = ends - rows[order]
-    total, piece, pieces = int(ends[-1]), process * windows + window, processes * windows
-    low = total * piece // pieces
-    high = max(total * (piece + 1) // pieces, low + 1)
-    inside = np.flatnonzero((starts < high) & (ends > np.maximum(starts, low)))
-    return [(int(order[n]), slice(max(low - int(starts[n]), 0), int(min(high, ends[n]) - starts[n]))) for n in inside]
-
-
-@contextmanager
-def windows(
-    stream: Stream, seed: int, last: int, process: int = 0, processes: int = 1
-) -> Iterator[Callable[[int], Interactions]]:
-    """A function from the number of a window, 1 to `last`, to a process's rows of it, all windows of one shape.
-
-    A thread reads the next window while the caller works on this one. A window is not sorted, and its offsets are zero:
-    all that a user has is not known, so negatives are drawn from all items. One that is a row short repeats its first.
-    Raises InputError for a file that is gone, damaged or changed.
-    """
-    length = window_rows(stream, processes) // processes
-    user_index, item_index = pd.Index(stream.user_ids), pd.Index(stream.item_ids)
-    config = replace(stream.config, time_column="")
-
-    @lru_cache(1)  # a row group is often the end of one window and the beginning of the next
-    def read(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The training rows of a row group: users, items, values."""
-        group, rows = stream.groups[n], int(stream.rows[n])
-        log = _read(group, config)[0].frame[:rows]
-        try:
-            users, items = encode(log["user"], user_index), encode(log["item"], item_index)
-        except ValueError as error:
-            raise InputError(f"{group.file.path}: it has changed since it was first read: {error}") from error
-        if len(log) < rows:
-            raise InputError(f"{group.file.path}: it has changed since it was first read: rows are missing")
-        return users, items, log["value"].to_numpy(np.float32)
-
-    def take(number: int) -> Interactions:
-        parts = spans(stream.rows, count_windows(stream), seed, number, process, processes)
-        columns = zip(*([column[rows] for column in read(n)] for n, rows in parts), strict=True)
-        users, items, values = (np.resize(np.concatenate(column), length) for column in columns)
-        order, offsets = np.arange(length, dtype=np.int32), np.zeros(len(stream.user_ids) + 1, np.int32)
-        return Interactions(users, items, values, order, offsets, known=np.zeros(1, np.int32))
-
-    ahead: dict[int, Future[Interactions]] = {}
-    with ThreadPoolExecutor(1) as thread:
-
-        def window(number: int) -> Interactions:
-            now = ahead.pop(number, None) or thread.submit(take, number)
-            if number < last:
-                ahead[number + 1] = thread.submit(take, number + 1)
-            return now.result()
-
-        yield window
-
-
 def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, config: DataConfig) -> int:
     """The place next to `border` where the time changes, found in the row groups around it; the end if it never does.
 
@@ -234,8 +154,9 @@ def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, conf
 
 def _times(group: RowGroup, start: int, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
     """The places, from `start`, and the times of a row group's rows that cleaning leaves."""
-    log = _read(group, config)[0].frame
-    return np.asarray(log.index) - group.first + start, log["time"].to_numpy()
+    kept, (_, power), _ = read_group(group, config)
+    times = kept.frame["time"].to_numpy().astype(object) * 10 ** (18 - power)  # groups may count other fractions
+    return np.asarray(kept.frame.index) - group.first + start, times
 
 
 class _Ends(NamedTuple):
@@ -268,7 +189,7 @@ def _row_groups(config: DataConfig) -> tuple[list[RowGroup], str]:
     return groups, digest.hexdigest()[:16]
 
 
-def _read(group: RowGroup, config: DataConfig) -> tuple[Kept, tuple[str, int], list[str]]:
+def read_group(group: RowGroup, config: DataConfig) -> tuple[Kept, tuple[str, int], list[str]]:
     """The rows of a row group that cleaning leaves, under their places in the file, and what it did.
 
     Beside it how times are written and the power of ten that they count, and what was inferred.
