@@ -68,6 +68,8 @@ def train(run: workdir.Run, folder: Path, dataset: Dataset, label: str, mesh: Me
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     on_test = workdir.evaluator_on_test(model, data, dataset, full=False, **limits)  # an empty part is refused here
+    if run.train.validation and not len(dataset.valid.users):
+        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
     workdir.claim(folder, run, dataset.fingerprint)
     checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
     validate = None

@@ -44,15 +44,17 @@ def divide(source: Source, split: str, config: DataConfig, rules: Rules) -> Divi
     user_ids, item_ids = vocabulary(frame["user"]), vocabulary(frame["item"])
     log = _encode(frame, np.arange(len(frame)), user_ids, item_ids)
     merge, times = rules.repeats == "merge", frame["time"].to_numpy()
+    inferred = _remarks(frame, rules)
     removed: list[Removed] = []
     changed: list[Changed] = []
     if merge and split in BY_CHANCE:
         (log,), times, removed, changed = _merge([log], times, rules.duplicates)
     train, valid, test = _split(log, frame, times, split, config, merge, len(item_ids))
+    if split == "leave-last-basket-out" and (few := len(user_ids) - len(np.unique(test.users))):
+        inferred.append(f"{few:,} of {len(user_ids):,} users have fewer than 3 baskets, and only train")
     if merge and split not in BY_CHANCE:
         (train, valid, test), times, removed, changed = _merge([train, valid, test], times, rules.duplicates)
     candidates, valid_candidates = None, None
-    inferred = _remarks(frame, rules)
     if config.negatives_path:
         candidates = _candidates(Path(config.negatives_path), test, user_ids, item_ids)
     if split == "files" and not config.valid_path:

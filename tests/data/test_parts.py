@@ -145,6 +145,7 @@ def test_the_last_basket_is_held_out_with_its_repeats(log):
     assert dataset.split == "leave-last-basket-out" and dataset.repeats
     assert words_of(dataset) == ["1a 1b 2a 2b", "1a", "1c 1a 1a"]
     assert "1 ids of baskets are of several users: each has a basket of that id" in dataset.inferred
+    assert "1 of 2 users have fewer than 3 baskets, and only train" in dataset.inferred
     merged = log(BASKETS, repeats="merge")
     assert words_of(merged) == ["1a 1b 2a 2b", "", "1c"] and not merged.repeats
 

@@ -82,6 +82,10 @@ def test_bad_files(script, tmp_path, content, messages):
 def test_an_empty_test_part_is_refused_before_training(script, arguments, tmp_path):
     part = ["--split=random", "--fractions=0.9,0.1,0"]
     refused(script(train, *arguments("mf", tmp_path / "run"), *part), "nothing is held out")
+    part = ["--split=random", "--fractions=0.9,0,0.1"]
+    refused(
+        script(train, *arguments("mf", tmp_path / "run"), *part), "no row is held out for validation: choose --noval"
+    )
     assert not (tmp_path / "run").exists()
 
 
