@@ -24,8 +24,8 @@ GROUPED = r"^[+-]?[0-9]{1,3},[0-9]{3}$"  # a decimal comma, or one between thous
 class Text(NamedTuple):
     """A column as distinct texts and where each row's is."""
 
-    words: pyarrow.Array  # [n], null where it is missing; one may be there twice
-    places: np.ndarray  # [R] int64 in words, -1 where the cell is missing
+    words: pyarrow.Array  # [n], null where it is missing; one may be there twice, and each is in some row
+    places: np.ndarray  # [R] int32 in words, -1 where the cell is missing
     stripped: int  # rows of which white space was taken off
     composed: int  # rows of which Unicode was composed
 
@@ -67,28 +67,23 @@ def text_of(column: pyarrow.ChunkedArray, na_values: Collection[str] = ()) -> Te
         composed = arrow.utf8_normalize(stripped, form="NFC")
     missing = arrow.is_in(composed, pyarrow.array(["", *na_values], pyarrow.string()))
     missing = arrow.or_(missing, arrow.is_null(composed))
-    places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    places = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     found = Text(arrow.if_else(missing, None, composed), places, 0, 0)
-    counts = [
-        int(found.rows(arrow.and_not(arrow.not_equal(before, after), missing)).sum())
-        for before, after in ((words, stripped), (stripped, composed))
-    ]
-    places = np.where(found.rows(missing), -1, places)
+    counts = []
+    for before, after in ((words, stripped), (stripped, composed)):
+        changed = arrow.and_not(arrow.not_equal(before, after), missing)
+        counts.append(int(found.rows(changed).sum()) if arrow.any(changed).as_py() else 0)
+    if arrow.any(missing).as_py():
+        places = np.where(found.rows(missing), np.int32(-1), places)
     return found._replace(places=places, stripped=counts[0], composed=counts[1])
 
 
 def ids_of(text: Text) -> pd.Series:
     """Ids as Int64 where that, written again, is the same text in all rows; as string otherwise. Missing stay so."""
-    used = np.unique(text.places[text.places >= 0])
-    words = text.words.take(used)
-    mask = text.places < 0
-    places = np.zeros(len(text.words) + 1, np.int64)
-    places[used] = np.arange(len(used))
-    at = places[text.places]
-    if len(used) and arrow.all(arrow.match_substring_regex(words, WHOLE)).as_py():
+    if text.words.null_count < len(text.words) and arrow.all(arrow.match_substring_regex(text.words, WHOLE)).as_py():
         try:
-            numbers = words.cast(pyarrow.int64()).to_numpy()
-            return pd.Series(pd.arrays.IntegerArray(np.where(mask, 1, numbers[at]), mask))
+            numbers = text.words.cast(pyarrow.int64()).fill_null(0).to_numpy()
+            return pd.Series(pd.arrays.IntegerArray(np.append(numbers, 0)[text.places], text.places < 0))
         except pyarrow.ArrowInvalid:  # beyond 64 bits
             pass
     return strings_of(text)

@@ -18,6 +18,7 @@ from ancf_jax.types import InputError
 KINDS = (".csv", ".tsv", ".dat", ".txt", ".jsonl", ".ndjson", ".parquet")
 COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zip": "zip"}  # suffix -> what Arrow calls it
 NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # how Hive and Spark write a missing value in the name of a folder
+BLOCK = 2**20  # bytes that are read at once
 HIDDEN = ("_", ".")  # names of such beginnings are no data: _SUCCESS, .part.crc, .DS_Store
 MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -105,8 +106,12 @@ def unpacked(file: File) -> Iterator[IO[bytes]]:
             archive = stack.enter_context(zipfile.ZipFile(file.path))
             yield stack.enter_context(archive.open(_member(file.path)))
         else:
-            compression = COMPRESSION.get(file.packed)
-            yield stack.enter_context(pyarrow.input_stream(str(file.path), compression=compression))
+            yield stack.enter_context(native(file))
+
+
+def native(file: File) -> pyarrow.NativeFile:
+    """A stream of the bytes of a file that is no .zip, decompressed, which Arrow reads without Python."""
+    return pyarrow.input_stream(str(file.path), compression=COMPRESSION.get(file.packed))
 
 
 def _member(path: Path) -> str:
@@ -118,53 +123,32 @@ def _member(path: Path) -> str:
     return names[0]
 
 
-class Utf8:
-    """The bytes of a text file as UTF-8, to be read once from the beginning; it counts the lines and quotes that pass.
+def utf8(file: File, encoding: str = "") -> Iterator[bytes]:
+    """The bytes of a text file as UTF-8, block by block.
 
     `encoding` is a codec's name; with utf-8 what is no UTF-8 becomes U+FFFD. Without one the bytes pass as they are,
     but for files that begin with the mark of UTF-16. Raises InputError for a NUL.
     """
+    with unpacked(file) as raw:
+        block = raw.read(BLOCK)
+        codec, errors = codec_of(encoding, block[:2]), "replace" if replaces(encoding) else "strict"
+        decoder = codecs.getincrementaldecoder(codec)(errors) if encoding or codec == "utf-16" else None
+        while block:
+            text = _decoded(file, encoding, decoder, block) if decoder else block
+            if b"\0" in text:
+                with as_text(file, encoding) as lines:
+                    raise holds_nul(file.path, next(n for n, line in enumerate(lines, 1) if "\0" in line))
+            yield text
+            block = raw.read(BLOCK)
+        if decoder:
+            yield _decoded(file, encoding, decoder, b"", final=True)
 
-    closed = False
 
-    def __init__(self, file: File, raw: IO[bytes], encoding: str = "") -> None:
-        self.path, self.raw, self.first = file.path, raw, raw.read(2)
-        self.line_ends, self.quotes, self.last = 0, 0, b""
-        codec, errors = codec_of(encoding, self.first), "replace" if replaces(encoding) else "strict"
-        self.decoder = codecs.getincrementaldecoder(codec)(errors) if encoding or codec == "utf-16" else None
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, about `size` of them; none at the end."""
-        block, raw = b"", b"-"
-        while raw and not block:
-            # What is decoded may be three times as long, and Arrow has room for `size` bytes.
-            raw, self.first = (
-                self.first + self.raw.read(max(size // 3, 1) if self.decoder else size - len(self.first)),
-                b"",
-            )
-            block = self._decoded(raw) if self.decoder else raw
-        if b"\0" in block:
-            raise holds_nul(self.path, self.line_ends + block[: block.index(b"\0")].count(b"\n") + 1)
-        self.line_ends += block.count(b"\n")
-        self.quotes += block.count(b'"')
-        self.last = block[-1:] or self.last
-        return block
-
-    def lines(self) -> int:
-        """How many lines have passed, the last one with or without an end."""
-        return self.line_ends + (self.last not in (b"", b"\n"))
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def close(self) -> None:
-        """Closes nothing: what it reads from was opened by others."""
-        self.closed = True
-
-    def _decoded(self, raw: bytes) -> bytes:
-        assert self.decoder is not None
-        return self.decoder.decode(raw, not raw).encode()
+def _decoded(file: File, encoding: str, decoder: codecs.IncrementalDecoder, block: bytes, final: bool = False) -> bytes:
+    try:
+        return decoder.decode(block, final).encode()
+    except UnicodeDecodeError as error:
+        raise bad_byte(file, encoding) or error from error
 
 
 def holds_nul(path: Path, line: int) -> InputError:

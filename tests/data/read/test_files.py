@@ -6,7 +6,8 @@ import zipfile
 import pyarrow
 import pytest
 
-from ancf_jax.data.read.files import Utf8, files_of, unpacked
+from ancf_jax.data.read import files
+from ancf_jax.data.read.files import files_of
 from ancf_jax.data.read.sources import read
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
@@ -14,8 +15,8 @@ from ancf_jax.types import InputError
 LOG = b"user,item\n1,a\n2,b\n"
 
 
-def write(folder, files):
-    for name, content in files.items():
+def write(folder, contents):
+    for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -86,12 +87,12 @@ def test_home_is_expanded(tmp_path, monkeypatch):
 
 
 def test_folders_named_column_value_are_columns(tmp_path):
-    files = {
+    days = {
         "day=2024-01-02/event=buy/p.csv": b"user,item\n1,a\n",
         "day=2024-01-01/event=see%20it/p.csv": b"user,item\n2,b\n",
         "day=2024-01-03/event=__HIVE_DEFAULT_PARTITION__/p.csv": b"user,item\n3,c\n",
     }
-    write(tmp_path / "log", files)
+    write(tmp_path / "log", days)
     source = read(DataConfig(dataset=str(tmp_path / "log"), time_column="day"))
     assert source.frame["user"].tolist() == [2, 1, 3] and source.frame["time"].diff().tolist()[1:] == [86400] * 2
     assert rows_of(tmp_path / "log", where="event=see it") == [(2, "b")]
@@ -102,7 +103,7 @@ def test_folders_named_column_value_are_columns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "message"),
+    ("contents", "message"),
     [
         ({"a.csv": LOG, "b.tsv": LOG}, r"holds a\.csv and b\.tsv; legal is one format"),
         ({"a.csv": LOG, "README.md": b"x"}, r"README\.md: the name must end in"),
@@ -113,9 +114,9 @@ def test_folders_named_column_value_are_columns(tmp_path):
         ({"a.csv": LOG, "b.csv": b"user,item\n1,2\n3,4,5\n"}, r"b\.csv: line 3 has 3 fields, the header 2"),
     ],
 )
-def test_folders_that_are_no_log(tmp_path, files, message):
+def test_folders_that_are_no_log(tmp_path, contents, message):
     with pytest.raises(InputError, match=message):
-        rows_of(write(tmp_path, files))
+        rows_of(write(tmp_path, contents))
 
 
 def test_empty_files_in_a_folder_are_said(tmp_path):
@@ -124,23 +125,19 @@ def test_empty_files_in_a_folder_are_said(tmp_path):
 
 
 def test_bad_cells_of_a_folder_are_found_in_their_file(tmp_path):
-    files = {"1.csv": b"user,item,q\n1,a,1\n1,b,2\n", "2.csv": b"item,q,user\na,2,1\nb,x,1\n"}
+    parts = {"1.csv": b"user,item,q\n1,a,1\n1,b,2\n", "2.csv": b"item,q,user\na,2,1\nb,x,1\n"}
     with pytest.raises(InputError, match=r"2\.csv: line 3, column 'q': 'x' is not a number"):
-        rows_of(write(tmp_path, files), value_column="q")
+        rows_of(write(tmp_path, parts), value_column="q")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252", "shift_jis"])
-def test_text_of_any_encoding_passes_as_utf8(tmp_path, encoding):
+def test_text_of_any_encoding_passes_as_utf8(tmp_path, monkeypatch, encoding):
     text = "user,item\n" + "".join(f"{n}," + ("ア" if encoding[0] == "s" else "é" * 50) + "\n" for n in range(300))
     write(tmp_path, {"log.csv": text.encode(encoding)})
     (file,) = files_of(str(tmp_path / "log.csv"), "dataset")
-    for size in (7, 100, 10**6):
-        with unpacked(file) as raw:
-            stream, blocks = Utf8(file, raw, encoding), []
-            while block := stream.read(size):
-                assert len(block) <= size
-                blocks.append(block)
-        assert b"".join(blocks).decode() == text and stream.lines() == 301
+    for size in (7, 100, 2**20):
+        monkeypatch.setattr(files, "BLOCK", size)
+        assert b"".join(files.utf8(file, encoding)).decode() == text
 
 
 def test_bytes_that_an_encoding_does_not_know(tmp_path):

@@ -1,6 +1,5 @@
 """Columns of a Parquet file, as they are typed there."""
 
-import io
 from collections.abc import Sequence
 
 import pyarrow
@@ -29,4 +28,4 @@ def _source(file: File):
     if not file.packed:
         return file.path
     with unpacked(file) as stream:
-        return io.BytesIO(stream.read())
+        return pyarrow.BufferReader(stream.read())
