@@ -102,6 +102,16 @@ def test_what_was_inferred_is_said(script, tmp_path, no_plots):
     assert said[0] in (tmp_path / "out" / "describe.html").read_text()
 
 
+def test_times_that_count_rows_are_times(script, tmp_path, no_plots):
+    rows = "".join(f"{n % 3},{n},{n}\n" for n in range(30))
+    (tmp_path / "log.csv").write_text(f"user,item,time\n{rows}")
+    options = [f"--dataset={tmp_path}/log.csv", f"--workdir={tmp_path}/out"]
+    _, out, _ = script(describe, *options, "--time_column=time")
+    assert "The log has no times" not in out and json.loads(out.splitlines()[-1])["test_before_any_train"] is not None
+    _, out, _ = script(describe, *options)
+    assert "The log has no times" in out and json.loads(out.splitlines()[-1])["test_before_any_train"] is None
+
+
 def test_a_log_without_times_and_matplotlib(script, log, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     status, out, _ = script(describe, log[0], f"--workdir={tmp_path}/out")
