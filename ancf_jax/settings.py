@@ -20,6 +20,7 @@ DATASETS = (  # those of data/named.py
     "gowalla",
     "yelp2018",
     "amazon-book",
+    "beauty",
 )
 SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last-basket-out", "ncf", "published")
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
@@ -31,7 +32,11 @@ IN_MEMORY = "DataFrame"  # the data set of a run whose log never was in a file
 class DataConfig:
     """What is read, how it is cleaned and how it is split."""
 
-    dataset: str = field("ml-100k", f"{', '.join(DATASETS)}, or a .csv/.tsv/.dat/.parquet file")
+    dataset: str = field(
+        "ml-100k",
+        f"{', '.join(DATASETS)}, or a file, or a folder of files of one format: .csv .tsv .dat .txt .jsonl .ndjson "
+        ".parquet, plain or .gz .bz2 .zst .zip",
+    )
     data_dir: str = field("", "where originals are looked for, in a folder of the data set's name ($ANCF_DATA_DIR)")
     user_column: str = field("user", "column of the user ids, for a file")
     item_column: str = field("item", "column of the item ids, for a file")
@@ -41,6 +46,25 @@ class DataConfig:
         "",
         "column of baskets, such as invoices, for a file: --split=leave-last-basket-out holds out whole ones, and "
         "--split=time parts none",
+    )
+    time_format: str = field(
+        "",
+        "how --time_column is written: a format as of strptime (%d/%m/%Y %H:%M), or s, ms, us or ns for numbers that "
+        "count them since 1970 (empty: inferred where one format alone fits all cells)",
+    )
+    separator: str = field(
+        "", "between the columns of a file of text: a character, tab, or :: (empty: the one that finds the columns)"
+    )
+    decimal: str = field("", "before decimals in a file of text (empty: a point, or a comma where nothing else fits)")
+    encoding: str = field(
+        "",
+        "of files of text, by its name in Python (empty: UTF-8, and UTF-16 with its mark); with utf-8 bytes that are "
+        "none become U+FFFD",
+    )
+    header: tuple[str, ...] = field((), "names of all columns of a file of text whose first line is data")
+    na_values: tuple[str, ...] = field((), "texts that stand for a missing cell, as an empty cell does in any case")
+    where: str = field(
+        "", 'rows of a file that are read: event=purchase, or several conditions: event!=view,price>=10,name="a, b"'
     )
     train_path: str = field("", "a split of your own, in place of --dataset: the file of its training part")
     valid_path: str = field(
@@ -104,12 +128,8 @@ class DataConfig:
         "the value of rows that --repeats=merge makes one (auto: the data set's own; files latest)",
         ("latest", "sum"),
     )
-    user_core: int | Auto = field(
-        AUTO, "users with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
-    )
-    item_core: int | Auto = field(
-        AUTO, "items with fewer interactions are dropped, repeatedly (0: none; auto: the data set's own k-core)", low=0
-    )
+    user_core: int | Auto = field(AUTO, "least rows of a user, k-core (0: any; auto: the data set's own)", low=0)
+    item_core: int | Auto = field(AUTO, "least rows of an item, k-core (0: any; auto: the data set's own)", low=0)
     split: str = field(
         AUTO,
         "how the log is split (auto: as the data set was published; leave-last-basket-out with baskets; else "
@@ -145,6 +165,32 @@ class DataConfig:
             ):
                 which = f"--{side}s_path or --{side}_vectors"
                 raise InputError(f"flag --{side}s_id_column: names a column of {which}, and neither is given")
+        if self.time_format and not self.time_column and not self._named():
+            raise InputError("flag --time_format: says how --time_column is written, which is not given")
+        if self.separator and self.separator not in ("::", "tab", "\\t") and len(self.separator) != 1:
+            raise InputError(f"flag --separator: {self.separator!r} is neither one character nor tab nor ::")
+        if self.separator in ('"', "\n", "\r"):
+            raise InputError(
+                f"flag --separator: {self.separator!r} has a meaning of its own; legal is another character"
+            )
+        if self.decimal not in ("", ".", ",") or (self.decimal and self.decimal == self.separator):
+            raise InputError(f"flag --decimal: {self.decimal!r} is neither . nor , or it is --separator as well")
+        if len(set(self.header)) < len(self.header):
+            raise InputError(f"flag --header: names a column twice: {','.join(self.header)}")
+        if self.encoding:
+            try:
+                "".encode(self.encoding)
+            except (LookupError, ValueError) as error:
+                raise InputError(
+                    f"flag --encoding: {self.encoding!r} is none that Python knows, as latin-1 is"
+                ) from error
+        if self._named():
+            files = ("separator", "decimal", "encoding", "header", "na_values", "where", "time_format")
+            given = [name for name in files if getattr(self, name) and not (self.items_path or self.users_path)]
+            if given:
+                raise InputError(
+                    f"flag --{given[0]}: is for files, and --dataset={self.dataset} is read as it is written"
+                )
         if self.fold >= self.folds:
             raise InputError(f"flag --fold: {self.fold} is none of --folds={self.folds}; legal are 0..{self.folds - 1}")
         if bool(self.train_path) != bool(self.test_path) or (self.valid_path and not self.train_path):
@@ -167,6 +213,10 @@ class DataConfig:
             re.compile(self.drop_items)
         except (re.error, OverflowError, RecursionError) as error:
             raise InputError(f"flag --drop_items: {self.drop_items!r} is no regular expression: {error}") from error
+
+    def _named(self) -> bool:
+        """Whether the data set is read as its publisher wrote it."""
+        return self.dataset in DATASETS and not self.train_path
 
     def _check_stream(self) -> None:
         """Raises InputError for what needs the whole log in memory."""

@@ -56,8 +56,8 @@ def describe(config: DataConfig) -> dict[str, Any]:
         "changed": [rule._asdict() for rule in dataset.changed],
         "inferred": list(dataset.inferred),
         "repeats": dataset.repeats,
-        "read": summary.of_log(before, source.timed),
-        "cleaned": summary.of_log(after, source.timed),
+        "read": summary.of_log(before, source.timed, source.unit),
+        "cleaned": summary.of_log(after, source.timed, source.unit),
         "parts": summary.of_split(Parts(dataset.train, dataset.valid, dataset.test), dataset.times),
         "command": console.command("experiments.describe"),
     }

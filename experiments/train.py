@@ -26,7 +26,7 @@ if __name__ == "__main__":
     console.run_help(define)  # before what follows, which takes seconds to import
 
 from ancf_jax.data.dataset import Dataset, cleaning
-from ancf_jax.data.read.stream import count_windows
+from ancf_jax.data.read.passes import count_windows
 from ancf_jax.devices.sharding import connect
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.runs.fit import fit_run

@@ -21,6 +21,7 @@ from ancf_jax.settings import SPLITS, DataConfig
 from ancf_jax.types import InputError, Interactions
 
 PUBLISHED = {"ncf": "ncf-ml-1m", "published": "gowalla, yelp2018 or amazon-book"}  # split -> whose it is
+BLOCK = 2**26  # bytes that are digested at once
 
 
 class Dataset(NamedTuple):
@@ -99,7 +100,8 @@ def cleaned(source: Source, config: DataConfig) -> Cleaned:
     if "basket" in frame:
         frame, _, moved = time_baskets(frame)
         changed = changed + moved if source.timed else changed
-    return Cleaned(source._replace(frame=frame), split, rules, removed, changed)
+    source = source._replace(frame=frame)
+    return Cleaned(source, split, rules, [*source.removed, *removed], [*source.changed, *changed])
 
 
 def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset:
@@ -183,10 +185,14 @@ def find_item(dataset: Dataset, text: str) -> int | None:
 
 
 def _find(ids: np.ndarray, text: str) -> int | None:
-    try:
-        id = ids.dtype.type(text)  # integer ids are written as numbers
-    except (ValueError, OverflowError):
-        return None
+    id: str | int = text
+    if ids.dtype.kind == "i":
+        try:
+            id = int(np.int64(text))
+        except (ValueError, OverflowError):
+            return None
+        if str(id) != text:  # 007 is not 7
+            return None
     place = int(np.searchsorted(ids, id))
     return place if place < len(ids) and ids[place] == id else None
 
@@ -216,6 +222,7 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
         stream=found.stream,
         changed=found.changed,
         config=config,
+        inferred=found.inferred,
         repeats=repeats,
     )
 
@@ -223,15 +230,21 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
 def _titles(titles: pd.Series | None, item_ids: np.ndarray) -> list[str] | None:
     if titles is None:
         return None
-    names = item_ids.astype(str)  # an item table may hold the same ids as numbers or as text
-    return titles.str.strip().set_axis(titles.index.astype(str)).reindex(names).fillna(pd.Series(names, names)).tolist()
+    names = pd.Index(item_ids).astype("str")  # an item table may hold the same ids as numbers or as text
+    found = titles.str.strip().set_axis(titles.index.astype("str")).reindex(names)
+    return found.fillna(pd.Series(names, names)).tolist()
 
 
 def _fingerprint(*fields) -> str:
     digest = hashlib.sha256()
     for field in fields:
         for array in field if isinstance(field, tuple) else (field,):
-            if array is not None:
-                digest.update(f"{array.dtype}{array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
+            if array is None:
+                continue
+            width = max(map(len, array.tolist()), default=1) or 1 if array.dtype == object else 0
+            dtype = np.dtype(f"<U{width}") if width else array.dtype
+            digest.update(f"{dtype}{array.shape}".encode())
+            step = max(BLOCK // max(dtype.itemsize, 1), 1)  # strings of one width, as NumPy has them, but not at once
+            for start in range(0, len(array), step):
+                digest.update(np.ascontiguousarray(array[start : start + step], dtype).tobytes())
     return digest.hexdigest()[:16]

@@ -20,9 +20,11 @@ import pandas as pd
 import scipy.sparse
 from pandas.api import types as dtypes
 
-from ancf_jax.data.read import tables
-from ancf_jax.data.read.sources import id_column, ids_of, read_attributes, require_columns
-from ancf_jax.data.read.tables import Attributes, readable
+from ancf_jax.data.read import cells
+from ancf_jax.data.read.files import File, readable
+from ancf_jax.data.read.formats import parquet
+from ancf_jax.data.read.sources import id_column, ids_of, read_attributes
+from ancf_jax.data.read.tables import Attributes, require_columns
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError, Matrix
 
@@ -78,7 +80,7 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
             blocks["numbers"] = _standardised(numbers)
             origins.append(numbers)
     if path := getattr(config, f"{side}_vectors"):
-        listed, vectors = _read_vectors(Path(path), config, side)
+        listed, vectors = _read_vectors(Path(path).expanduser(), config, side)
         places = _places(listed, ids)
         blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], np.float32(0))
         origins.append(blocks["vectors"])
@@ -107,7 +109,7 @@ def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
     """The first row [n] of each of `ids` [n] in a table whose rows are of the ids `listed`, -1 if it has none."""
     rows = pd.Series(np.arange(len(listed)), index=pd.Index(listed.astype("string")))
     rows = rows[rows.index.notna() & ~rows.index.duplicated()]
-    return rows.reindex(ids.astype(str), fill_value=-1).to_numpy(np.int64)
+    return rows.reindex(pd.Index(ids).astype("string"), fill_value=-1).to_numpy(np.int64)
 
 
 def _unit(block: Matrix) -> Matrix:
@@ -200,15 +202,15 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
 
 def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.ndarray]:
     """A column of ids beside either one column of lists or columns of numbers."""
-    flag, column = id_column(config, side)
-    with readable(path):
-        columns = tables.header(path.read_bytes(), "")
-    require_columns(path, columns, {flag: column})
-    with readable(path):
-        frame = tables.read_parquet(path, columns)
-    ids, cells = tables.as_ids(frame[column]), frame.drop(columns=column)
-    if cells.shape[1] == 1 and dtypes.is_object_dtype(cells.iloc[:, 0]):
-        lists = cells.iloc[:, 0]
+    flag, id_name = id_column(config, side)
+    file = File(path, ".parquet")
+    names = parquet.schema_of(file).names
+    require_columns(file, names, [(flag, id_name)])
+    columns = dict(zip(names, parquet.read_columns(file, range(len(names))), strict=True))
+    ids = cells.ids_of(cells.text_of(cells.plain(columns.pop(id_name), f"{path}: column '{id_name}'")))
+    numbers = pd.DataFrame({name: column.to_pandas() for name, column in columns.items()}, index=ids.index)
+    if numbers.shape[1] == 1 and dtypes.is_object_dtype(numbers.iloc[:, 0]):
+        lists = numbers.iloc[:, 0]
         present = lists.notna().to_numpy()
         lengths = lists[present].map(len)
         odd = np.flatnonzero(present)[(lengths != lengths.mode().iloc[0]).to_numpy()] if len(lengths) else []
@@ -218,9 +220,9 @@ def _from_parquet(path: Path, config: DataConfig, side: str) -> tuple[pd.Series,
                 f"{lengths.mode().iloc[0]}"
             )
         return ids[present], _numeric(path, lists.name, lists[present].tolist())
-    if not cells.shape[1]:
-        raise InputError(f"{path}: no column beside '{column}'; legal are one of lists or some of numbers")
-    return ids, np.column_stack([_numeric(path, name, cells[name]) for name in cells])
+    if not numbers.shape[1]:
+        raise InputError(f"{path}: no column beside '{id_name}'; legal are one of lists or some of numbers")
+    return ids, np.column_stack([_numeric(path, name, numbers[name]) for name in numbers])
 
 
 def _numeric(path: Path, name: Any, cells: Any) -> np.ndarray:

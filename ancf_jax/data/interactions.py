@@ -7,19 +7,26 @@ from ancf_jax.types import Data, InputError, Interactions
 
 
 def vocabulary(*columns) -> np.ndarray:
-    """The sorted distinct ids of some columns: int64, or fixed-width strings, so that they are saved unpickled."""
-    ids = pd.concat([pd.Series(column) for column in columns], ignore_index=True).unique()
-    ids = np.asarray(ids, np.int64) if pd.api.types.is_integer_dtype(ids) else np.asarray(ids, str)
-    return np.sort(ids)
+    """The sorted distinct ids of some columns: int64 where all of them are, strings (object) otherwise.
+
+    Strings are objects because NumPy's own have one width, that of the longest.
+    """
+    series = [pd.Series(column) for column in columns]
+    if all(pd.api.types.is_integer_dtype(column) for column in series):
+        return np.sort(np.asarray(pd.concat(series, ignore_index=True).unique(), np.int64))
+    words = pd.concat([pd.Series(column.unique()).astype("str") for column in series], ignore_index=True).unique()
+    return np.sort(np.asarray(words, object))
 
 
 def encode(ids, vocabulary: np.ndarray | pd.Index) -> np.ndarray:
     """The places [R] int32 of `ids` in a sorted `vocabulary`. Raises InputError that names an id not in it.
 
-    An Index keeps its hash table between calls, for ids of its own type.
+    Whole numbers are found among strings as they are written. An Index keeps its hash table between calls.
     """
     ids = pd.Index(ids)
     index = vocabulary if isinstance(vocabulary, pd.Index) else pd.Index(vocabulary)
+    if pd.api.types.is_integer_dtype(ids) and not pd.api.types.is_integer_dtype(index):
+        ids = ids.astype("str")
     places = index.get_indexer(ids)
     if (places < 0).any():
         raise InputError(f"unknown id '{ids[places < 0][0]}'")

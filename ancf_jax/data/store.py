@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from ancf_jax.data.clean import Changed, Removed
 from ancf_jax.data.dataset import Dataset
@@ -12,25 +13,39 @@ from ancf_jax.data.features import Features
 from ancf_jax.types import InputError, Interactions
 
 PARTS = ("train", "valid", "test")
-ARRAYS = ("user_ids", "item_ids", "valid_candidates", "test_candidates")
+IDS = ("user_ids", "item_ids")
+ARRAYS = (*IDS, "valid_candidates", "test_candidates", "times")
 SIDES = ("features", "user_features")
+SPARSE = ("data", "indices", "indptr")
 VERSION = 1
+
+
+def packed(ids: np.ndarray) -> np.ndarray:
+    """Ids as an array that needs no pickle: int64 as they are, texts as the bytes of a JSON list."""
+    return np.frombuffer(json.dumps(ids.tolist()).encode(), np.uint8) if ids.dtype == object else ids
+
+
+def unpacked(ids: np.ndarray) -> np.ndarray:
+    """What `packed` packed."""
+    return np.array(json.loads(ids.tobytes()), object) if ids.dtype == np.uint8 else ids
 
 
 def save_dataset(path: Path, dataset: Dataset) -> None:
     """Write a data set, but for how words become features, to an .npz file without pickle."""
     found: dict[str, Any] = {name: getattr(dataset, name) for name in ARRAYS}
     found |= {f"{part}.{name}": column for part in PARTS for name, column in getattr(dataset, part)._asdict().items()}
-    found["titles"] = None if dataset.titles is None else np.asarray(dataset.titles, str)
+    found |= {name: packed(found[name]) for name in IDS}
+    found["titles"] = None if dataset.titles is None else packed(np.array(dataset.titles, object))
     about: dict[str, Any] = {"version": VERSION} | {
-        name: getattr(dataset, name) for name in ("name", "split", "fingerprint")
+        name: getattr(dataset, name) for name in ("name", "split", "fingerprint", "repeats")
     }
     for rule in ("removed", "changed"):
         about[rule] = [list(each) for each in getattr(dataset, rule)]
     for side in SIDES:
         if (features := getattr(dataset, side)) is not None:
-            found[side] = features.vectors
-            about[side] = {"missing": features.missing, "kinds": features.kinds}
+            sparse = scipy.sparse.csr_array(features.vectors)
+            found |= {f"{side}.{name}": getattr(sparse, name) for name in SPARSE}
+            about[side] = {"shape": sparse.shape, "missing": features.missing, "kinds": features.kinds}
     with path.open("wb") as file:
         np.savez_compressed(
             file, about=json.dumps(about), **{name: array for name, array in found.items() if array is not None}
@@ -41,15 +56,14 @@ def load_dataset(path: Path) -> Dataset:
     """The data set that `save_dataset` wrote. Raises InputError if the file is of a later version."""
     with np.load(path, allow_pickle=False) as stored:
         found = dict(stored)
+    found |= {name: unpacked(found[name]) for name in (*IDS, "titles") if name in found}
     about = json.loads(found["about"].item())
     if about["version"] > VERSION:
         raise InputError(f"{path}: is of format {about['version']}, and this version reads up to {VERSION}")
     sides = {
-        side: Features(found[side], about[side]["missing"], about[side]["kinds"], (), None)
-        for side in SIDES
-        if side in about
+        side: _features(about[side], *(found[f"{side}.{name}"] for name in SPARSE)) for side in SIDES if side in about
     }
-    known: dict[str, Any] = {name: about[name] for name in ("name", "split", "fingerprint")}
+    known: dict[str, Any] = {name: about[name] for name in ("name", "split", "fingerprint", "repeats")}
     known |= {name: found.get(name) for name in ARRAYS}
     known |= {part: Interactions(*(found[f"{part}.{name}"] for name in Interactions._fields)) for part in PARTS}
     return Dataset(
@@ -59,3 +73,8 @@ def load_dataset(path: Path) -> Dataset:
         removed=[Removed(*each) for each in about["removed"]],
         changed=[Changed(*each) for each in about["changed"]],
     )
+
+
+def _features(about: dict[str, Any], *parts: np.ndarray) -> Features:
+    vectors = scipy.sparse.csr_matrix(parts, shape=tuple(about["shape"]))
+    return Features(vectors, about["missing"], about["kinds"], (), None)

@@ -24,13 +24,15 @@ PERIODS = {  # a length of time: NumPy's unit, how many of them, and what aligns
     "year": ("Y", 1, 0),
 }
 SINCE_1970 = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+UNITS = dict(zip(("s", "ms", "us", "ns"), SINCE_1970, strict=True))
 
 
-def of_log(frame: pd.DataFrame, timed: bool) -> dict[str, Any]:
+def of_log(frame: pd.DataFrame, timed: bool, unit: str = "") -> dict[str, Any]:
     """Counts, values, times, long tail, activity, repeats and drift of a log.
 
     `frame` has user, item, value and time, as a Source has them; at least one row has a user, an item and a value.
     Rows without a user or an item are counted, and left out of all else; 'times' and 'drift' are None unless `timed`.
+    `unit` is a Source's.
     """
     known = frame.dropna(subset=["user", "item"])
     users, items = (pd.factorize(known[column])[0].astype(np.int64) for column in ("user", "item"))
@@ -46,11 +48,11 @@ def of_log(frame: pd.DataFrame, timed: bool) -> dict[str, Any]:
         "density": pairs / (num_users * num_items),
         "missing": {column: int(frame[column].isna().sum()) for column in ("user", "item", "value")},
         "values": value_distribution(values[~np.isnan(values)]),
-        "times": None if times is None else time_distribution(users, times),
+        "times": None if times is None else time_distribution(users, times, unit),
         "long_tail": long_tail(np.bincount(items)),
         "activity": activity(np.bincount(users)),
         "repeats": repeats(users, items, values),
-        "drift": None if times is None else drift(users, items, times),
+        "drift": None if times is None else drift(users, items, times, unit),
     }
 
 
@@ -92,17 +94,17 @@ def _linear_histogram(values: np.ndarray) -> dict[str, Any]:
     return {"scale": "linear", "edges": edges.tolist(), "counts": np.histogram(values, edges)[0].tolist()}
 
 
-def time_distribution(users: np.ndarray, times: np.ndarray) -> dict[str, Any]:
+def time_distribution(users: np.ndarray, times: np.ndarray, unit: str = "") -> dict[str, Any]:
     """First and last time, interactions a period, and the share of rows [R] whose user has another at the same time."""
-    unit, _ = dates(times)
-    period, places, edges = periods(times, 100)
+    counted, _ = dates(times, unit)
+    period, places, edges = periods(times, 100, unit)
     rows = np.lexsort((times, users))
     same = (np.diff(users[rows]) == 0) & (np.diff(times[rows]) == 0)
     tied = np.append(same, False) | np.append(False, same)
     return {
-        "unit": unit,
-        "first": _moment(times.min(), unit),
-        "last": _moment(times.max(), unit),
+        "unit": counted,
+        "first": _moment(times.min(), counted),
+        "last": _moment(times.max(), counted),
         "ties": float(tied.mean()),
         "period": period,
         "edges": edges,
@@ -110,27 +112,29 @@ def time_distribution(users: np.ndarray, times: np.ndarray) -> dict[str, Any]:
     }
 
 
-def dates(times: np.ndarray) -> tuple[str | None, np.ndarray]:
+def dates(times: np.ndarray, unit: str = "") -> tuple[str | None, np.ndarray]:
     """What `times` [R] count since 1970, and the dates [R]; None and the times where they are no such counts.
 
-    A log may count seconds, or less than seconds, and nothing but the size of its numbers tells: they are taken for
-    what puts the median between 1973 and 2286, which no two units do.
+    `unit` is s, ms, us or ns where it is known. Of numbers that nobody explains nothing but their size tells: they are
+    taken for what puts the median between 1973 and 2286, which no two units do.
     """
+    if unit in UNITS:
+        return UNITS[unit], (times // SINCE_1970[UNITS[unit]]).astype("datetime64[s]")
     middle = float(np.median(times))
-    for unit, in_a_second in SINCE_1970.items():
+    for name, in_a_second in SINCE_1970.items():
         if 1e8 <= middle / in_a_second < 1e10:
-            return unit, (times // in_a_second).astype("datetime64[s]")
+            return name, (times // in_a_second).astype("datetime64[s]")
     return None, times
 
 
-def periods(times: np.ndarray, most: int) -> tuple[str | None, np.ndarray, list[Any]]:
+def periods(times: np.ndarray, most: int, unit: str = "") -> tuple[str | None, np.ndarray, list[Any]]:
     """The shortest periods of which at most `most` cover `times` [R] (years may be more).
 
     Returns the period's name, the place of every row's period [R], and the P + 1 borders: ISO dates, or numbers
     without a name where the times are no dates.
     """
-    unit, when = dates(times)
-    if unit is None:
+    counted, when = dates(times, unit)
+    if counted is None:
         first, last = int(times.min()), int(times.max())
         width = -(-(last - first + 1) // most)
         places = (times - first) // width
@@ -191,14 +195,14 @@ def repeats(users: np.ndarray, items: np.ndarray, values: np.ndarray) -> dict[st
     return {"pairs": float((counts > 1).sum() / pairs), "rows": float((counts - 1).sum() / rows)}
 
 
-def drift(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> dict[str, Any]:
+def drift(users: np.ndarray, items: np.ndarray, times: np.ndarray, unit: str = "") -> dict[str, Any]:
     """Of at most 24 periods: rows, shares of rows on items and users new in it, and how far the shares of items moved.
 
     'distance' is the total variation sum_i |p_i - q_i| / 2 between the items' shares in a period and in the last one
     before it with rows, in [0, 1]; 'by_chance' is the same after a permutation of the items over all rows, for few
     rows differ by chance alone. None where there is no row, or no period before.
     """
-    period, places, edges = periods(times, 24)
+    period, places, edges = periods(times, 24, unit)
     rows = np.bincount(places, minlength=len(edges) - 1)
     drawn = np.random.default_rng(0).permutation(items)
     return {

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from ancf_jax.data.dataset import Dataset, cleaning, ranked
-from ancf_jax.data.read.stream import count_windows, windows
+from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
 from ancf_jax.evaluation.evaluate import protocol

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from ancf_jax.data.dataset import Dataset, known_interactions, ranked
+from ancf_jax.data.store import packed
 from ancf_jax.devices.sharding import is_first
 from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator
 from ancf_jax.types import Data, Params, Recommender
@@ -36,16 +37,16 @@ def evaluator_of(
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
     """What tests between models and groups of users need, as arrays by name. Atomic.
 
-    The users' own ids and their metrics; known_rows, their rows before the test part, and held_out_rows in it; and
-    held_out_popularity, the mean number of rows before the test part of the items in it, which a log in parts does not
-    tell. Of several processes the first writes.
+    The users' own ids, int64 or packed texts (data/store.py), and their metrics; known_rows, their rows before the test
+    part, and held_out_rows in it; and held_out_popularity, the mean number of rows before the test part of the items in
+    it, which a log in parts does not tell. Of several processes the first writes.
     """
     if not is_first():
         return
     users, (train, valid, test) = evaluation.users, (dataset.train, dataset.valid, dataset.test)
     held_out = np.diff(test.offsets)[users]
     about: dict[str, Any] = {
-        "ids": np.asarray(dataset.user_ids)[users],
+        "ids": packed(np.asarray(dataset.user_ids)[users]),
         "known_rows": (np.diff(train.offsets) + np.diff(valid.offsets))[users],
         "held_out_rows": held_out,
     }

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from ancf_jax.config import AUTO, from_json, settings_of, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
-from ancf_jax.data.read.stream import window_rows
+from ancf_jax.data.read.passes import window_rows
 from ancf_jax.data.store import load_dataset
 from ancf_jax.devices.sharding import abstract, shard
 from ancf_jax.models import MODELS, entry_of

@@ -112,7 +112,7 @@ def scores_of(server: Server, users: Sequence[str], items: Sequence[str]) -> np.
 def rows_of_list(dataset: Dataset, items: np.ndarray, **columns: Any) -> list[dict[str, Any]]:
     """The items [k] that are not padding by own id and title, each with its cell of every column [k]."""
     return [
-        {"item": dataset.item_ids[item].item(), "title": title_of(dataset, item)}
+        {"item": dataset.item_ids.item(int(item)), "title": title_of(dataset, item)}
         | {name: column[k] for name, column in columns.items()}
         for k, item in enumerate(items)
         if item < len(dataset.item_ids)

@@ -39,15 +39,13 @@ def refused(tmp_path, content, name="log.csv", **fields) -> str:
 
 GOOD = {
     "ids of several types": ("user,item\n1,7\nx,8\n2.50,7\n", [("1", 7, 1), ("x", 8, 1), ("2.50", 7, 1)]),
-    "ids as floats": ("user,item\n17850.0,2.0\n,3.0\n13047.0,2.0\n", [(17850, 2, 1), (13047, 2, 1)]),
-    "ids that are no whole numbers": ("user,item\n1.5,2\n3,2\n", [("1.5", 2, 1), ("3.0", 2, 1)]),
+    "ids as floats": ("user,item\n17850.0,2\n,3\n13047.0,2\n", [("17850.0", 2, 1), ("13047.0", 2, 1)]),
+    "ids that are no whole numbers": ("user,item\n1.5,2\n3,2\n", [("1.5", 2, 1), ("3", 2, 1)]),
     "ids beyond 64 bits": (f"user,item\n{10**22},2\n7,2\n", [(str(10**22), 2, 1), ("7", 2, 1)]),
     "one user": ("user,item\n7,a\n7,b\n", [(7, "a", 1), (7, "b", 1)]),
     "one item": ("user,item\n7,a\n8,a\n", [(7, "a", 1), (8, "a", 1)]),
     "one row": ("user,item\n7,a\n", [(7, "a", 1)]),
-    "a cell too many in every row": ("user,item\n1,2,\n1,5,\n", [(1, 2, 1), (1, 5, 1)]),
     "another column twice": ("user,item,x,x\n1,2,3,4\n", [(1, 2, 1)]),
-    "windows-1252": ("user,item\n1,café\n2,b\n".encode("latin-1"), [(1, "café", 1), (2, "b", 1)]),
     "utf-16": ("user,item\n1,café\n2,b\n".encode("utf-16"), [(1, "café", 1), (2, "b", 1)]),
 }
 
@@ -61,10 +59,13 @@ def test_dirt_that_does_no_harm(tmp_path, case):
 
 VALUES = {
     "text": ("1\nfour\n", "line 3, column 'q': 'four' is not a number"),
-    "a thousand": ('1\n"1,000"\n', "line 3, column 'q': '1,000' is not a number"),
+    "a thousand": (
+        '1\n"1,000"\n',
+        "line 3, column 'q': '1,000' is not a number; --decimal=, reads a comma before decimals",
+    ),
     "infinite": ("1\ninf\n", "line 3, column 'q': 'inf' is not a number"),
-    "absurd": ("1\n-1e300\n", "line 3, column 'q': '-1e+300' is too large"),
-    "beyond float64": ("1\n1e400\n", "line 3, column 'q': 'inf' is not a number"),
+    "absurd": ("1\n-1e300\n", "line 3, column 'q': '-1e300' is too large"),
+    "beyond float64": ("1\n1e400\n", "line 3, column 'q': '1e400' is too large"),
 }
 
 
@@ -84,12 +85,21 @@ def test_negative_and_large_quantities(tmp_path):
 
 
 TIMES = {
-    "several formats": ("2010-12-01\n12/2/2010\n3 Dec 2010\n", "line 3, column 't': '12/2/2010' is neither"),
-    "numbers and dates": ("100\n2010-12-01\n200\n", "line 3, column 't': '2010-12-01' is neither"),
-    "no day": ("2010-12-01\n2010-02-30\n", "line 3, column 't': '2010-02-30' is neither"),
-    "absurd": ("5\n1e300\n", "line 3, column 't': '1e+300' is neither"),
-    "beyond 64 bits": ("5\n18446744073709551615\n", "line 3, column 't': '18446744073709551615' is neither"),
-    "none": ("5\n\n", "line 3, column 't': empty is neither"),
+    "several formats": (
+        "2010-12-01\n12/2/2010\n3 Dec 2010\n",
+        "line 3, column 't': '12/2/2010' is neither a number nor a date, as the others are",
+    ),
+    "numbers and dates": (
+        "100\n2010-12-01\n200\n",
+        "line 3, column 't': '2010-12-01' is neither a number nor a date, as the others are",
+    ),
+    "no day": (
+        "2010-12-01\n2010-02-30\n",
+        "line 3, column 't': '2010-02-30' is neither a number nor a date, as the others are",
+    ),
+    "absurd": ("5\n1e300\n", "line 3, column 't': '1e300' is beyond 64 bits"),
+    "beyond 64 bits": ("5\n18446744073709551615\n", "line 3, column 't': '18446744073709551615' is beyond 64 bits"),
+    "none": ("5\n\n", "line 3, column 't': empty is neither a number nor a date"),
 }
 
 
@@ -97,11 +107,11 @@ TIMES = {
 def test_times_that_are_none(tmp_path, case):
     cells, message = TIMES[case]
     lines = "".join(f"1,{n},{cell}\n" for n, cell in enumerate(cells.splitlines()))
-    assert refused(tmp_path, f"user,item,t\n{lines}", time_column="t") == f"{message} a number nor a date"
+    assert refused(tmp_path, f"user,item,t\n{lines}", time_column="t") == message
 
 
 def test_dates_centuries_apart(tmp_path):
-    text = "user,item,t\n1,a,9300-01-01\n1,b,1600-01-01 12:00\n1,c,2010-12-01T08:26Z\n"
+    text = "user,item,t\n1,a,9300-01-01\n1,b,1600-01-01 12:00\n1,c,2010-12-01T08:26\n"
     assert [row[1] for row in rows_of(read(tmp_path, text, time_column="t"))] == ["b", "c", "a"]
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from ancf_jax.data.dataset import find_item, find_user, fold_validation, load
+from ancf_jax.data import dataset as dataset_module
+from ancf_jax.data.dataset import cleaning, find_item, find_user, fold_validation, load
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -109,6 +110,40 @@ def test_find_text_and_number_ids(purchases, tmp_path):
         None,
         None,
         None,
+    ]
+
+
+def test_ids_are_found_as_they_are_written(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item\n7,007\n8,7\n")
+    dataset = load(DataConfig(dataset=str(tmp_path / "log.csv")))
+    assert [find_item(dataset, text) for text in ("007", "7", "07")] == [0, 1, None]
+    assert [find_user(dataset, text) for text in ("7", "007", "+7", "7.0", " 7")] == [0, None, None, None, None]
+
+
+def test_the_fingerprint_of_text_is_that_of_strings_of_one_width(tmp_path, monkeypatch):
+    ids = np.array(["a", "bcd", "é"], object)
+    expected = dataset_module._fingerprint(ids.astype(str), np.arange(3))
+    for block in (1, 12, 24, 2**26):
+        monkeypatch.setattr(dataset_module, "BLOCK", block)
+        assert dataset_module._fingerprint(ids, np.arange(3)) == expected
+    assert dataset_module._fingerprint(np.array([], object)) != dataset_module._fingerprint(ids)
+
+
+def test_what_reading_left_out_and_changed_is_counted_with_cleaning(tmp_path):
+    (tmp_path / "log.csv").write_text("user,item,event\n1, a,buy\n1,a,see\n2,b,buy\n,b,buy\n")
+    dataset = load(DataConfig(dataset=str(tmp_path / "log.csv"), where="event=buy"))
+    done = cleaning(dataset)
+    assert done["read"] == 4 and done["kept"] == 2
+    assert done["removed"] == {"not --where=event=buy": 1, "anonymous user": 1}
+    assert done["changed"] == {"white space around the item's id taken off": 1}
+
+
+def test_what_was_inferred_is_kept(tmp_path):
+    (tmp_path / "log.csv").write_text("user;item;t\n1;a;31.12.2024\n")
+    dataset = load(DataConfig(dataset=str(tmp_path / "log.csv"), time_column="t"))
+    assert list(dataset.inferred) == [
+        "log.csv: columns are separated by semicolons",
+        "column 't': dates written as %d.%m.%Y, without a zone, so taken as UTC",
     ]
 
 

@@ -70,7 +70,19 @@ def test_vocabulary_of_integers_and_strings():
     numbers = vocabulary(pd.Series([30, 7], dtype="Int64"), np.array([7, 1]))
     assert numbers.dtype == np.int64 and numbers.tolist() == [1, 7, 30]
     words = vocabulary(pd.Series(["b", "abc", "b"], dtype="string"))
-    assert words.dtype.kind == "U" and words.tolist() == ["abc", "b"]
+    assert words.dtype == object and words.tolist() == ["abc", "b"]
+
+
+def test_whole_numbers_beside_text_are_text():
+    words = vocabulary(pd.Series([30, 7], dtype="Int64"), pd.Series(["b", "7"], dtype="string"))
+    assert words.tolist() == ["30", "7", "b"]
+    assert encode(pd.Series([7, 30], dtype="Int64"), words).tolist() == [1, 0]
+
+
+def test_one_long_id_does_not_widen_the_others():
+    words = vocabulary(pd.Series([*map(str, range(40_000)), "x" * 60_000, "y"], dtype="string"))
+    assert words.nbytes <= 40_002 * 8 and len(words) == 40_002 and words[-2] == "x" * 60_000
+    assert encode(["y", "x" * 60_000], words).tolist() == [40_001, 40_000]
 
 
 @pytest.mark.parametrize("dtype", ["Int64", "int64", "string"])

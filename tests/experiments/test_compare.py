@@ -54,7 +54,7 @@ def test_numbers_of_users_are_those_of_the_log(compared, shop):
     known = log.drop(last.index)
     with np.load(compared[0] / "mf" / "0" / "users.npz") as found:
         users = dict(found)
-    assert users["ids"].tolist() == sorted(log["customer"].unique())
+    assert json.loads(users["ids"].tobytes()) == sorted(log["customer"].unique())  # text, as JSON
     assert users["known_rows"].tolist() == known.groupby("customer").size().tolist()
     assert users["held_out_rows"].tolist() == [1] * 12
     popularity = known.groupby("product").size().reindex(last.sort_values("customer")["product"], fill_value=0)

@@ -84,10 +84,22 @@ def test_a_random_split_of_dated_rows_is_flagged(script, tmp_path, no_plots):
 
 def test_the_file_is_read_once(script, log, tmp_path, monkeypatch, no_plots):
     read = []
-    table = sources._table
-    monkeypatch.setattr(sources, "_table", lambda *arguments: read.append(arguments) or table(*arguments))
+    table = sources.read_table
+    monkeypatch.setattr(sources, "read_table", lambda *arguments: read.append(arguments) or table(*arguments))
     assert script(describe, *log, f"--workdir={tmp_path}/out")[0] == 0
     assert len(read) == 1
+
+
+def test_what_was_inferred_is_said(script, tmp_path, no_plots):
+    rows = "".join(f"{n % 3};{n % 4};{n + 1}.12.2010\n" for n in range(20))
+    (tmp_path / "log.csv").write_text("user;item;t\n" + rows)
+    flags = (f"--dataset={tmp_path}/log.csv", "--time_column=t", f"--workdir={tmp_path}/out")
+    status, out, _ = script(describe, *flags)
+    said = ["log.csv: columns are separated by semicolons", "column 't': dates written as %d.%m.%Y, without a zone"]
+    assert status == 0 and all(sentence in out for sentence in said)
+    report = json.loads((tmp_path / "out" / "describe.json").read_text())
+    assert len(report["inferred"]) == 2 and report["read"]["times"]["unit"] == "seconds"
+    assert said[0] in (tmp_path / "out" / "describe.html").read_text()
 
 
 def test_times_that_count_rows_are_times(script, tmp_path, no_plots):

@@ -1,6 +1,7 @@
 """The data sets that are known by name: where their files are, and who reads them."""
 
 import itertools
+import json
 import os
 import re
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import pandas as pd
 from ancf_jax.data.named import downloads
 from ancf_jax.data.named import films as named_films
 from ancf_jax.data.named import shops as named_shops
-from ancf_jax.data.read.tables import Source
+from ancf_jax.data.read.files import File, readable, unpacked
+from ancf_jax.data.read.tables import Attributes, Source
 from ancf_jax.types import InputError
 
 
@@ -41,12 +43,29 @@ def _folder(name: str, data_dir: str) -> Path:
 def _read_lines(name: str, folder: Path) -> Source:
     """A training and a test file whose lines are a user and the user's items; without times, the test part is last."""
     train, test = _lines_of_items(folder / "train.txt"), _lines_of_items(folder / "test.txt")
-    return Source(name, train, test=test.assign(time=test["time"] + len(train)), timed=False)
+    return Source(name, train, test=test.assign(time=test["time"] + len(train)), unit="rows")
+
+
+def _read_beauty(folder: Path) -> Source:
+    """Purchases of beauty products on Amazon, 5-core, as S3-Rec has them (Zhou et al., S3-Rec: self-supervised learning
+    for sequential recommendation with mutual information maximization, 2020): a user a line, items in the order of
+    purchase, without times; attributes of items if Beauty_item2attributes.json is there.
+    """
+    log = _lines_of_items(folder / "Beauty.txt.gz")
+    path, items = folder / "Beauty_item2attributes.json", None
+    if path.is_file():
+        with readable(path):
+            attributes = json.loads(path.read_bytes())
+            ids = pd.Series([int(item) for item in attributes])
+            words = ["|".join(map(str, found)) for found in attributes.values()]
+        items = Attributes(ids, pd.DataFrame({"attributes": words}), categories=("attributes",))
+    return Source("beauty", log, items=items, unit="rows")
 
 
 def _lines_of_items(path: Path) -> pd.DataFrame:
     """A file whose lines are a user and the user's items; a user may have none."""
-    raw = path.read_bytes()
+    with unpacked(File(path, ".txt", path.suffix if path.suffix == ".gz" else "")) as stream:
+        raw = stream.read()
     wrong = re.search(rb"[^\s\d]\S*|\d{19,}", raw)
     if wrong:
         line, word = raw.count(b"\n", 0, wrong.start()) + 1, wrong[0][:40].decode("latin-1")
@@ -71,4 +90,5 @@ NAMED: dict[str, Callable[[Path], Source]] = {
     "gowalla": partial(_read_lines, "gowalla"),
     "yelp2018": partial(_read_lines, "yelp2018"),
     "amazon-book": partial(_read_lines, "amazon-book"),
+    "beauty": _read_beauty,
 }

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from ancf_jax.data.named import downloads
-from ancf_jax.data.read.tables import Attributes, Source, columns_of, headless, readable
+from ancf_jax.data.named.originals import columns_of, headless
+from ancf_jax.data.read import cells
+from ancf_jax.data.read.tables import Attributes, Source
 from ancf_jax.types import InputError
 
 RATINGS = {"user": "int64", "item": "int64", "value": "float64", "time": "int64"}
@@ -40,9 +42,19 @@ def read_ml_1m(folder: Path) -> Source:
 
 def read_ml_20m(folder: Path) -> Source:
     """MovieLens-20M: ratings in half stars, titles and genres of films; nothing is known of the users."""
-    with readable(folder / "ratings.csv"):
-        ratings = pd.read_csv(folder / "ratings.csv", names=list(RATINGS), dtype=RATINGS, header=0)
-    films = columns_of(folder / "movies.csv", ["movieId", "title", "genres"]).rename(columns={"movieId": "item"})
+    log = columns_of(folder / "ratings.csv", ["userId", "movieId", "rating", "timestamp"])
+    known = np.ones(len(log.places), bool)
+    ratings = pd.DataFrame(
+        {
+            "user": cells.ids_of(log.text("userId")),
+            "item": cells.ids_of(log.text("movieId")),
+            "value": log.numbers("rating", known)[0],
+            "time": log.times("timestamp", known, "s").values,
+        }
+    )
+    table = columns_of(folder / "movies.csv", ["movieId", "title", "genres"])
+    films = pd.DataFrame({name: cells.strings_of(table.text(name)) for name in ("title", "genres")})
+    films = films.assign(item=cells.ids_of(table.text("movieId")))
     films["genres"] = films["genres"].mask(films["genres"] == "(no genres listed)")
     return _films("ml-20m", ratings, films, ("genres",))
 
@@ -67,19 +79,21 @@ def read_anime(folder: Path) -> Source:
     more than leave-one-out. The catalogue's mean rating and number of members are left out: they count the ratings
     that a test part holds out.
     """
-    columns = {"User_ID": "user", "Anime_ID": "item", "Feedback": "value"}
-    ratings = columns_of(folder / "anime_ratings.dat", list(columns)).rename(columns=columns)
-    ratings = ratings[list(columns.values())].astype({"value": "float64"}).assign(time=np.arange(len(ratings)))
-    shows = columns_of(folder / "anime_info.dat", ["anime_ids", "name", "genre", "type"])
+    log = columns_of(folder / "anime_ratings.dat", ["User_ID", "Anime_ID", "Feedback"])
+    users, items = (cells.ids_of(log.text(name)) for name in ("User_ID", "Anime_ID"))
+    values, _ = log.numbers("Feedback", np.ones(len(log.places), bool))
+    ratings = pd.DataFrame({"user": users, "item": items, "value": values, "time": log.places})
+    table = columns_of(folder / "anime_info.dat", ["anime_ids", "name", "genre", "type"])
+    shows = {name: cells.strings_of(table.text(name)) for name in ("name", "genre", "type")}
     films = pd.DataFrame(
         {
-            "item": shows["anime_ids"],
+            "item": cells.ids_of(table.text("anime_ids")),
             "title": shows["name"].map(html.unescape),  # Wolf&#039;s Rain
             "genres": shows["genre"].str.replace(", ", "|"),
             "type": shows["type"],
         }
     )
-    return _films("anime", ratings, films, ("genres", "type"))._replace(timed=False)
+    return _films("anime", ratings, films, ("genres", "type"))._replace(unit="rows")
 
 
 def _films(

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute as arrow
 
 from ancf_jax.data.clean import Rules
-from ancf_jax.data.read.tables import Attributes, Source, as_ids, as_numbers, as_seconds, columns_of, headless, readable
+from ancf_jax.data.named.originals import columns_of, headless
+from ancf_jax.data.read import cells
+from ancf_jax.data.read.files import readable
+from ancf_jax.data.read.tables import Attributes, Source
 
 RETAIL_EXTRAS = "POST|DOT|C2|23444|23574|AMAZONFEE|BANK CHARGES|CRUK|B|D|M|S"
 DENSE = Rules(user_core=5, item_core=5)  # customary where most users have a single row
@@ -25,18 +29,25 @@ def read_online_retail(folder: Path) -> Source:
     A product is described in several ways, by mistake or over time, and in rows of corrections by what went wrong: its
     title is what it was called most often when it was sold, the first in the alphabet of equals.
     """
-    path = folder / "online_retail.csv.gz"
-    log = columns_of(path, ["StockCode", "Description", "Quantity", "InvoiceDate", "CustomerID"])
-    user, item = as_ids(log["CustomerID"]), log["StockCode"].astype("string").str.upper()
-    known = item.notna()  # all that --anonymous=keep may keep
-    value, time = as_numbers(path, log["Quantity"], known), as_seconds(path, log["InvoiceDate"], known)
-    sold = pd.DataFrame({"item": item, "title": log["Description"].str.strip()})[value > 0].dropna()
+    log = columns_of(
+        folder / "online_retail.csv.gz", ["StockCode", "Description", "Quantity", "InvoiceDate", "CustomerID"]
+    )
+    user = cells.ids_of(_whole(log.text("CustomerID")))
+    item = cells.strings_of(log.text("StockCode")).str.upper()
+    known = item.notna().to_numpy()  # all that --anonymous=keep may keep
+    value, times = log.numbers("Quantity", known)[0], log.times("InvoiceDate", known)
+    sold = pd.DataFrame({"item": item, "title": cells.strings_of(log.text("Description"))})[value > 0].dropna()
     often = sold.value_counts(sort=False).reset_index().sort_values(["count", "title"], ascending=[False, True])
     titles = often.drop_duplicates("item").set_index("item")["title"].astype("str")
-    frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": time})
+    frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": times.values})
     items = Attributes(titles.index.to_series(), titles.to_frame(), text=("title",))
     rules = Rules(drop_items=RETAIL_EXTRAS, returns="match", duplicates="sum")
-    return Source("online-retail", frame, titles, items=items, rules=rules)
+    return Source("online-retail", frame, titles, items=items, rules=rules, unit=times.unit)
+
+
+def _whole(text: cells.Text) -> cells.Text:
+    """Customers are whole numbers, which the tables of many tools write as 17850.0 beside missing ones."""
+    return text._replace(words=arrow.replace_substring_regex(text.words, r"\.0$", ""))
 
 
 def read_complete_journey(folder: Path) -> Source:
@@ -46,25 +57,28 @@ def read_complete_journey(folder: Path) -> Source:
     research or decisions; hence the name that results carry. Rows of quantity 0 are dropped. Fuel has quantities of ten
     thousand, as if in thousandths of a gallon, so that quantities are clipped to their 0.99-quantile, which is 12.
     """
-    path = folder / "transactions.parquet"
-    log = columns_of(path, ["household_id", "product_id", "quantity", "transaction_timestamp"])
-    known = log["product_id"].notna()
-    frame = pd.DataFrame(
-        {
-            "user": as_ids(log["household_id"]),
-            "item": as_ids(log["product_id"]),
-            "value": as_numbers(path, log["quantity"], known),
-            "time": as_seconds(path, log["transaction_timestamp"], known),
-        }
+    log = columns_of(
+        folder / "transactions.parquet", ["household_id", "product_id", "quantity", "transaction_timestamp"]
     )
+    user, item = (cells.ids_of(log.text(name)) for name in ("household_id", "product_id"))
+    known = item.notna().to_numpy()
+    value, times = log.numbers("quantity", known)[0], log.times("transaction_timestamp", known)
+    frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": times.values})
     kinds = ["product_type", "product_category", "department"]  # from the finest
-    table = columns_of(folder / "products.parquet", ["product_id", "brand", "package_size", *kinds])
+    table = _texts(folder / "products.parquet", ["product_id", "brand", "package_size", *kinds])
     table["kind"] = table[kinds].bfill(axis=1).iloc[:, 0]
     titles = (table["kind"] + (", " + table["package_size"]).fillna("")).set_axis(table["product_id"]).dropna()
     items = Attributes(table["product_id"], table, ("kind",), ("department", "product_category", "brand"))
     rules = Rules(min_value=1, clip_quantile=0.99, duplicates="sum")
     users = _households(folder / "demographics.parquet")
-    return Source("complete-journey (simulated)", frame, titles, items=items, rules=rules, users=users)
+    return Source("complete-journey (simulated)", frame, titles, None, None, items, rules, users, times.unit)
+
+
+def _texts(path: Path, names: list[str]) -> pd.DataFrame:
+    """Columns of an original as strings, but for the first, which holds ids."""
+    table = columns_of(path, names)
+    ids = cells.ids_of(table.text(names[0]))
+    return pd.DataFrame({names[0]: ids} | {name: cells.strings_of(table.text(name)) for name in names[1:]})
 
 
 def _households(path: Path) -> Attributes | None:
@@ -72,7 +86,7 @@ def _households(path: Path) -> Attributes | None:
     if not path.is_file():
         return None
     known = ("age", "income", "home_ownership", "marital_status", "household_size", "kids_count")
-    table = columns_of(path, ["household_id", *known])
+    table = _texts(path, ["household_id", *known])
     return Attributes(table["household_id"], table, categories=known)
 
 

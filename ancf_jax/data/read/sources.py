@@ -1,27 +1,43 @@
 """Reads a named data set or a file into one table of user, item, value and time."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ancf_jax.config import AUTO
-from ancf_jax.data.clean import BASKETS, DEFAULT
+from ancf_jax.data.clean import BASKETS, DEFAULT, Changed
 from ancf_jax.data.named.benchmarks import NAMED, read_named
-from ancf_jax.data.read import tables
-from ancf_jax.data.read.tables import Attributes, Source, readable
+from ancf_jax.data.read import cells
+from ancf_jax.data.read.cells import Text
+from ancf_jax.data.read.files import files_of
+from ancf_jax.data.read.formats.delimited import Dialect
+from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, joined, names_of, read_frame, read_table
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
+PARTS = ("train_path", "valid_path", "test_path")
+
+
+class Log(NamedTuple):
+    """A table as a log, and what was made of its cells."""
+
+    frame: pd.DataFrame  # user, item, value, time, as a Source has them
+    unit: str
+    form: str  # how times were written
+    power: int  # times count 10^-power of what they count as they are written
+    changed: list[Changed]
+    inferred: list[str]
+
 
 def read(config: DataConfig) -> Source:
-    """Read the data set or file that `config.dataset` names.
+    """Read the data set, file or folder of files that `config.dataset` names.
 
-    Times are int64 seconds since 1970 where the file has dates, its own numbers otherwise, and the place in the file
-    where it has no times. Raises InputError, one line that names the file, flag, column or line, when something is
-    missing or is not a number, a date or a table.
+    Times are int64 in the unit that the Source states, and the place in the file where it has no times. Raises
+    InputError, one line that names the file, flag, column or line, when something is missing or is not a number, a
+    date or a table, or may be read in two ways.
     """
     named = config.dataset in NAMED and not config.train_path
     source = read_named(config.dataset, config.data_dir) if named else _read_file(config)
@@ -34,40 +50,54 @@ def read(config: DataConfig) -> Source:
 
 
 def _read_file(config: DataConfig) -> Source:
-    rules, timed = BASKETS if config.basket_column else DEFAULT, bool(config.time_column)
-    if config.train_path:
-        return Source(Path(config.train_path).name, _read_parts(config), rules=rules, timed=timed)
-    path = Path(config.dataset)
+    path = Path(config.train_path or config.dataset).expanduser()
     if not path.exists() and not path.suffix and path.name == config.dataset:
-        close = _did_you_mean(config.dataset, NAMED)
+        close = did_you_mean(config.dataset, NAMED)
         raise InputError(f"--dataset={config.dataset} is neither a file nor one of {', '.join(NAMED)}{close}")
-    return Source(path.name, _read_log(path, "dataset", config), rules=rules, timed=timed)
+    parts = [n for n, flag in enumerate(PARTS) if getattr(config, flag)]  # no file of a split: the log is one
+    tables: list[Table] = []
+    for flag in [PARTS[n] for n in parts] or ["dataset"]:
+        first = int(tables[-1].places[-1]) + 1 if tables else 0
+        tables.append(read_log(getattr(config, flag), flag, config, first))
+    table = joined(tables)
+    log = log_of(table, config)
+    if parts:
+        log.frame["part"] = np.repeat(parts, [len(each.places) for each in tables])
+    return _source(path.name, table, log, config)
 
 
-def _read_log(path: Path, flag: str, config: DataConfig) -> pd.DataFrame:
-    """A file as user, item, value and time of a Source."""
-    return log_of(path, _table(path, flag, list(wanted_columns(config).items())), config)
+def read_log(name: str, flag: str, config: DataConfig, first: int = 0) -> Table:
+    """The columns of a log, `name`, in the rows that --where keeps, as flags say that it is written.
+
+    `first` is the place of its first row, where other tables come before it.
+    """
+    wanted = wanted_columns(config).items()
+    return read_table(name, flag, wanted, dialect_of(config), config.na_values, config.where, first)
 
 
-def _read_parts(config: DataConfig) -> pd.DataFrame:
-    """The files of a split, one after another, as one log that says which part a row is of."""
-    logs = []
-    for part, flag in enumerate(("train_path", "valid_path", "test_path")):
-        if path := getattr(config, flag):
-            logs.append(_read_log(Path(path), flag, config).assign(part=part))
-    for column in ("user", "item"):
-        if len({log[column].dtype for log in logs}) > 1:  # whole numbers in some files alone are text in all
-            logs = [log.assign(**{column: log[column].astype("string")}) for log in logs]
-    both = pd.concat(logs, ignore_index=True)
-    return both if config.time_column else both.assign(time=np.arange(len(both)))
+def dialect_of(config: DataConfig) -> Dialect:
+    """What flags say of how a log is written."""
+    separator = {"tab": "\t", "\\t": "\t"}.get(config.separator, config.separator)
+    return Dialect(separator, config.encoding, config.header)
 
 
 def source_of(frame: pd.DataFrame, config: DataConfig) -> Source:
     """A log that is in memory, by the columns that `config` names, as `read` gives it. Raises InputError likewise."""
-    path = Path(config.dataset)
-    for flag, name in wanted_columns(config).items():
-        require_columns(path, list(map(str, frame.columns)), {flag: name})
-    return Source(config.dataset, log_of(path, frame.reset_index(drop=True), config))
+    table = read_frame(frame, config.dataset, wanted_columns(config).items(), config.where)
+    source = _source(config.dataset, table, log_of(table, config), config)
+    return source._replace(titles=read_titles(config)) if config.items_path else source
+
+
+def _source(name: str, table: Table, log: Log, config: DataConfig) -> Source:
+    return Source(
+        name,
+        log.frame,
+        rules=BASKETS if config.basket_column else DEFAULT,
+        unit=log.unit,
+        removed=table.removed,
+        changed=(*table.changed, *log.changed),
+        inferred=(*table.inferred, *log.inferred),
+    )
 
 
 def wanted_columns(config: DataConfig) -> dict[str, str]:
@@ -76,46 +106,49 @@ def wanted_columns(config: DataConfig) -> dict[str, str]:
     return {flag: getattr(config, flag) for flag in flags if getattr(config, flag)}
 
 
-def require_columns(path: Path, columns: list[str], wanted: dict[str, str]) -> None:
-    """Raises InputError unless the `columns` of a file are those wanted (flag -> column), and maybe others."""
-    for flag, name in wanted.items():
-        if columns.count(name) > 1:
-            raise InputError(f"{path}: there are {columns.count(name)} columns '{name}' (--{flag}); legal is one")
-        if name not in columns:
-            close = _did_you_mean(name, columns)
-            listed = ", ".join(columns)
-            raise InputError(f"{path}: no column '{name}' (--{flag}); its columns are {listed}{close}")
-
-
-def log_of(path: Path, table: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
-    """A file's table, or some of its rows under their places in it, as user, item, value and time of a Source.
+def log_of(table: Table, config: DataConfig) -> Log:
+    """A table, or a part of it, as a log; the index of its frame is the places of its rows.
 
     Raises InputError that names the first cell that is not a number or a date and should be.
     """
-    user, item = tables.as_ids(table[config.user_column]), tables.as_ids(table[config.item_column])
+    texts = {name: table.text(getattr(config, f"{name}_column")) for name in ("user", "item")}
+    user, item = (cells.ids_of(text) for text in texts.values())
     # Nothing is asked of the other cells of a row that will be dropped.
-    known = item.notna() & (user.notna() | (config.anonymous == "keep"))
-    value, time = np.ones(len(table)), np.arange(len(table))
+    known = (item.notna() & (user.notna() | (config.anonymous == "keep"))).to_numpy()
+    value, time = np.ones(len(known)), table.places
+    inferred = [remark for name, text in texts.items() for remark in _decimals(getattr(config, f"{name}_column"), text)]
+    unit, form, power = "rows", "", 0
     if config.value_column:
-        value = tables.as_numbers(path, table[config.value_column], known)
+        value, comma = table.numbers(config.value_column, known, config.decimal)
+        if comma:
+            inferred.append(f"column '{config.value_column}': a comma stands before decimals")
     if config.time_column:
-        time = tables.as_seconds(path, table[config.time_column], known)
-    log = pd.DataFrame({"user": user, "item": item, "value": value, "time": time})
-    return log.assign(basket=tables.as_ids(table[config.basket_column])) if config.basket_column else log
+        times = table.times(config.time_column, known, config.time_format)
+        time, unit, form, power = times.values, times.unit, times.form, times.power
+        if times.remark:
+            inferred.append(f"column '{config.time_column}': {times.remark}")
+    frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": time}).set_index(table.places)
+    if config.basket_column:
+        texts["basket"] = table.text(config.basket_column)
+        frame["basket"] = cells.ids_of(texts["basket"]).set_axis(frame.index)
+    changes = [change for name, text in texts.items() for change in _changes(name, text)]
+    return Log(frame, unit, form, power, changes, inferred)
 
 
 def read_titles(config: DataConfig) -> pd.Series | None:
     """The titles in --items_path by item id; None where there are none and none are asked for. Raises as `read`."""
-    path, (flag, column) = Path(config.items_path), id_column(config, "item")
-    title, columns = config.title_column, _columns(path, "items_path")
+    wanted = id_column(config, "item")
+    title = config.title_column
     if title == AUTO:
-        title = "title" if "title" in columns else ""
+        file = files_of(config.items_path, "items_path")[0]
+        names, _ = names_of(file, Dialect(encoding=config.encoding), [wanted[1]])
+        title = "title" if "title" in names else ""
+    table = _side_table(config, "item", [("title_column", title)] if title else [])
     if not title:
-        require_columns(path, columns, {flag: column})
         return None
-    table = _table(path, "items_path", [(flag, column), ("title_column", title)])
-    titles = pd.DataFrame({"item": tables.as_ids(table[column]), "title": table[title]})
-    return titles.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
+    ids, titles = cells.ids_of(table.text(wanted[1])), table.text(title)
+    frame = pd.DataFrame({"item": ids, "title": cells.strings_of(titles)})
+    return frame.dropna().drop_duplicates("item").set_index("item")["title"].astype("str")
 
 
 def id_column(config: DataConfig, side: str) -> tuple[str, str]:
@@ -127,8 +160,7 @@ def id_column(config: DataConfig, side: str) -> tuple[str, str]:
 
 def ids_of(config: DataConfig, side: str) -> pd.Series:
     """The ids in --items_path or --users_path, row by row; `side` is item or user. Raises InputError as `read`."""
-    flag, column = id_column(config, side)
-    return tables.as_ids(_table(Path(getattr(config, f"{side}s_path")), f"{side}s_path", [(flag, column)])[column])
+    return cells.ids_of(_side_table(config, side).text(id_column(config, side)[1]))
 
 
 def read_attributes(config: DataConfig, side: str) -> Attributes:
@@ -136,38 +168,34 @@ def read_attributes(config: DataConfig, side: str) -> Attributes:
 
     `side` is item or user; users have no text. Raises InputError as `read` does.
     """
-    path, (flag, column_of_ids) = Path(getattr(config, f"{side}s_path")), id_column(config, side)
     kinds = {kind: getattr(config, f"{side}_{kind}", ()) for kind in ("text", "categories", "numbers")}
     columns = [(f"{side}_{kind}", column) for kind, names in kinds.items() for column in names]
-    table = _table(path, f"{side}s_path", [(flag, column_of_ids), *columns])
-    ids = tables.as_ids(table[column_of_ids])
-    for column in kinds["numbers"]:
-        table[column] = tables.as_numbers(path, table[column], ids.notna())
-    return Attributes(ids, table, **kinds)
+    table = _side_table(config, side, columns)
+    ids = cells.ids_of(table.text(id_column(config, side)[1]))
+    frame = {name: cells.strings_of(table.text(name)) for kind in ("text", "categories") for name in kinds[kind]}
+    known = ids.notna().to_numpy()
+    frame |= {name: pd.Series(table.numbers(name, known, config.decimal)[0]) for name in kinds["numbers"]}
+    return Attributes(ids, pd.DataFrame(frame, index=ids.index), **kinds)
 
 
-def _columns(path: Path, flag: str) -> list[str]:
-    """The names in a file's header."""
-    raw, separator = tables.contents(path, flag)
-    with readable(path):
-        return tables.header(raw, separator)
+def _side_table(config: DataConfig, side: str, wanted: Iterable[tuple[str, str]] = ()) -> Table:
+    """The ids and the `wanted` columns (flag, name) of --items_path or --users_path."""
+    columns = [id_column(config, side), *wanted]
+    path, flag = getattr(config, f"{side}s_path"), f"{side}s_path"
+    return read_table(path, flag, columns, Dialect(encoding=config.encoding), config.na_values)
 
 
-def _table(path: Path, flag: str, wanted: list[tuple[str, str]]) -> pd.DataFrame:
-    """The `wanted` columns (flag, name) of a file with a header."""
-    raw, separator = tables.contents(path, flag)
-    with readable(path):
-        columns = tables.header(raw, separator)
-    for named_by, name in wanted:
-        require_columns(path, columns, {named_by: name})
-    with readable(path):
-        table = tables.body(raw, separator, list(dict.fromkeys(name for _, name in wanted)))
-    if table.empty:
-        raise InputError(f"{path}: no rows below the header")
-    return table
+def _changes(name: str, text: Text) -> list[Changed]:
+    """What was done to the ids of a column."""
+    found = [
+        Changed(f"white space around the {name}'s id taken off", text.stripped),
+        Changed(f"Unicode of the {name}'s id composed (NFC)", text.composed),
+    ]
+    return [change for change in found if change.rows]
 
 
-def _did_you_mean(name: str, legal: Iterable[str]) -> str:
-    spelling = {word.lower(): word for word in legal}
-    close = difflib.get_close_matches(name.lower(), spelling, 1)
-    return f"; did you mean {spelling[close[0]]}?" if close else ""
+def _decimals(column: str, text: Text) -> list[str]:
+    """A sentence on ids such as 17850.0, which stay as they are."""
+    if not cells.all_whole_decimals(text):
+        return []
+    return [f"column '{column}': ids such as {text.words.drop_null()[0]} are text as written, not whole numbers"]

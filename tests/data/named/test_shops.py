@@ -63,7 +63,7 @@ def test_online_retail_is_put_there_by_hand(tmp_path):
 def test_online_retail_with_a_column_too_few(tmp_path):
     table = RETAIL.replace("Quantity", "Number")
     write(tmp_path / "online-retail" / "online_retail.csv.gz", gzip.compress(table.encode()))
-    with pytest.raises(InputError, match=r"online_retail\.csv\.gz: cannot be read as a table: .*Quantity"):
+    with pytest.raises(InputError, match=r"online_retail\.csv\.gz: no column 'Quantity'"):
         read(DataConfig(dataset="online-retail", data_dir=str(tmp_path)))
 
 
@@ -118,7 +118,7 @@ def test_complete_journey_without_a_column(tmp_path):
     complete_journey(tmp_path / "complete-journey")
     path = tmp_path / "complete-journey" / "products.parquet"
     pd.read_parquet(path).drop(columns="brand").to_parquet(path)
-    with pytest.raises(InputError, match=r"products\.parquet: cannot be read as a table: there is no column 'brand'"):
+    with pytest.raises(InputError, match=r"products\.parquet: no column 'brand'"):
         read(named("complete-journey", tmp_path))
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ancf_jax.data.clean import Removed
 from ancf_jax.data.dataset import cleaning, fold_validation, load
-from ancf_jax.data.read import stream
+from ancf_jax.data.read import passes, stream
 from ancf_jax.data.samplers import knows
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
@@ -74,17 +74,17 @@ def test_vocabularies_and_held_out_parts_are_those_of_a_log_in_memory(streamed):
 
 def test_windows_of_a_pass_hold_the_training_rows_of_memory(streamed):
     found, whole = streamed
-    count, length = stream.count_windows(found.stream), stream.window_rows(found.stream)
+    count, length = passes.count_windows(found.stream), passes.window_rows(found.stream)
     assert (count, length) == (3, 14)  # 42 rows, at most 15 in a window
-    with stream.windows(found.stream, seed=3, last=2 * count) as window:
+    with passes.windows(found.stream, seed=3, last=2 * count) as window:
         parts = [window(number) for number in range(1, 2 * count + 1)]
         again = window(2)
-    with stream.windows(found.stream, seed=4, last=1) as window:
+    with passes.windows(found.stream, seed=4, last=1) as window:
         other = window(1)
-    passes = [[row for part in parts[start : start + count] for row in rows_of(part)] for start in (0, count)]
-    for rows in passes:
+    visits = [[row for part in parts[start : start + count] for row in rows_of(part)] for start in (0, count)]
+    for rows in visits:
         assert sorted(rows) == sorted(rows_of(whole.train))
-    assert passes[0] != passes[1]
+    assert visits[0] != visits[1]
     assert rows_of(again) == rows_of(parts[1]) != rows_of(other)
     for part in parts:
         assert part.users.dtype == part.items.dtype == part.order.dtype == np.int32
@@ -93,7 +93,7 @@ def test_windows_of_a_pass_hold_the_training_rows_of_memory(streamed):
 
 def test_a_window_knows_no_item_of_any_user(streamed):
     found, _ = streamed
-    with stream.windows(found.stream, seed=0, last=1) as window:
+    with passes.windows(found.stream, seed=0, last=1) as window:
         part = window(1)
     assert part.offsets.tolist() == [0] * (len(found.user_ids) + 1)
     items = np.broadcast_to(np.arange(len(found.item_ids)), (len(part.users), len(found.item_ids)))
@@ -113,7 +113,7 @@ def test_every_row_is_in_one_window_of_one_process(groups, window_rows, processe
         visited, sizes = [], []
         for window, process in itertools.product(range(windows), range(processes)):
             number = done * windows + window + 1
-            found = stream.spans(rows, windows, seed, number, process, processes)
+            found = passes.spans(rows, windows, seed, number, process, processes)
             visited += [(n, row) for n, part in found for row in range(rows[n])[part]]
             sizes.append(sum(part.stop - part.start for _, part in found))
         everything = [(n, row) for n, count in enumerate(groups) for row in range(count)]
@@ -124,16 +124,16 @@ def test_every_row_is_in_one_window_of_one_process(groups, window_rows, processe
 
 def test_processes_read_runs_of_row_groups_of_their_own():
     rows = np.full(12, 10)
-    read = [{n for k in range(1, 7) for n, _ in stream.spans(rows, 6, 0, k, process, 3)} for process in range(3)]
+    read = [{n for k in range(1, 7) for n, _ in passes.spans(rows, 6, 0, k, process, 3)} for process in range(3)]
     assert [len(groups) for groups in read] == [4, 4, 4] and len(set.union(*read)) == 12
 
 
 def test_the_windows_of_processes_have_one_shape_and_all_rows(tmp_path):
     found = load(config(write(tmp_path / "log", log_of())))
-    length, rows = stream.window_rows(found.stream, processes=4), []
+    length, rows = passes.window_rows(found.stream, processes=4), []
     assert length == 4 * math.ceil(42 / 3 / 4)
     for process in range(4):
-        with stream.windows(found.stream, 0, 3, process, 4) as window:
+        with passes.windows(found.stream, 0, 3, process, 4) as window:
             parts = [window(number) for number in (1, 2, 3)]
         assert {len(part.users) for part in parts} == {length // 4}
         rows += [row for part in parts for row in rows_of(part)]
@@ -143,21 +143,22 @@ def test_the_windows_of_processes_have_one_shape_and_all_rows(tmp_path):
 def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
     frames, alive, columns = [], [], set()
 
-    def read(path, names, row_group, whole=stream.read_parquet):
-        frames.append(weakref.ref(table := whole(path, names, row_group)))
+    def read(file, wanted, *args, whole=stream.read_file):
+        table = whole(file, wanted, *args)
+        frames.append(weakref.ref(table.columns["user"]))
         alive.append([len(frame) for frame in (ref() for ref in frames) if frame is not None])
-        columns.add(tuple(names))
+        columns.add(tuple(table.columns))
         return table
 
     def clean(log, *args, whole=stream.clean_rows):
         frames.append(weakref.ref(log))
         return whole(log, *args)
 
-    monkeypatch.setattr(stream, "read_parquet", read)
+    monkeypatch.setattr(stream, "read_file", read)
     monkeypatch.setattr(stream, "clean_rows", clean)
     found = load(config(write(tmp_path / "log", log_of())))
     assert len(alive) == 8 + 4 and columns == {("user", "item", "stars", "when")}  # one pass, and what is at the cuts
-    with stream.windows(found.stream, seed=0, last=3) as window:
+    with passes.windows(found.stream, seed=0, last=3) as window:
         for number in (1, 2, 3):
             window(number)
     assert all(len(sizes) == 1 and sizes[0] <= 11 for sizes in alive)
@@ -167,18 +168,18 @@ def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
 def test_the_next_window_is_read_while_the_caller_works(tmp_path, monkeypatch):
     found, read = load(config(write(tmp_path / "log", log_of()))), []
 
-    def recorded(path, names, row_group, whole=stream.read_parquet):
-        read.append((path.name, row_group))
-        return whole(path, names, row_group)
+    def recorded(file, wanted, dialect, na_values, first, row_group, skipped, whole=stream.read_file):
+        read.append((file.path.name, row_group))
+        return whole(file, wanted, dialect, na_values, first, row_group, skipped)
 
     def groups_of(*numbers):
-        parts = [n for number in numbers for n, _ in stream.spans(found.stream.rows, 3, 0, number)]
-        return {(group.path.name, group.number) for group in (found.stream.groups[n] for n in parts)}
+        parts = [n for number in numbers for n, _ in passes.spans(found.stream.rows, 3, 0, number)]
+        return {(group.file.path.name, group.number) for group in (found.stream.groups[n] for n in parts)}
 
-    monkeypatch.setattr(stream, "read_parquet", recorded)
+    monkeypatch.setattr(stream, "read_file", recorded)
     for asked, numbers in ((1, (1, 2)), (3, (3,))):  # the third is the last
         read.clear()
-        with stream.windows(found.stream, seed=0, last=3) as window:
+        with passes.windows(found.stream, seed=0, last=3) as window:
             window(asked)
         assert set(read) == groups_of(*numbers)
 
@@ -186,7 +187,7 @@ def test_the_next_window_is_read_while_the_caller_works(tmp_path, monkeypatch):
 def test_errors_of_the_thread_reach_the_caller(tmp_path):
     found = load(config(write(tmp_path / "log", log_of())))
     shutil.rmtree(tmp_path / "log")
-    with stream.windows(found.stream, 0, 3) as window, pytest.raises(InputError, match=r"\.parquet: cannot be read"):
+    with passes.windows(found.stream, 0, 3) as window, pytest.raises(InputError, match=r"\.parquet: cannot be read"):
         window(1)
 
 
@@ -202,8 +203,8 @@ def test_rows_are_cleaned_as_in_memory(tmp_path):
         assert sorted(found.removed) == sorted(whole.removed)
         assert found.removed[:2] == [Removed("no item", 2), Removed("no value", 3)]
         np.testing.assert_array_equal(found.item_ids, whole.item_ids)
-        with stream.windows(found.stream, seed=0, last=9) as window:
-            count = stream.count_windows(found.stream)
+        with passes.windows(found.stream, seed=0, last=9) as window:
+            count = passes.count_windows(found.stream)
             rows = [row for number in range(1, count + 1) for row in rows_of(window(number))]
         clean = frame[:42].dropna()
         early = clean[clean["stars"] >= least]
@@ -220,7 +221,7 @@ def test_repeated_pairs_stay_in_training_and_files_come_by_name(tmp_path, repeat
     items = [found.item_ids[part.items].tolist() for part in (found.train, found.valid, found.test)]
     assert items == [[7, 7, 8], [*valid, 6], [9]] and found.repeats == (repeats == "keep")
     assert cleaning(found)["read"] == 6
-    with stream.windows(found.stream, seed=0, last=1) as window:
+    with passes.windows(found.stream, seed=0, last=1) as window:
         assert sorted(window(1).items.tolist()) == [1, 1, 2]
 
 
@@ -260,7 +261,7 @@ def test_fold_validation_streams_it_too(tmp_path):
     found = load(config(write(tmp_path / "log", log_of())))
     folded = fold_validation(found)
     assert folded.stream.rows.sum() == 50 and len(folded.valid.users) == 0 and folded.fingerprint == found.fingerprint
-    with stream.windows(folded.stream, seed=0, last=4) as window:
+    with passes.windows(folded.stream, seed=0, last=4) as window:
         rows = [row for number in range(1, 5) for row in rows_of(window(number))]
     assert set(rows_of(found.valid)) < set(rows) and not set(rows_of(found.test)) & set(rows)
 
@@ -288,7 +289,7 @@ def test_files_that_change_between_windows(tmp_path):
     for message, (changed, files) in changes.items():
         found = load(config(write(path, frame)))
         write(path, changed, files)
-        with stream.windows(found.stream, 0, 3) as window, pytest.raises(InputError, match=rf"\.parquet: {message}"):
+        with passes.windows(found.stream, 0, 3) as window, pytest.raises(InputError, match=rf"\.parquet: {message}"):
             for number in (1, 2, 3):
                 window(number)
 
@@ -299,20 +300,18 @@ def test_files_that_change_between_windows(tmp_path):
         ({"item_column": "itm"}, r"a\.parquet: no column 'itm' \(--item_column\); .* did you mean item\?"),
         ({"time_column": "stars"}, r"[abc]\.parquet: row \d+ is earlier than the one before it \(--time_column\)"),
         ({"value_column": "user"}, r"b\.parquet: row 3, column 'user': 'x2' is not a number"),
-        ({"user_column": "mixed"}, r"[ab]\.parquet: the ids of --user_column are text in some row groups, whole"),
         ({"fractions": (0.8, 0.2, 0.0)}, "--fractions: no row is left for the test part"),
         ({"min_value": 9.0}, r"no row is left for training; rows dropped: 60 for value below 9"),
         ({"dataset": "ml-100k"}, r"--dataset=ml-100k: legal with --stream are a \.parquet file and a folder of them"),
         ({"dataset": "a.csv"}, r"a\.csv: legal with --stream are a \.parquet file"),
         ({"dataset": "text.parquet"}, r"text\.parquet: cannot be read as a table"),
-        ({"dataset": "empty"}, r"empty: no \.parquet file in this folder"),
+        ({"dataset": "empty"}, r"empty: no file of data in this folder"),
         ({"dataset": "none"}, r"none: no rows"),
     ],
 )
 def test_bad_input(tmp_path, monkeypatch, values, message):
     frame = log_of()
     frame["user"] = [f"x{n}" if n == 27 else str(n) for n in frame["user"].where(frame.index != 27, 27)]
-    frame["mixed"] = np.where(frame.index < 28, 1.0, 1.5)
     write(tmp_path / "log", frame.assign(user=frame["user"].replace("x27", "x2")))
     write(tmp_path / "none", frame, {"a.parquet": (0, 0, 1)})
     (tmp_path / "empty").mkdir()
@@ -322,6 +321,66 @@ def test_bad_input(tmp_path, monkeypatch, values, message):
     with pytest.raises(InputError, match=message) as refusal:
         load(config("log", **values))
     assert "\n" not in str(refusal.value)
+
+
+def test_ids_that_are_text_in_some_row_groups_are_text_in_all(tmp_path):
+    frame = log_of(text=True)
+    frame.loc[27, "user"], frame.loc[55, "item"] = "x2", "07"
+    frame.to_parquet(tmp_path / "whole.parquet")
+    for place, (name, (first, last, size)) in enumerate(FILES.items()):
+        part = frame[first:last]
+        part = part if place == 1 else part.astype({"user": "int64"})  # numbers here, text there
+        (tmp_path / "log").mkdir(exist_ok=True)
+        part.to_parquet(tmp_path / "log" / name, row_group_size=size, index=False)
+    found, whole = load(config(tmp_path / "log")), load(config(tmp_path / "whole.parquet", stream=False))
+    for name in ("user_ids", "item_ids"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert "x2" in found.user_ids and "07" in found.item_ids and "7" in found.item_ids
+    assert rows_of(found.test) == rows_of(whole.test) and rows_of(found.valid) == rows_of(whole.valid)
+    with passes.windows(found.stream, seed=0, last=3) as window:
+        rows = [row for number in (1, 2, 3) for row in rows_of(window(number))]
+    assert sorted(rows) == sorted(rows_of(whole.train))
+
+
+def test_where_and_missing_values_apply_to_every_row_group(tmp_path):
+    frame = log_of()
+    frame["event"] = np.where(frame.index % 2 == 0, "buy", "see")
+    write(tmp_path / "log", frame)
+    frame.to_parquet(tmp_path / "whole.parquet")
+    flags = {"where": "event=buy", "na_values": ("80",), "fractions": (0.6, 0.2, 0.2)}
+    found, whole = (
+        load(config(tmp_path / "log", **flags)),
+        load(config(tmp_path / "whole.parquet", stream=False, **flags)),
+    )
+    assert sorted(found.removed) == sorted(whole.removed)
+    assert Removed("not --where=event=buy", 30) in found.removed
+    np.testing.assert_array_equal(found.user_ids, whole.user_ids)
+
+
+@pytest.mark.parametrize("kind", ["uint64", "text", "stamps", "nanoseconds"])
+def test_times_of_every_type(tmp_path, kind):
+    frame = log_of()
+    stamps = pd.to_datetime(1_600_000_000 + frame["when"], unit="s", utc=True)
+    frame["when"] = {
+        "uint64": (1_600_000_000 + frame["when"]).astype("uint64"),
+        "text": stamps.dt.strftime("%d/%m/%Y %H:%M:%S"),
+        "stamps": stamps,
+        "nanoseconds": 1_600_000_000_000_000_000 + frame["when"],
+    }[kind]
+    form = "%d/%m/%Y %H:%M:%S" if kind == "text" else ""
+    found = load(config(write(tmp_path / "log", frame), time_format=form))
+    assert len(found.test.users) == 10  # the ninth row from the end has the time of the tenth
+    frame.loc[7, "when"] = frame["when"][0]
+    with pytest.raises(InputError, match=r"a\.parquet: row 8 is earlier"):
+        load(config(write(tmp_path / "late", frame), time_format=form))
+
+
+def test_times_in_several_formats_are_refused(tmp_path):
+    frame = log_of()
+    days = pd.to_datetime(frame["when"], unit="D")
+    frame["when"] = np.where(frame.index < 30, days.dt.strftime("%Y-%m-%d"), days.dt.strftime("%Y/%m/%d"))
+    with pytest.raises(InputError, match=r"c\.parquet: its times are %Y/%m/%d, and %Y-%m-%d before it"):
+        load(config(write(tmp_path / "log", frame)))
 
 
 def test_row_groups_and_files_out_of_order(tmp_path):
