@@ -61,13 +61,13 @@ def _read_file(config: DataConfig) -> Source:
 
 def read_log(name: str, flag: str, config: DataConfig) -> Table:
     """The columns of a log, `name`, in the rows that --where keeps, as flags say that it is written."""
-    return read_table(name, flag, wanted_columns(config).items(), dialect_of(config), config.na_values, config.where)
+    return read_table(name, flag, wanted_columns(config).items(), dialect_of(config), config.where)
 
 
 def dialect_of(config: DataConfig) -> Dialect:
     """What flags say of how a log is written."""
     separator = {"tab": "\t", "\\t": "\t"}.get(config.separator, config.separator)
-    return Dialect(separator, config.encoding, config.header)
+    return Dialect(separator, config.encoding, config.header, config.decimal, config.na_values)
 
 
 def wanted_columns(config: DataConfig) -> dict[str, str]:
@@ -89,7 +89,7 @@ def log_of(table: Table, config: DataConfig) -> Log:
     inferred = [remark for name, text in texts.items() for remark in _decimals(getattr(config, f"{name}_column"), text)]
     unit, form, power = "rows", "", 0
     if config.value_column:
-        value, comma = table.numbers(config.value_column, known, config.decimal)
+        value, comma = table.numbers(config.value_column, known)
         if comma:
             inferred.append(f"column '{config.value_column}': a comma stands before decimals")
     if config.time_column:
@@ -126,7 +126,7 @@ def read_attributes(config: DataConfig, side: str) -> Attributes:
     ids = cells.ids_of(table.text(getattr(config, f"{side}_column")))
     frame = {name: cells.strings_of(table.text(name)) for kind in ("text", "categories") for name in kinds[kind]}
     known = ids.notna().to_numpy()
-    frame |= {name: pd.Series(table.numbers(name, known, config.decimal)[0]) for name in kinds["numbers"]}
+    frame |= {name: pd.Series(table.numbers(name, known)[0]) for name in kinds["numbers"]}
     return Attributes(ids, pd.DataFrame(frame, index=ids.index), **kinds)
 
 
@@ -134,7 +134,7 @@ def _side_table(config: DataConfig, side: str, wanted: Iterable[tuple[str, str]]
     """The ids and the `wanted` columns (flag, name) of --items_path or --users_path."""
     columns = [(f"{side}_column", getattr(config, f"{side}_column")), *wanted]
     path, flag = getattr(config, f"{side}s_path"), f"{side}s_path"
-    return read_table(path, flag, columns, Dialect(encoding=config.encoding), config.na_values)
+    return read_table(path, flag, columns, dialect_of(config)._replace(separator="", header=()))
 
 
 def _changes(name: str, text: Text) -> list[Changed]:

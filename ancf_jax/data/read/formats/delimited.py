@@ -24,11 +24,13 @@ UNIT = "\x1f"  # stands for ::, as Arrow's separators have one character
 
 
 class Dialect(NamedTuple):
-    """What flags say of files of text; nothing where a file has to tell."""
+    """What the flags of these names say of files; nothing where a file has to tell."""
 
     separator: str = ""
     encoding: str = ""
     header: tuple[str, ...] = ()
+    decimal: str = ""
+    na_values: tuple[str, ...] = ()
 
 
 class Layout(NamedTuple):
