@@ -159,12 +159,12 @@ def _cells(line: str, separator: str, quotes: bool) -> list[str]:
     """The fields of the line of names, white space at their ends taken off."""
     if separator == "::":
         return [cell.strip() for cell in line.rstrip("\r\n").split("::")]
-    return [cell.strip() for cell in next(_reader([line], separator, quotes), [])]
+    return [cell.strip() for cell in next(_reader([line], separator, quotes, strict=False), [])]
 
 
-def _reader(lines: Iterable[str], separator: str, quotes: bool):
+def _reader(lines: Iterable[str], separator: str, quotes: bool, strict: bool):
     return csv.reader(
-        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=quotes
+        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=strict
     )
 
 
@@ -175,7 +175,9 @@ def _rows(file: File, layout: Layout) -> Iterator[tuple[int, list[str]]]:
         for _ in range(layout.first):
             next(text)
         lines: Iterator[str] = (line.replace("::", UNIT) for line in text) if layout.separator == "::" else text
-        reader = _reader(lines, UNIT if layout.separator == "::" else layout.separator, layout.quotes)
+        reader = _reader(
+            lines, UNIT if layout.separator == "::" else layout.separator, layout.quotes, strict=layout.quotes
+        )
         while True:
             line = layout.first + reader.line_num + 1
             try:
