@@ -163,6 +163,7 @@ def _cells(line: str, separator: str, quotes: bool) -> list[str]:
 
 
 def _reader(lines: Iterable[str], separator: str, quotes: bool, strict: bool):
+    csv.field_size_limit(sys.maxsize)
     return csv.reader(
         lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=strict
     )
@@ -170,7 +171,6 @@ def _reader(lines: Iterable[str], separator: str, quotes: bool, strict: bool):
 
 def _rows(file: File, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Every row with the line on which it begins. Raises InputError for a row that the layout does not allow."""
-    csv.field_size_limit(sys.maxsize)
     with as_text(file, layout.encoding) as text:
         for _ in range(layout.first):
             next(text)
