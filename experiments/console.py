@@ -13,6 +13,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from logging import WARNING
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags, logging
@@ -115,11 +117,18 @@ def _parse(argv: list[str]) -> None:
         rest = flags.FLAGS(argv)[1:]
     except (flags.Error, ValueError) as error:  # a ValueError where --noNAME has a value
         raise InputError(str(error).removeprefix("ERROR:: ")) from error
-    if flags.FLAGS["verbosity"].using_default_value:  # Orbax logs pages about errors that it raises as well
-        logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.INFO)  # how far a download is
+        logging.get_absl_logger().addFilter(_worth_showing)
         warnings.filterwarnings("ignore", module="orbax")
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}; options are written --name=value, --help lists them")
+
+
+def _worth_showing(record: Any) -> bool:
+    """Our own news and the warnings of others, but for Orbax, which logs pages about errors that it raises as well."""
+    ours = record.pathname.startswith(str(Path(config.__file__).parent))
+    return ours or (record.levelno >= WARNING and "orbax" not in record.pathname)
 
 
 def _print_help() -> None:
