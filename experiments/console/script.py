@@ -7,6 +7,8 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from logging import WARNING
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import flags, logging
@@ -84,11 +86,18 @@ def _parse(argv: list[str]) -> None:
         raise InputError(_unknown(error.flagname)) from error
     except (flags.Error, ValueError) as error:  # a ValueError where --noNAME has a value
         raise InputError(str(error).removeprefix("ERROR:: ")) from error
-    if flags.FLAGS["verbosity"].using_default_value:  # Orbax logs pages about errors that it raises as well
-        logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.INFO)  # how far a download is
+        logging.get_absl_logger().addFilter(_worth_showing)
         warnings.filterwarnings("ignore", module="orbax")
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}; options are written --name=value, --help lists them")
+
+
+def _worth_showing(record: Any) -> bool:
+    """Our own news and the warnings of others, but for Orbax, which logs pages about errors that it raises as well."""
+    ours = record.pathname.startswith(str(Path(config.__file__).parent))
+    return ours or (record.levelno >= WARNING and "orbax" not in record.pathname)
 
 
 def _model() -> str:

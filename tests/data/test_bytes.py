@@ -39,8 +39,15 @@ def quoted(rows: list[tuple]) -> bytes:
     return stream.getvalue().encode()
 
 
+def all_quoted(rows: list[tuple]) -> bytes:
+    stream = io.StringIO()
+    csv.writer(stream, quoting=csv.QUOTE_ALL, delimiter=";").writerows([COLUMNS, *rows])
+    return stream.getvalue().encode("utf-16")
+
+
 WRITERS = {
     "log.csv": quoted,
+    "all.csv": all_quoted,
     "log.tsv": lambda rows: separated(rows, "\t"),
     "log.dat": lambda rows: separated(rows, "::"),
     "log.jsonl": lambda rows: "".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in rows).encode(),

@@ -156,11 +156,12 @@ def _get(url: str, scratch: Path, key: str = "") -> Path:
     """The file at an address, in `scratch`, checked by the sum under `key`, its own name unless given."""
     file = url.rpartition("/")[2]
     known = SHA256.get(key or file)
-    if known is None:
-        logging.warning("%s: no sum is known of it, so that only its length was checked", file)
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=Progress(file), timeout=TIMEOUT)
-    return Path(pooch.retrieve(url, known and f"sha256:{known}", file, scratch, downloader=downloader))
+    path = Path(pooch.retrieve(url, known and f"sha256:{known}", file, scratch, downloader=downloader))
+    if known is None:
+        logging.warning("%s: no sum is known of it, so that only its length was checked", file)
+    return path
 
 
 def _check(path: Path) -> None:

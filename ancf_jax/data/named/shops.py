@@ -66,7 +66,7 @@ def read_complete_journey(folder: Path) -> Source:
     frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": times.values})
     kinds = ["product_type", "product_category", "department"]  # from the finest
     table = _texts(folder / "products.parquet", ["product_id", "brand", "package_size", *kinds])
-    table["kind"] = table[kinds].bfill(axis=1).iloc[:, 0]
+    table["kind"] = table[kinds[0]].fillna(table[kinds[1]]).fillna(table[kinds[2]])
     titles = (table["kind"] + (", " + table["package_size"]).fillna("")).set_axis(table["product_id"]).dropna()
     items = Attributes(table["product_id"], table, ("kind",), ("department", "product_category", "brand"))
     rules = Rules(min_value=1, clip_quantile=0.99, duplicates="sum")

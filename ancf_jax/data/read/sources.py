@@ -14,7 +14,8 @@ from ancf_jax.data.read import cells
 from ancf_jax.data.read.cells import Text
 from ancf_jax.data.read.files import files_of
 from ancf_jax.data.read.formats.delimited import Dialect
-from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, joined, names_of, read_frame, read_table
+from ancf_jax.data.read.frames import read_frame
+from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, joined, names_of, read_table
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -71,19 +72,18 @@ def read_log(name: str, flag: str, config: DataConfig, first: int = 0) -> Table:
 
     `first` is the place of its first row, where other tables come before it.
     """
-    wanted = wanted_columns(config).items()
-    return read_table(name, flag, wanted, dialect_of(config), config.na_values, config.where, first)
+    return read_table(name, flag, wanted_columns(config).items(), dialect_of(config), config.where, first)
 
 
 def dialect_of(config: DataConfig) -> Dialect:
     """What flags say of how a log is written."""
     separator = {"tab": "\t", "\\t": "\t"}.get(config.separator, config.separator)
-    return Dialect(separator, config.encoding, config.header)
+    return Dialect(separator, config.encoding, config.header, config.decimal, config.na_values)
 
 
 def source_of(frame: pd.DataFrame, config: DataConfig) -> Source:
     """A log that is in memory, by the columns that `config` names, as `read` gives it. Raises InputError likewise."""
-    table = read_frame(frame, config.dataset, wanted_columns(config).items(), config.where)
+    table = read_frame(frame, config.dataset, wanted_columns(config).items(), dialect_of(config), config.where)
     source = _source(config.dataset, table, log_of(table, config), config)
     return source._replace(titles=read_titles(config)) if config.items_path else source
 
@@ -119,7 +119,7 @@ def log_of(table: Table, config: DataConfig) -> Log:
     inferred = [remark for name, text in texts.items() for remark in _decimals(getattr(config, f"{name}_column"), text)]
     unit, form, power = "rows", "", 0
     if config.value_column:
-        value, comma = table.numbers(config.value_column, known, config.decimal)
+        value, comma = table.numbers(config.value_column, known)
         if comma:
             inferred.append(f"column '{config.value_column}': a comma stands before decimals")
     if config.time_column:
@@ -174,7 +174,7 @@ def read_attributes(config: DataConfig, side: str) -> Attributes:
     ids = cells.ids_of(table.text(id_column(config, side)[1]))
     frame = {name: cells.strings_of(table.text(name)) for kind in ("text", "categories") for name in kinds[kind]}
     known = ids.notna().to_numpy()
-    frame |= {name: pd.Series(table.numbers(name, known, config.decimal)[0]) for name in kinds["numbers"]}
+    frame |= {name: pd.Series(table.numbers(name, known)[0]) for name in kinds["numbers"]}
     return Attributes(ids, pd.DataFrame(frame, index=ids.index), **kinds)
 
 
@@ -182,7 +182,7 @@ def _side_table(config: DataConfig, side: str, wanted: Iterable[tuple[str, str]]
     """The ids and the `wanted` columns (flag, name) of --items_path or --users_path."""
     columns = [id_column(config, side), *wanted]
     path, flag = getattr(config, f"{side}s_path"), f"{side}s_path"
-    return read_table(path, flag, columns, Dialect(encoding=config.encoding), config.na_values)
+    return read_table(path, flag, columns, dialect_of(config)._replace(separator="", header=()))
 
 
 def _changes(name: str, text: Text) -> list[Changed]:

@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -196,10 +195,11 @@ def read_group(group: RowGroup, config: DataConfig) -> tuple[Kept, tuple[str, in
     """
     conditions = where.parse(config.where)
     wanted = [*wanted_columns(config).items(), *(("where", condition.column) for condition in conditions)]
-    table = read_file(group.file, wanted, Dialect(), config.na_values, group.first, group.number, group.first)
+    dialect = Dialect(decimal=config.decimal or ".", na_values=config.na_values)  # no row group decides alone
+    table = read_file(group.file, wanted, dialect, group.first, group.number, group.first)
     whole = len(table.places)
     table = filtered(table, conditions)
-    log = log_of(table, replace(config, decimal=config.decimal or "."))
+    log = log_of(table, config)
     kept = clean_rows(log.frame, rules_of(config, STREAMED))
     if config.target == "log":
         kept = kept._replace(frame=kept.frame.assign(value=logarithm(kept.frame["value"].to_numpy())))

@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -75,29 +74,29 @@ class Table(NamedTuple):
     columns: dict[str, pyarrow.ChunkedArray]
     places: np.ndarray  # [R] int64: of each row among all rows read, rising
     pieces: list[Piece]
-    na_values: tuple[str, ...] = ()
+    dialect: Dialect = Dialect()
     removed: tuple[Removed, ...] = ()
     changed: tuple[Changed, ...] = ()
     inferred: tuple[str, ...] = ()
 
     def text(self, name: str) -> Text:
         """A column as text."""
-        return cells.text_of(self.columns[name], self.na_values)
+        return cells.text_of(self.columns[name], self.dialect.na_values)
 
-    def numbers(self, name: str, known: np.ndarray, decimal: str = "") -> tuple[np.ndarray, str]:
+    def numbers(self, name: str, known: np.ndarray) -> tuple[np.ndarray, str]:
         """A column as float64 [R], as cells.numbers_of. Raises InputError that names a `known` cell [R]."""
         blame = partial(self.error, name)
-        return cells.numbers_of(self.columns[name], known, blame, decimal, self.na_values)
+        return cells.numbers_of(self.columns[name], known, blame, self.dialect.decimal, self.dialect.na_values)
 
     def times(self, name: str, known: np.ndarray, form: str = "") -> Times:
         """A column as times, as times.times_of. Raises InputError that names a `known` cell [R]."""
         blame = partial(self.error, name)
-        return times_of(self.columns[name], known, blame, form, self.na_values)
+        return times_of(self.columns[name], known, blame, form, self.dialect.na_values)
 
     def error(self, name: str, wrong: np.ndarray, why: str) -> InputError:
         """What is wrong with the first cell that a mask [R] shows: its file, line, column and text."""
         row = int(np.argmax(wrong))
-        found = cells.text_of(self.columns[name].slice(row, 1), self.na_values)
+        found = cells.text_of(self.columns[name].slice(row, 1), self.dialect.na_values)
         cell = str(found.words[found.places[0]]) if found.places[0] >= 0 else ""
         shown = f"'{cell[:SHOWN]}{'...' if len(cell) > SHOWN else ''}'" if cell else "empty"
         return InputError(f"{self.place(row)}, column '{name}': {' '.join(shown.split())} {why}")
@@ -119,7 +118,6 @@ def read_table(
     flag: str,
     wanted: Iterable[tuple[str, str]],
     dialect: Dialect = Dialect(),  # noqa: B008
-    na_values: tuple[str, ...] = (),
     condition: str = "",
     first: int = 0,
 ) -> Table:
@@ -134,7 +132,7 @@ def read_table(
     empty = [file for file in files if len(files) > 1 and not file.path.stat().st_size]
     parts, read = [], first
     for file in [file for file in files if file not in empty]:
-        part = read_file(file, asked, dialect, na_values, read)
+        part = read_file(file, asked, dialect, read)
         rows = len(part.places)
         read += rows
         if rows:
@@ -145,31 +143,10 @@ def read_table(
     if empty:
         names = ", ".join(file.path.name for file in empty)
         table = table._replace(inferred=(f"empty files were passed over: {names}", *table.inferred))
-    return _counted(table, name, condition, read - first)
+    return counted(table, name, condition, read - first)
 
 
-def read_frame(frame: pd.DataFrame, name: str, wanted: Iterable[tuple[str, str]], condition: str = "") -> Table:
-    """The `wanted` columns (flag, column) of a frame called `name`, in the rows that --where keeps.
-
-    Its cells are what a Parquet file of them would hold. Raises InputError as `read_table`.
-    """
-    conditions, file = where.parse(condition), File(Path(name), ".parquet")
-    asked = [*wanted, *(("where", condition.column) for condition in conditions)]
-    require_columns(file, [str(column) for column in frame.columns], asked)
-    columns = {}
-    for column in dict.fromkeys(column for _, column in asked):
-        try:
-            cells_of = pyarrow.array(frame[column], from_pandas=True)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-            raise InputError(f"{name}: column '{column}' holds cells of several types: {error}") from None
-        columns[column] = cells.plain(pyarrow.chunked_array([cells_of]), f"{name}: column '{column}'")
-    if not len(frame):
-        raise InputError(f"{name}: no rows")
-    table = Table(columns, np.arange(len(frame)), [Piece(file, 0, None)])
-    return _counted(filtered(table, conditions), name, condition, len(frame))
-
-
-def _counted(table: Table, name: str, condition: str, read: int) -> Table:
+def counted(table: Table, name: str, condition: str, read: int) -> Table:
     """The rows of `read` ones that --where kept, with how many it left out."""
     if not len(table.places):
         raise InputError(f"flag --where: no row of {name} fulfils {condition}")
@@ -181,7 +158,6 @@ def read_file(
     file: File,
     wanted: Sequence[tuple[str, str]],
     dialect: Dialect = Dialect(),  # noqa: B008
-    na_values: tuple[str, ...] = (),
     first: int = 0,
     row_group: int | None = None,
     skipped: int = 0,
@@ -216,7 +192,7 @@ def read_file(
         columns,
         np.arange(first, first + rows),
         [Piece(file, first, layout, dialect.encoding, skipped)],
-        na_values,
+        dialect,
         changed=_replaced(columns.values(), rows) if replaces(dialect.encoding) else (),
         inferred=(layout.remark,) if layout is not None and layout.remark else (),
     )
@@ -263,12 +239,10 @@ def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
     """The rows that fulfil all conditions."""
     kept = np.ones(len(table.places), bool)
     for condition in conditions:
-        rows, wrong = where.rows_of(condition, table.text(condition.column))
-        if wrong.any():
-            raise table.error(
-                condition.column, wrong, f"is no number, with which --where compares by {condition.operator}"
-            )
-        kept &= rows
+        if condition.operator in where.ORDERS:
+            kept &= where.compared(condition, table.numbers(condition.column, np.ones(len(kept), bool))[0])
+        else:
+            kept &= where.equal(condition, table.text(condition.column))
     if kept.all():
         return table
     columns = {name: column.filter(pyarrow.array(kept)) for name, column in table.columns.items()}

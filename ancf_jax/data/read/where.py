@@ -9,11 +9,9 @@ fulfils `column=` alone, and no other condition.
 
 import operator
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow
 import pyarrow.compute as arrow
 
 from ancf_jax.data.read.cells import NUMBER, Text
@@ -49,21 +47,13 @@ def parse(text: str) -> list[Condition]:
     return found
 
 
-def rows_of(condition: Condition, text: Text) -> tuple[np.ndarray, np.ndarray]:
-    """The rows [R] of a column that a condition keeps, and those whose cells it cannot compare."""
+def compared(condition: Condition, numbers: np.ndarray) -> np.ndarray:
+    """The rows [R] of a column of numbers, NaN where one is missing, that a condition keeps."""
+    return ORDERS[condition.operator](numbers, float(condition.value))
+
+
+def equal(condition: Condition, text: Text) -> np.ndarray:
+    """The rows [R] of a column that a condition on text keeps."""
     missing = text.places < 0
-    if condition.operator in ORDERS:
-        legal = arrow.match_substring_regex(text.words, NUMBER)
-        numbers = arrow.if_else(legal, text.words, None).cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
-        with np.errstate(invalid="ignore"):
-            kept = ORDERS[condition.operator](np.append(numbers, np.nan)[text.places], float(condition.value))
-        return kept, ~missing & ~text.rows(legal)
-    same = missing if not condition.value else text.rows(arrow.equal(text.words, condition.value))
-    if condition.operator == "!=":
-        same = ~same & (~missing | (condition.value == ""))
-    return same, np.zeros(len(missing), bool)
-
-
-def columns(conditions: list[Condition]) -> Mapping[str, str]:
-    """The columns that conditions are about, as flag -> column."""
-    return {f"where {place}": condition.column for place, condition in enumerate(conditions)}
+    same = text.rows(arrow.equal(text.words, condition.value)) if condition.value else missing
+    return same if condition.operator == "=" else ~same & (~missing | (condition.value == ""))

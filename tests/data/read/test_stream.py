@@ -168,9 +168,9 @@ def test_one_row_group_at_a_time_is_in_memory(tmp_path, monkeypatch):
 def test_the_next_window_is_read_while_the_caller_works(tmp_path, monkeypatch):
     found, read = load(config(write(tmp_path / "log", log_of()))), []
 
-    def recorded(file, wanted, dialect, na_values, first, row_group, skipped, whole=stream.read_file):
+    def recorded(file, wanted, dialect, first, row_group, skipped, whole=stream.read_file):
         read.append((file.path.name, row_group))
-        return whole(file, wanted, dialect, na_values, first, row_group, skipped)
+        return whole(file, wanted, dialect, first, row_group, skipped)
 
     def groups_of(*numbers):
         parts = [n for number in numbers for n, _ in passes.spans(found.stream.rows, 3, 0, number)]

@@ -51,7 +51,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         ("event", r"flag --where: 'event' is no condition, as event=purchase"),
         ("event=a,=b", "flag --where: '=b' is no condition"),
         ("price>cheap", "flag --where: 'cheap' is no number, with which > compares price"),
-        ("event>3", r"line 2, column 'event': 'view' is no number, with which --where compares by >"),
+        ("event>3", r"line 2, column 'event': 'view' is not a number"),
         ("evnt=buy", r"no column 'evnt' \(--where\); .* did you mean event\?"),
         ("event=sell", r"flag --where: no row of .*log\.csv fulfils event=sell"),
     ],
@@ -77,6 +77,13 @@ def test_numbers_compare_as_numbers(tmp_path_factory, cells, sign, value):
     else:
         with pytest.raises(InputError, match="no row"):
             read(config)
+
+
+def test_numbers_with_a_decimal_comma(tmp_path):
+    (tmp_path / "log.csv").write_text("user;item;x\n1;1;9,5\n2;1;10,25\n3;1;\n")
+    for flags in ({}, {"decimal": ","}):
+        config = DataConfig(dataset=str(tmp_path / "log.csv"), where="x>10", **flags)
+        assert read(config).frame["user"].tolist() == [2]
 
 
 def test_the_grammar():

@@ -24,11 +24,13 @@ UNIT = "\x1f"  # stands for ::, as Arrow's separators have one character
 
 
 class Dialect(NamedTuple):
-    """What flags say of files of text; nothing where a file has to tell."""
+    """What the flags of these names say of files; nothing where a file has to tell."""
 
     separator: str = ""
     encoding: str = ""
     header: tuple[str, ...] = ()
+    decimal: str = ""
+    na_values: tuple[str, ...] = ()
 
 
 class Layout(NamedTuple):
@@ -157,23 +159,25 @@ def _cells(line: str, separator: str, quotes: bool) -> list[str]:
     """The fields of the line of names, white space at their ends taken off."""
     if separator == "::":
         return [cell.strip() for cell in line.rstrip("\r\n").split("::")]
-    return [cell.strip() for cell in next(_reader([line], separator, quotes), [])]
+    return [cell.strip() for cell in next(_reader([line], separator, quotes, strict=False), [])]
 
 
-def _reader(lines: Iterable[str], separator: str, quotes: bool):
+def _reader(lines: Iterable[str], separator: str, quotes: bool, strict: bool):
+    csv.field_size_limit(sys.maxsize)
     return csv.reader(
-        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=quotes
+        lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE, strict=strict
     )
 
 
 def _rows(file: File, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Every row with the line on which it begins. Raises InputError for a row that the layout does not allow."""
-    csv.field_size_limit(sys.maxsize)
     with as_text(file, layout.encoding) as text:
         for _ in range(layout.first):
             next(text)
         lines: Iterator[str] = (line.replace("::", UNIT) for line in text) if layout.separator == "::" else text
-        reader = _reader(lines, UNIT if layout.separator == "::" else layout.separator, layout.quotes)
+        reader = _reader(
+            lines, UNIT if layout.separator == "::" else layout.separator, layout.quotes, strict=layout.quotes
+        )
         while True:
             line = layout.first + reader.line_num + 1
             try:

@@ -22,6 +22,8 @@ LINES = {
     "no last end": LOG[:-1],
     "a mark": "\ufeff" + LOG,
     "blank lines": "\n\nuser,item\n\n1,a\n\n2,b\n\n",
+    "quoted names": '"user","item"\n"1","a"\n"2","b"\n',
+    "a number before every row, as R writes": '"","user","item"\n"1",1,"a"\n"2",2,"b"\n',
     "spaces about names": " user , item\n1,a\n2,b\n",
 }
 
