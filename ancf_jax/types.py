@@ -13,16 +13,18 @@ H-1 is always the latest interaction.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
+
+if TYPE_CHECKING:
+    import scipy.sparse  # takes a fifth of a second, which help should not cost
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
-Matrix: TypeAlias = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
+Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"  # [n, F] float32, on the host
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
 
 

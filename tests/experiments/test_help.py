@@ -97,7 +97,7 @@ def test_helpfull_is_of_every_model_and_without_noise(asked):
         section = out.partition(f"\nModel {name}\n")[2].partition("\nModel ")[0]
         assert set(settings_of(entry.config)) <= set(explained(f"{section}\n"))
     assert out.count("\nModel mf\n") == 1 and named(out) == []
-    assert "log_dir" not in out and "amazon-book, or a .csv" in " ".join(out.split())
+    assert "log_dir" not in out and "amazon-book, or a file" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
 
 
