@@ -115,8 +115,8 @@ class Recommender(NamedTuple):
     `embed` is None unless the score is an inner product; `attend` is None unless the model attends. With `rates`,
     scores are predictions of the interaction's value, and evaluation adds mse, rmse and mae on the held-out pairs.
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
-    `propensities` is None unless the model is a policy: the probabilities that it and the behaviour that logged the
-    data choose each item, from which evaluation adds ips and snips of the held-out values.
+    `propensities` is None unless the model is a policy: the logarithms of the probabilities that it and the behaviour
+    that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
     """
 
     learn: Gradient | ClosedForm

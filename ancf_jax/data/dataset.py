@@ -44,6 +44,7 @@ class Dataset(NamedTuple):
     changed: Sequence[Changed] = ()  # what cleaning changed in rows that it kept
     user_features: Features | None = None  # as `features`, of the users
     config: DataConfig = DataConfig()  # what it was made by
+    target: targets.Target = targets.Target("value")  # what the values of the parts are
 
 
 class Cleaned(NamedTuple):
@@ -118,6 +119,7 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         changed=changed,
         user_features=people,
         config=config,
+        target=target,
     )
 
 
@@ -135,6 +137,14 @@ def fold_validation(dataset: Dataset) -> Dataset:
 def known_interactions(dataset: Dataset) -> Interactions:
     """What is known of each user when the test part is predicted: train and validation."""
     return merge(dataset.train, dataset.valid, len(dataset.user_ids))
+
+
+def in_log_units(dataset: Dataset, part: Interactions) -> Interactions:
+    """A part of the data set with the values that were read, whatever --target is."""
+    if dataset.target.kind == "value":
+        return part
+    values = targets.restore(dataset.target, np.asarray(part.users), np.asarray(part.items), np.asarray(part.values))
+    return part._replace(values=values.astype(np.float32))
 
 
 def all_interactions(dataset: Dataset) -> Interactions:
@@ -195,6 +205,7 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
         stream=found.stream,
         changed=found.changed,
         config=config,
+        target=targets.Target(config.target),
     )
 
 
