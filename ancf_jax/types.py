@@ -117,6 +117,7 @@ class Recommender(NamedTuple):
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
     `propensities` is None unless the model is a policy: the logarithms of the probabilities that it and the behaviour
     that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
+    `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
     """
 
     learn: Gradient | ClosedForm
@@ -129,6 +130,7 @@ class Recommender(NamedTuple):
     rates: bool = False
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
+    unit: str = ""
 
 
 def as_they_are(params: Params, given: Given) -> Params:

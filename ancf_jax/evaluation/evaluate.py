@@ -159,10 +159,14 @@ def _judged(
     """What held-out values judge: (ready, query, items [B, P] -> named [B, P], and what makes metrics of all pairs)."""
     found: list = []
     if model.rates:
-        found.append((lambda *args: {"predicted": model.score(*args)}, partial(value_errors.per_user, in_units=in_units)))
+        found.append(
+            (lambda *args: {"predicted": model.score(*args)}, partial(value_errors.per_user, in_units=in_units))
+        )
     if model.propensities is not None:
         propensities = model.propensities
-        found.append((lambda *args: dict(zip(("log_pi", "log_beta"), propensities(*args), strict=True)), offpolicy.per_user))
+        found.append(
+            (lambda *args: dict(zip(("log_pi", "log_beta"), propensities(*args), strict=True)), offpolicy.per_user)
+        )
     return found
 
 

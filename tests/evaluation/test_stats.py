@@ -81,7 +81,9 @@ def p_value(a, b):
 def test_one_seed_is_tested_by_the_paired_t_test(shift):
     rng = np.random.default_rng(0)
     base, noise = rng.normal(size=300), rng.normal(scale=0.8, size=300)
-    assert p_value(base, base + shift + noise) == pytest.approx(scipy_stats.ttest_rel(base, base + shift + noise).pvalue)
+    assert p_value(base, base + shift + noise) == pytest.approx(
+        scipy_stats.ttest_rel(base, base + shift + noise).pvalue
+    )
 
 
 def test_deterministic_users_leave_welch_s_test_of_seeds():
