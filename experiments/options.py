@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.models import MODELS, entry_of
+from ancf_jax.runs.boards import event_files
 from ancf_jax.runs.run import Run, check_streams
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 
@@ -29,6 +31,8 @@ def define_data_and_training(values: flags.FlagValues = flags.FLAGS) -> None:
     start += "two above --workdir, where a comparison keeps its runs as MODEL/SEED"
     _define_model(values)
     flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
+    board = "write each epoch's figures as TensorBoard event files to the folder tensorboard of its run"
+    flags.DEFINE_boolean("tensorboard", False, board, flag_values=values, allow_override=True)
     define_flags(DataConfig, TrainConfig, EvalConfig, values=values)
 
 
@@ -48,6 +52,11 @@ def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> Run:
     run = Run(values.model, data, config, train, start)
     check_streams(run)
     return run
+
+
+def watching(folder: Path) -> AbstractContextManager[Any]:
+    """What `fit_run` tells of the epochs of a run in this folder: event files, or nothing without --tensorboard."""
+    return event_files(folder / "tensorboard") if flags.FLAGS.tensorboard else nullcontext()
 
 
 def _define_model(values: flags.FlagValues) -> None:

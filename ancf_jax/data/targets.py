@@ -68,8 +68,8 @@ def restore(
 ) -> np.ndarray:
     """The values v [...] of which `made` [...] are the targets, or predictions of them, in the log's own units.
 
-    `users` and `items` [...] are dense ids, U and I for unknown ones. With `clip`, a value outside those of the training
-    part becomes the nearest of its ends.
+    `users` and `items` [...] are dense ids, U and I for unknown ones. With `clip`, a value outside those of the
+    training part becomes the nearest of its ends.
     """
     found = np.asarray(made, np.float64)
     if target.kind == "log":

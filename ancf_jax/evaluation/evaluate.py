@@ -140,7 +140,8 @@ def metric_names(
     model: Recommender, held_out: Interactions, *, candidates: np.ndarray | None, ks: tuple[int, ...], own: Mapping
 ) -> tuple[str, ...]:
     """The metrics that an evaluator with these arguments gives, but for those that `beyond` adds."""
-    found = [*metrics.ranking(untied(np.zeros(1)), 1, 2, ks), *own]
+    one = np.ones(1, np.int32)
+    found = [*jax.eval_shape(partial(metrics.ranking, ks=ks), untied(one[:, None]), one, one), *own]
     if candidates is None:
         graded = len(held_out.users) and _graded(_distinct(held_out, int(np.max(held_out.items)) + 1))
         found += [f"gndcg@{k}" for k in ks if graded]

@@ -67,8 +67,8 @@ def graded_ndcg(ranks: Ranks, gains: ArrayLike, k: int) -> Array:
     """Normalised discounted cumulative gain at k with graded gains.
 
     gNDCG@k = sum_{p : rank_p < k} g_p / log2(rank_p + 2) / sum_{r < k} v_r / log2(r + 2), in [0, 1], with the `gains`
-    g_p [..., P] of the held-out items, which are not negative and 0 at padding, and v_0 >= v_1 >= ... the same in order;
-    0 where none is above 0. Gains are linear, for 2^v - 1 (C. Burges et al., 2005) overflows for quantities.
+    g_p [..., P] of the held-out items, which are not negative and 0 at padding, and v_0 >= v_1 >= ... the same in
+    order; 0 where none is above 0. Gains are linear, for 2^v - 1 (C. Burges et al., 2005) overflows for quantities.
     Source: K. Järvelin and J. Kekäläinen, 2002, "Cumulated gain-based evaluation of IR techniques".
     """
     gains = jnp.asarray(gains)  # [..., P]
@@ -106,8 +106,8 @@ def average_precision(ranks: Ranks, count: ArrayLike, k: int) -> Array:
     """Average precision at k, whose mean over users is MAP@k.
 
     AP@k = sum_{j : r_j < k} (j + 1) / (r_j + 1) / min(k, count), where r_0 <= r_1 <= ... are the ranks; in [0, 1].
-    An item at place b + x of its tie has, of the x before it there, x c held-out ones in the mean, c = (g - 1) / (n - 1),
-    beside itself and the a held-out ones that are better. With x = (b + x + 1) - (b + 1), the mean over its places is
+    Of the x items of its tie before one at place b + x, x c are held out in the mean, c = (g - 1) / (n - 1), beside
+    itself and the a held-out ones that are better. With x = (b + x + 1) - (b + 1), the mean over its places is
 
         sum_{x < m} (a + 1 + x c) / (b + x + 1) / n = ((a + 1 - c (b + 1)) (H_{b + m} - H_b) + c m) / n
 

@@ -11,9 +11,9 @@ from ancf_jax.types import Array, ArrayLike
 
 
 class Ranks(NamedTuple):
-    """Where the P held-out items of each user stand: in a random order of items that tie, each takes one of `tied` places.
+    """Where the P held-out items of each user stand: each has one of `tied` places in a random order of equal scores.
 
-    They are better, better + 1, ..., better + tied - 1, counted from 0. Held-out items that tie have both numbers alike.
+    They are better, better + 1, ..., better + tied - 1, from 0. Held-out items that tie have both numbers alike.
     """
 
     better: Array  # [..., P] how many items score higher; +inf at padding

@@ -1,11 +1,11 @@
 """How sure a figure is: intervals over seeds and users together, and tests between models.
 
-A metric of S seeds (trainings) and E users is a table x_se = mu + a_s + b_e + c_se of independent effects. The variance
-of its mean is estimated by s_a^2 / S + s_b^2 / E, with the sample variances s_a^2 of the S means over users and s_b^2 of
-the E means over seeds. That is var(a) / S + var(b) / E + 2 var(c) / (S E) in the mean: it counts the last part twice, so
-that intervals are rather too wide than too narrow, as the bootstrap over both has it (A. Owen, 2007, "The pigeonhole
-bootstrap"). Degrees of freedom are those of F. Satterthwaite, 1946, "An approximate distribution of estimates of
-variance components". One seed tells nothing of others: what is said of it is over users alone.
+A metric of S seeds (trainings) and E users is a table x_se = mu + a_s + b_e + c_se of independent effects. The
+variance of its mean is estimated by s_a^2 / S + s_b^2 / E, with the sample variances s_a^2 of the S means over users
+and s_b^2 of the E means over seeds. That is var(a) / S + var(b) / E + 2 var(c) / (S E) in the mean: it counts the last
+part twice, so that intervals are rather too wide than too narrow, as those of the bootstrap over both are (A. Owen,
+2007, "The pigeonhole bootstrap"). Degrees of freedom are those of F. Satterthwaite, 1946, "An approximate distribution
+of estimates of variance components". One seed tells nothing of others: what is said of it is over users alone.
 """
 
 from collections.abc import Sequence
@@ -41,12 +41,12 @@ def bootstrap_intervals(per_user: ArrayLike, seed: int = 0, samples: int = 2000)
 
 
 def paired_tests(per_user: Sequence[ArrayLike]) -> np.ndarray:
-    """Two-sided p-values [M, M] of equal means of every two of M models, each [S, E] of its own seeds and the same users.
+    """Two-sided p-values [M, M] of equal means of every two of M models, each [S, E] of its own seeds and one set of users.
 
-    t = d / sqrt(s_d^2 / E + s_a^2 / S + s_a'^2 / S'), with d the difference of the means, s_d^2 the variance over users
-    of the differences of their means over seeds, for users are paired, and s_a^2 and s_a'^2 those of the two models'
-    means over users, for seeds are not; degrees of freedom as above. In [0, 1], and 1 for equal means or a single value
-    each. Raises InputError without users, or if models differ in their number.
+    t = d / sqrt(s_d^2 / E + s_a^2 / S + s_a'^2 / S'), with d the difference of the means, s_d^2 the variance over
+    users of the differences of their means over seeds, for users are paired, and s_a^2 and s_a'^2 those of the two
+    models' means over users, for seeds are not; degrees of freedom as above. In [0, 1], and 1 for equal means or a
+    single value each. Raises InputError without users, or if models differ in their number.
     Source: Student (W. S. Gosset), 1908, "The probable error of a mean", and as above.
     """
     tables = [_table(model) for model in per_user]
@@ -80,7 +80,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def _variance(samples: Sequence[np.ndarray]) -> tuple[float, float]:
-    """The sum of s^2 / n over samples [n], and its degrees of freedom; 0 where none has two values, which add nothing."""
+    """The sum of s^2 / n over samples [n] of two values or more, and its degrees of freedom; 0 if there is none."""
     parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
     variance = sum(part for part, _ in parts)
     if not variance:

@@ -25,7 +25,7 @@ from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.training.loop import TrainState, batch_of, epochs_of, fit, init_state, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Data, InputError, Params, Recommender
+from ancf_jax.types import Data, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch

@@ -100,7 +100,7 @@ def trained(tmp_path):
     run = workdir.Run("popularity", DataConfig(dataset=str(log)), MODELS["popularity"].config(), TrainConfig())
     dataset = workdir.open_data(run)
     workdir.claim(tmp_path / "run", run, dataset.fingerprint)
-    data, model = workdir.build(run, dataset)
+    _, model = workdir.build(run, dataset)
     params = model.learn.sweep(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
     with checkpoint.checkpoints(tmp_path / "run") as opened:
         checkpoint.save(opened, TrainState(jnp.int32(1), params, ()), 0.5)
