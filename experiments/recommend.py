@@ -68,9 +68,10 @@ def main() -> dict[str, Any]:
             )
     found: dict[str, Any] = approximation(server, options.top_k) if options.approximate else {}
     explain = make_explainer(model, data.num_users, data.num_items, options.reasons) if options.explain else None
-    print(f"score: {server.unit}")
     lists: dict[str, list[dict[str, Any]]] = {}
     for block in listed:
+        if not lists:
+            print(f"score: {server.unit}")
         reasons = explain and explain(server.ready, block.query, block.items, block.seen)
         if reasons and not lists:
             print(f"reasons: {reasons.method}")
