@@ -175,7 +175,7 @@ class MeshConfig:
 class EvalConfig:
     """How a model is evaluated. It changes nothing that is learnt."""
 
-    ks: tuple[int, ...] = field((5, 10, 20), "cut-offs of the metrics of ranks", low=1)
+    ks: tuple[int, ...] = field((5, 10, 20), "cut-offs of the metrics of ranks; --metric must be at one", low=1)
     own_metric: tuple[str, ...] = field(
         (),
         "metrics of one's own as package.module:function, f(ranks, count, visible) -> [B], greater is better; see "

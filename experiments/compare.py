@@ -105,7 +105,7 @@ def main() -> dict[str, Any]:
         entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
-    metrics = columns(entries, entries[names[0]][0]["split"], from_flags(EvalConfig))
+    metrics = columns(entries, entries[names[0]][0]["split"], *shown_by_flags())
     rows = report.summarise(entries, metrics)
     head = entries[names[0]][0] | provenance()
     head["command"] = console.command("experiments.compare")
@@ -120,25 +120,32 @@ def main() -> dict[str, Any]:
     return {"best": best, **models[best], "models": models, "workdir": str(root)}
 
 
-def columns(entries: dict[str, list[dict[str, Any]]], split: str, judged: EvalConfig) -> tuple[str, ...]:
+def shown_by_flags() -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The cut-offs that are given, and the metrics of one's own."""
+    judged = from_flags(EvalConfig)
+    return judged.ks if "ks" in given_flags() else (), judged.own_metric
+
+
+def columns(
+    entries: dict[str, list[dict[str, Any]]], split: str, given: tuple[int, ...] = (), own: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The metrics of the table, which the first orders: an error if every model predicts values.
 
-    Those of ranks are at every cut-off of --ks if it is given, and else at 10, or 20 for published splits, which have
-    the figures that are published for them, and no others. Beside errors stands the NDCG with graded gains too, where
-    the held-out values are graded. The rewards of policies, estimated off-policy, and metrics of one's own come last.
+    Those of ranks are at every cut-off that is `given`, and else at 10, or at 20 for published splits, which have the
+    figures that are published for them, and no others. Beside errors stands the NDCG with graded gains too, where the
+    held-out values are graded. The rewards of policies, estimated off-policy, and metrics of one's `own` come last.
     """
-    given = judged.ks if judged.ks != EvalConfig.ks else ()
     if split == "published":
-        return (*(f"{name}@{k}" for name in PUBLISHED for k in given or (20,)), *judged.own_metric)
+        return (*(f"{name}@{k}" for name in PUBLISHED for k in given or (20,)), *own)
     ks = given or (10,)
-    rewards = (*(REWARDS if any(REWARDS[0] in results[0] for results in entries.values()) else ()), *judged.own_metric)
+    rewards = (*(REWARDS if any(REWARDS[0] in results[0] for results in entries.values()) else ()), *own)
     predicts = ["rmse" in results[0] for results in entries.values()]
     graded = all(f"{GRADED}@{ks[0]}" in result for results in entries.values() for result in results)
     shown = (METRICS[0], GRADED, *METRICS[1:]) if any(predicts) and graded else METRICS
     ranks = tuple(f"{name}@{k}" for name in shown for k in ks)
     if not any(predicts):
         return (*ranks, *rewards)
-    return (*ERRORS, *ranks, *judged.own_metric) if all(predicts) else (*ranks, *ERRORS, *rewards)
+    return (*ERRORS, *ranks, *own) if all(predicts) else (*ranks, *ERRORS, *rewards)
 
 
 def write(

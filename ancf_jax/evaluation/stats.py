@@ -41,7 +41,7 @@ def bootstrap_intervals(per_user: ArrayLike, seed: int = 0, samples: int = 2000)
 
 
 def paired_tests(per_user: Sequence[ArrayLike]) -> np.ndarray:
-    """Two-sided p-values [M, M] of equal means of every two of M models, each [S, E] of its own seeds and one set of users.
+    """Two-sided p-values [M, M] of equal means of every two of M models, each [S, E] of own seeds and the same users.
 
     t = d / sqrt(s_d^2 / E + s_a^2 / S + s_a'^2 / S'), with d the difference of the means, s_d^2 the variance over
     users of the differences of their means over seeds, for users are paired, and s_a^2 and s_a'^2 those of the two
