@@ -169,7 +169,7 @@ def _run(
     name = next((known for known, entry in MODELS.items() if not isinstance(model, str) and entry.module == name), name)
     config, given = entry_of(name).config, dict(hyperparameters)
     start = given.pop("warm_start", ())
-    _known(name, given, config, TrainConfig)
+    _known(name, given, config, TrainConfig, EvalConfig)
     training = {key: given.pop(key) for key in list(given) if key in settings_of(TrainConfig)}
     training |= {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
     paths = tuple(map(str, [start] if isinstance(start, str | Path) else start))
