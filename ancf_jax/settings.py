@@ -182,7 +182,8 @@ class EvalConfig:
         "ancf_jax/evaluation/own.py",
     )
     clip_predictions: bool = field(
-        False, "predicted values stay within those of the training part, in errors on the test part and in lists"
+        False,
+        "predicted values stay within those of the training part; epochs are picked by predictions as they are",
     )
     memory_budget: float = field(1.0, "GiB that ranking may hold at once, besides the model and the data", above=0)
 

@@ -70,10 +70,11 @@ def fit_run(
     model = shard(model, mesh)
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
     picks = run.train.metric if run.train.validation else ""
-    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, config=evaluation, mesh=mesh)
+    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, mesh=mesh)
     # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    on_test = judge("test", metric=picks if ":" in picks else "")
-    on_valid = judge("valid", metric=picks) if run.train.validation else None
+    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
+    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
+    on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))

@@ -64,7 +64,7 @@ def evaluator_of(
         among=among,
         ks=config.ks,
         own=own,
-        in_units=in_units(dataset, clip=test and config.clip_predictions),
+        in_units=in_units(dataset, clip=config.clip_predictions),
         beyond=beyond,
         memory_budget=config.memory_budget,
         mesh=mesh,

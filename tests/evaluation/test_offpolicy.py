@@ -24,6 +24,7 @@ def test_estimates_are_those_of_loops_with_and_without_a_cap():
 def test_probabilities_too_small_for_a_float_have_a_ratio():
     assert ips([2.0, 1.0], [-200.0, -1.0], [-200.0, -1.0]) == 1.5  # float32 has nothing below exp(-104)
     assert ips([2.0, 1.0], [-np.inf, -1.0], [-np.inf, -1.0]) == 0.5  # what the policy never does counts nothing
+    assert ips([1.0], [-1.0], [-601.0]) == pytest.approx(np.exp(600))  # nor anything above exp(89)
     assert np.isfinite(snips([2.0, 1.0], [-1.0, -1.0], [-np.inf, -1.0]))
 
 
