@@ -179,7 +179,7 @@ class EvalConfig:
     own_metric: tuple[str, ...] = field(
         (),
         "metrics of one's own as package.module:function, f(ranks, count, visible) -> [B], greater is better; see "
-        "ancf_jax/evaluation/own.py",
+        "ancf_jax/runs/own_metrics.py",
     )
     clip_predictions: bool = field(
         False,

@@ -61,12 +61,8 @@ def main() -> dict[str, Any]:
     if options.protocol == "full":
         candidates = None
     among = ranked(dataset, getattr(dataset, options.part))
-    # A metric of one's own that picked the epoch is told too.
-    picked = run.train.metric if ":" in run.train.metric else ""
     config = from_flags(EvalConfig)
-    evaluator = evaluator_of(
-        options.part, model, data, dataset, config, metric=picked, full=candidates is None, mesh=mesh
-    )
+    evaluator = evaluator_of(options.part, model, data, dataset, config, full=candidates is None, mesh=mesh)
     evaluation = evaluator(params)
     bounds = bootstrap_intervals(list(evaluation.per_user.values()))
     intervals = dict(zip(evaluation.per_user, map(tuple, bounds.tolist()), strict=True))

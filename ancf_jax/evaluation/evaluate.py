@@ -22,13 +22,13 @@ from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.sharding import replicate
 from ancf_jax.evaluation import metrics, offpolicy, value_errors
 from ancf_jax.evaluation.blocks import Step, run_in_blocks
-from ancf_jax.evaluation.own import Metric
-from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, untied
+from ancf_jax.evaluation.ranks import Ranks, candidate_ranks, full_ranks, untied
 from ancf_jax.evaluation.topk import top_k
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
 TIES = "ties: expectation over random orders"
+Metric = Callable[[Ranks, Array, Array], Array]  # ranks, held-out items [B], ranked ones [B] -> [B]; greater is better
 NONE: Mapping[str, Metric] = MappingProxyType({})
 LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
 
@@ -79,7 +79,7 @@ def make_evaluator(
     Where users have several held-out items and their values differ, they are graded, and gndcg@k weighs the items by
     them: a value below 0, as that of a return or below a mean that was subtracted, gains nothing, as if the item were
     not wanted. A repeated pair has the value of its first row.
-    `own` metrics by name come beside those of metrics.ranking at `ks`, see own.Metric.
+    `own` metrics by name come beside those of metrics.ranking at `ks`, see Metric.
     A model that `rates` gives rmse, mae and mse of all held-out pairs too, its predictions in_units(users, items,
     predicted), and one with `propensities` ips and snips.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the

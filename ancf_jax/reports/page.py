@@ -147,9 +147,9 @@ def beyond(rows: list[dict[str, Any]], accuracy: str) -> list[Section]:
         for row in rows
     ]
     note = (
-        "Of the ten items recommended to each user, those that tie in the order of their ids. Popularity: how many users "
-        "have an item, in the mean; novelty: its self-information in bits; coverage: the share of all items that anyone is recommended; Gini index: 0 "
-        "where recommendations fall on all items alike."
+        "Of the ten items recommended to each user, those that tie in the order of their ids. Popularity: how many "
+        "users have an item, in the mean; novelty: its self-information in bits; coverage: the share of all items that "
+        "anyone is recommended; Gini index: 0 where recommendations fall on all items alike."
     )
     return [Section("Beyond accuracy", ["model", accuracy, *BEYOND], table, note)]
 

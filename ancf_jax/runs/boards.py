@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ancf_jax.devices.sharding import is_first
+from ancf_jax.runs.fit import TIMES
 from ancf_jax.types import InputError
-
-TRAINING = ("loss", "seconds", "pass", "window")  # of a record; what else it has are metrics of validation
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def event_files(folder: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
         for writer in writers:
             for name, value in record.items():
                 if name != "epoch":
-                    part = "training" if name in TRAINING else "validation"
+                    part = "training" if name in TIMES else "validation"
                     writer.add_scalar(f"{part}/{name.replace('@', '_at_').replace(':', '.')}", value, record["epoch"])
             writer.flush()
 

@@ -18,7 +18,7 @@ from ancf_jax.data import targets
 from ancf_jax.data.dataset import Dataset, in_log_units, known_interactions, ranked
 from ancf_jax.devices.sharding import is_first
 from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator, metric_names
-from ancf_jax.evaluation.own import own_metrics
+from ancf_jax.runs.own_metrics import own_metrics
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import Data, InputError, Params, Recommender
 

@@ -95,7 +95,7 @@ def test_a_metric_of_ones_own_picks_the_epoch(script, arguments, tmp_path, monke
     assert result["valid"]["figs_pick:top"] == max(line["figs_pick:top"] for line in lines)
     assert result["figs_pick:top"] == result["recall@4"] and "ndcg@12" in result and "ndcg@10" not in result
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
-    again = json.loads(script(evaluate, f"--workdir={tmp_path}/run", "--ks=4")[1].splitlines()[-1])
+    again = json.loads(script(evaluate, f"--workdir={tmp_path}/run", "--own_metric=figs_pick:top")[1].splitlines()[-1])
     assert again["figs_pick:top"] == pytest.approx(result["recall@4"])
 
 

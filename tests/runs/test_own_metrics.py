@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ancf_jax.evaluation import metrics
-from ancf_jax.evaluation.own import own_metrics
 from ancf_jax.evaluation.ranks import Ranks
+from ancf_jax.runs.own_metrics import own_metrics
 from ancf_jax.types import InputError
 
 MODULE = """

@@ -10,16 +10,15 @@ higher. Where `ranks.tied` [B, P] is above 1, so many items have that score, in 
 items are held out, `visible` [B] how many are ranked. It returns one number a user [B]; greater is better.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib import import_module
 
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.evaluation.ranks import Ranks, untied
-from ancf_jax.types import Array, InputError
-
-Metric = Callable[[Ranks, Array, Array], Array]
+from ancf_jax.evaluation.evaluate import Metric
+from ancf_jax.evaluation.ranks import untied
+from ancf_jax.types import InputError
 
 
 def own_metrics(names: Iterable[str]) -> dict[str, Metric]:
