@@ -38,7 +38,7 @@ def _metric(name: str) -> Metric:
         ranks, count = untied(np.array([[0.0, 2.0], [np.inf, 1.0], [np.inf, np.inf]])), jnp.array([2, 1, 0])
         given = jnp.asarray(found(ranks, count, jnp.array([5, 5, 5])))
     except Exception as error:
-        raise InputError(f"metric {name}: {type(error).__name__}: {error}") from error
+        raise InputError(f"metric {name}: {type(error).__name__}: {error}; see ancf_jax/runs/own_metrics.py") from error
     if given.shape != count.shape:
         raise InputError(f"metric {name}: returned shape {given.shape} for 3 users; legal is (3,), a number for each")
     return lambda *arguments: jnp.asarray(found(*arguments), jnp.float32)
