@@ -35,7 +35,7 @@ from ancf_jax.models import MODELS, entry_of
 from ancf_jax.reports.page import summarise
 from ancf_jax.runs.fit import Progress, Trained, fit_run, silent
 from ancf_jax.runs.run import Run, check_streams, open_trained
-from ancf_jax.settings import IN_MEMORY, DataConfig, TrainConfig
+from ancf_jax.settings import IN_MEMORY, DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training.checkpoint import read_json
 from ancf_jax.types import InputError
 
@@ -95,15 +95,19 @@ def fit(
         seed: of initialisation, order and sampling.
         workdir: where the run is kept, and resumed from if it is there already; without it nothing is written.
         progress: a function of the number of epochs that gives a context of report(record), called after each epoch.
-        hyperparameters: fields of the model's Config and of settings.TrainConfig, such as learning_rate=0.01.
+        hyperparameters: fields of the model's Config, of settings.TrainConfig and of settings.EvalConfig, such as
+            learning_rate=0.01 or ks=(5, 12).
 
     Raises InputError for what is no setting or no legal value, FloatingPointError where the loss is not finite.
     """
-    run = _run(model, dataset, epochs, seed, hyperparameters)
+    judged = {key: value for key, value in hyperparameters.items() if key in settings_of(EvalConfig)}
+    learnt = {key: value for key, value in hyperparameters.items() if key not in judged}
+    run = _run(model, dataset, epochs, seed, learnt)
     trained = fit_run(
         run,
         dataset if run.train.validation else fold_validation(dataset),
         None if workdir is None else Path(workdir),
+        evaluation=from_json(EvalConfig, judged),
         command=f"ancf_jax.fit({run.model!r}, ...)",
         progress=progress,
     )
@@ -164,7 +168,7 @@ def _run(
     name = model if isinstance(model, str) else _name_of(model)
     config, given = entry_of(name).config, dict(hyperparameters)
     start = given.pop("warm_start", ())
-    _known(name, given, config, TrainConfig)
+    _known(name, given, config, TrainConfig, EvalConfig)
     training = {key: given.pop(key) for key in list(given) if key in settings_of(TrainConfig)}
     training |= {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
     paths = tuple(map(str, [start] if isinstance(start, str | Path) else start))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ancf_jax.config import as_arguments
+from ancf_jax.config import as_arguments, from_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.runs.fit import Trained, keep
 from ancf_jax.runs.results import evaluator_of
@@ -19,6 +19,7 @@ from ancf_jax.serving.explain import make_explainer
 from ancf_jax.serving.lookup import item_of
 from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, make_server, rows_of_list, scores_of
 from ancf_jax.serving.similar import similar_items
+from ancf_jax.settings import EvalConfig
 from ancf_jax.types import InputError
 
 
@@ -51,13 +52,15 @@ class Fitted:
         return make_server(self.dataset, *self.trained[:3])
 
     @in_arguments()
-    def evaluate(self, part: str = "test", *, full: bool = False) -> dict[str, float]:
+    def evaluate(self, part: str = "test", *, full: bool = False, **settings: Any) -> dict[str, float]:
         """The metrics of the part "test" or "valid", such as "ndcg@10".
 
-        By the data set's own protocol, or by full ranking. Raises InputError if the part is empty.
+        By the data set's own protocol, or by full ranking; `settings` are fields of settings.EvalConfig, such as
+        ks=(5, 12). Raises InputError if the part is empty.
         """
         data, model, params = self.trained[:3]
-        return evaluator_of(part, model, data, self.dataset, full=full)(params).metrics
+        config = from_json(EvalConfig, settings)
+        return evaluator_of(part, model, data, self.dataset, config, full=full)(params).metrics
 
     @in_arguments()
     def recommend(
@@ -70,6 +73,8 @@ class Fitted:
         exclude: Sequence[Any] = (),
     ) -> pd.DataFrame:
         """The best items of users, or of a new user with a history, oldest first: user, item, title, rank, score.
+
+        What a score is, is said in `.attrs["score"]`.
 
         Args:
             users: whom to recommend to; give either these or a history.
@@ -87,7 +92,9 @@ class Fitted:
             ):
                 named = rows_of_list(self.dataset, best, score=scores)
                 rows += [{"user": person, "rank": rank} | row for rank, row in enumerate(named, start=1)]
-        return pd.DataFrame(rows, columns=["user", "item", "title", "rank", "score"])
+        table = pd.DataFrame(rows, columns=["user", "item", "title", "rank", "score"])
+        table.attrs["score"] = self._server.unit
+        return table
 
     @in_arguments()
     def explain(

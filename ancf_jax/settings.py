@@ -264,7 +264,9 @@ class TrainConfig:
     validation: bool = field(
         True, "pick the best epoch on the validation part; --novalidation trains on it too, all epochs"
     )
-    metric: str = field("ndcg@10", "validation metric that picks the best epoch")
+    metric: str = field(
+        "ndcg@10", "validation metric that picks the best epoch: at a cut-off of --ks, or package.module:function"
+    )
     patience: int = field(5, "evaluations without improvement before training stops (0: never)", low=0)
     eval_every: int = field(1, "epochs between evaluations", low=1)
 
@@ -295,6 +297,20 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How a model is evaluated. It changes no result, but for rounding."""
+    """How a model is evaluated. It changes nothing that is learnt."""
 
+    ks: tuple[int, ...] = field((5, 10, 20), "cut-offs of the metrics of ranks; --metric must be at one", low=1)
+    own_metric: tuple[str, ...] = field(
+        (),
+        "metrics of one's own as package.module:function, f(ranks, count, visible) -> [B], greater is better; see "
+        "ancf_jax/runs/own_metrics.py",
+    )
+    clip_predictions: bool = field(
+        False,
+        "predicted values stay within those of the training part; epochs are picked by predictions as they are",
+    )
     memory_budget: float = field(1.0, "GiB that ranking may hold at once, besides the model and the data", above=0)
+
+    def __post_init__(self) -> None:
+        if not self.ks or len(set(self.ks)) < len(self.ks):
+            raise InputError("flag --ks: give one whole number from 1 on or several different ones, as in 5,10,20")

@@ -49,8 +49,8 @@ class Data(NamedTuple):
     num_users: int
     num_items: int
     train: Interactions
-    features: Matrix | None = None  # [I, F] float32: what is known of the items beside who chose them
-    user_features: Matrix | None = None  # [U, G] float32: what is known of the users beside what they chose
+    features: "Matrix | None" = None  # [I, F] float32: what is known of the items beside who chose them
+    user_features: "Matrix | None" = None  # [U, G] float32: what is known of the users beside what they chose
 
 
 class Given(NamedTuple):
@@ -119,8 +119,9 @@ class Recommender(NamedTuple):
     `embed` is None unless the score is an inner product; `attend` is None unless the model attends. With `rates`,
     scores are predictions of the interaction's value, and evaluation adds mse, rmse and mae on the held-out pairs.
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
-    `propensities` is None unless the model is a policy: the probabilities that it and the behaviour that logged the
-    data choose each item, from which evaluation adds ips and snips of the held-out values.
+    `propensities` is None unless the model is a policy: the logarithms of the probabilities that it and the behaviour
+    that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
+    `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
     """
 
     learn: Gradient | ClosedForm
@@ -133,6 +134,7 @@ class Recommender(NamedTuple):
     rates: bool = False
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
+    unit: str = ""
 
 
 def as_they_are(params: Params, given: Given) -> Params:

@@ -2,7 +2,8 @@
 
 Each name in --models is a recipe (experiments/recipes/DATASET-NAME.flags) or else a model with its defaults. Every
 model is trained for every seed in a workdir of its own, finished runs are reused, interrupted ones resumed; then the
-tables, best first, and results.json, report.md and report.html with plots in --workdir.
+tables, best first, and results.json, report.md, report.tex and report.html with plots in --workdir. The columns are
+those of --ks, and metrics of one's own (--own_metric); the first orders the rows and is tested.
 """
 
 import json
@@ -36,18 +37,19 @@ from ancf_jax.models import MODELS
 from ancf_jax.reports import comparison as report_compare
 from ancf_jax.reports import curves as report_curves
 from ancf_jax.reports import groups as report_groups
+from ancf_jax.reports import latex as report_latex
 from ancf_jax.reports import page as report
 from ancf_jax.runs.fit import Progress, fit_run, read_records
-from ancf_jax.runs.results import provenance
+from ancf_jax.runs.results import provenance, reported
 from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 from experiments import train
 
-METRICS = ("ndcg@10", "hr@10")
-PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
-GRADED = "gndcg@10"
+METRICS = ("ndcg", "hr")
+PUBLISHED = ("recall", "ndcg")  # of the splits that came with LightGCN
+GRADED = "gndcg"
 REWARDS = ("ips", "snips")
 
 
@@ -72,7 +74,9 @@ def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
     """The result of the run that its workdir holds; None if there is nothing, or a run of fewer epochs, to go on."""
     path = folder / "result.json"
     result = checkpoint.read_json(path) if path.exists() else None
-    return result if result is not None and result["config"]["train"] == as_json(run)["train"] else None
+    if result is None or result["config"]["train"] != as_json(run)["train"]:
+        return None
+    return result if result.get("evaluation") == reported(from_flags(EvalConfig)) else None
 
 
 def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dict[str, Any]:
@@ -81,14 +85,16 @@ def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dic
     if result is not None:
         claim(folder, run, dataset.fingerprint)
     else:
-        result = fit_run(
-            run,
-            dataset,
-            folder,
-            memory_budget=from_flags(EvalConfig).memory_budget,
-            progress=progress,
-            command=console.command("experiments.compare"),
-        ).result
+        with options.watching(folder) as watch:
+            result = fit_run(
+                run,
+                dataset,
+                folder,
+                evaluation=from_flags(EvalConfig),
+                progress=progress,
+                watch=watch,
+                command=console.command("experiments.compare"),
+            ).result
     with np.load(folder / "users.npz") as users:
         return result | {"users": dict(users)}
 
@@ -118,7 +124,7 @@ def main() -> dict[str, Any]:
         entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
-    metrics = columns(entries, entries[names[0]][0]["split"])
+    metrics = columns(entries, entries[names[0]][0]["split"], *shown_by_flags())
     rows = report.summarise(entries, metrics)
     head = entries[names[0]][0] | provenance()
     head["command"] = console.command("experiments.compare")
@@ -127,27 +133,38 @@ def main() -> dict[str, Any]:
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
         console.table([heading.partition(" (")[0] for heading in each.headings], each.rows, title)
     console.say(*report.notes(head, len(seeds), metrics)[:-2])
-    console.say(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
+    console.say(f"wrote {root}/results.json, {root}/report.md, {root}/report.tex and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
     return {"best": best, **models[best], "models": models, "workdir": str(root)}
 
 
-def columns(entries: dict[str, list[dict[str, Any]]], split: str) -> tuple[str, ...]:
+def shown_by_flags() -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The cut-offs that are given, and the metrics of one's own."""
+    judged = from_flags(EvalConfig)
+    return judged.ks if "ks" in given_flags() else (), judged.own_metric
+
+
+def columns(
+    entries: dict[str, list[dict[str, Any]]], split: str, given: tuple[int, ...] = (), own: tuple[str, ...] = ()
+) -> tuple[str, ...]:
     """The metrics of the table, which the first orders: an error if every model predicts values.
 
-    Published splits have the figures that are published for them, and no others. Beside errors stands the NDCG with
-    graded gains too, where the held-out values are graded. The rewards of policies, estimated off-policy, come last.
+    Those of ranks are at every cut-off that is `given`, and else at 10, or at 20 for published splits, which have the
+    figures that are published for them, and no others. Beside errors stands the NDCG with graded gains too, where the
+    held-out values are graded. The rewards of policies, estimated off-policy, and metrics of one's `own` come last.
     """
     if split == "published":
-        return PUBLISHED
-    rewards = REWARDS if any(REWARDS[0] in results[0] for results in entries.values()) else ()
+        return (*(f"{name}@{k}" for name in PUBLISHED for k in given or (20,)), *own)
+    ks = given or (10,)
+    rewards = (*(REWARDS if any(REWARDS[0] in results[0] for results in entries.values()) else ()), *own)
     predicts = ["rmse" in results[0] for results in entries.values()]
+    graded = all(f"{GRADED}@{ks[0]}" in result for results in entries.values() for result in results)
+    shown = (METRICS[0], GRADED, *METRICS[1:]) if any(predicts) and graded else METRICS
+    ranks = tuple(f"{name}@{k}" for name in shown for k in ks)
     if not any(predicts):
-        return (*METRICS, *rewards)
-    graded = all(GRADED in result for results in entries.values() for result in results)
-    ranks = (METRICS[0], GRADED, *METRICS[1:]) if graded else METRICS
-    return (*ERRORS, *ranks) if all(predicts) else (*ranks, *ERRORS, *rewards)
+        return (*ranks, *rewards)
+    return (*ERRORS, *ranks, *own) if all(predicts) else (*ranks, *ERRORS, *rewards)
 
 
 def write(
@@ -157,7 +174,7 @@ def write(
     entries: dict[str, list[dict[str, Any]]],
     metrics: tuple[str, ...],
 ) -> None:
-    """results.json, report.md, report.html with plots, and plot.svg, the first of them."""
+    """results.json, report.md, report.tex, report.html with plots, and plot.svg, the first of them."""
     title = f"{head['dataset']}: " + (f"{len(rows)} models compared" if len(rows) > 1 else rows[0]["model"])
     seeds = len(next(iter(entries.values())))
     remarks = report.notes(head, seeds, metrics)
@@ -182,6 +199,7 @@ def write(
         *report_curves.section(curves, seeds),
     ]
     checkpoint.write_text(root / "report.md", report.markdown(title, sections, remarks))
+    checkpoint.write_text(root / "report.tex", report_latex.latex(title, sections, remarks))
     try:
         figures = report_compare.plots(rows, metrics, groups, curves)
         checkpoint.write_text(root / "plot.svg", report_compare.overview(rows, metrics).decode())

@@ -2,6 +2,7 @@
 
 Evaluates the best checkpoint of a trained run again, on its test or validation part, by the data set's own protocol or
 another, with 95% intervals over users. The run's own result.json and users.npz stay as they are.
+--per_user=FILE.parquet keeps the values of every user.
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ def define() -> None:
     flags.DEFINE_string("workdir", "", "the folder of a trained run", allow_override=True)
     flags.DEFINE_string("data_dir", "", "where originals are looked for, if not where they were", allow_override=True)
     flags.DEFINE_enum("part", "test", ["test", "valid"], "the part of the data", allow_override=True)
+    flags.DEFINE_string("per_user", "", "a .parquet file for every user's values, by own ids", allow_override=True)
     flags.DEFINE_enum(
         "protocol",
         None,
@@ -33,16 +35,15 @@ def define() -> None:
 if __name__ == "__main__":
     console.run_help(define)  # before what follows, which takes seconds to import
 
-from ancf_jax.data.dataset import ranked
-from ancf_jax.devices.sharding import connect
-from ancf_jax.evaluation.evaluate import protocol
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.evaluation.stats import bootstrap_interval
+import numpy as np
+import pandas as pd
+
+from ancf_jax.data.dataset import Dataset, ranked
+from ancf_jax.devices.sharding import connect, is_first
+from ancf_jax.evaluation.evaluate import Evaluation, protocol
+from ancf_jax.evaluation.stats import bootstrap_intervals
 from ancf_jax.runs.results import evaluator_of
 from ancf_jax.runs.run import open_trained
-
-# those with an interval
-MAIN = ("hr@10", "ndcg@10", "gndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS, "ips", "snips")
 
 
 def main() -> dict[str, Any]:
@@ -50,6 +51,9 @@ def main() -> dict[str, Any]:
     options = flags.FLAGS
     if not options.workdir:
         raise InputError("--workdir is missing: the folder of a trained run")
+    exported = Path(options.per_user) if options.per_user else None
+    if exported and (exported.suffix != ".parquet" or not exported.parent.is_dir()):
+        raise InputError(f"flag --per_user: {exported} is no .parquet file in a folder that exists")
     mesh = connect(from_flags(MeshConfig))
     console.status(f"reading {options.workdir} and its data ...")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, mesh)
@@ -64,16 +68,18 @@ def main() -> dict[str, Any]:
     if options.protocol == "full":
         candidates = None
     among = ranked(dataset, getattr(dataset, options.part))
-    limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
-    evaluator = evaluator_of(options.part, model, data, dataset, full=candidates is None, **limits)
+    config = from_flags(EvalConfig)
+    evaluator = evaluator_of(options.part, model, data, dataset, config, full=candidates is None, mesh=mesh)
     how = protocol(candidates, among, dataset.repeats)
     console.say(f"{run.model} on the {options.part} part of {dataset.name}", how)
     evaluation = evaluator(params)
-    per_user = evaluation.per_user
-    intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}
+    bounds = bootstrap_intervals(list(evaluation.per_user.values()))
+    intervals = dict(zip(evaluation.per_user, map(tuple, bounds.tolist()), strict=True))
     rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]
     title = f"over {len(evaluation.users):,} users"
     console.table(("metric", "mean", "95% interval over users"), rows, title)
+    if exported:
+        export(exported, dataset, evaluation)
     return {
         "model": run.model,
         "dataset": dataset.name,
@@ -84,6 +90,17 @@ def main() -> dict[str, Any]:
         **evaluation.metrics,
         "intervals": intervals,
     }
+
+
+def export(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
+    """Write the values behind the means as a table: the users' own ids, and a column a metric."""
+    users = {"user": np.asarray(dataset.user_ids)[evaluation.users]}
+    if is_first():
+        try:
+            pd.DataFrame(users | evaluation.per_user).to_parquet(path, index=False)
+        except OSError as error:
+            raise InputError(f"flag --per_user: {path}: {error.strerror or error}") from error
+    print(f"wrote {path}: {len(evaluation.users):,} rows, column user and one a metric")
 
 
 def _interval(interval: tuple[float, float] | None) -> str | None:

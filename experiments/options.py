@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ def define_run(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | Non
 
 def define_data_and_training(values: flags.FlagValues = flags.FLAGS) -> None:
     """The flags that say what is trained, whichever model it is."""
+    board = "write each epoch's figures as TensorBoard event files to the folder tensorboard of its run"
+    flags.DEFINE_boolean("tensorboard", False, board, flag_values=values, allow_override=True)
     define_flags(DataConfig, TrainConfig, EvalConfig, values=values)
 
 
@@ -53,6 +56,13 @@ def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> "Run":
     run = Run(values.model, data, config, train, start)
     check_streams(run)
     return run
+
+
+def watching(folder: Path) -> AbstractContextManager[Any]:
+    """What `fit_run` tells of the epochs of a run in this folder: event files, or nothing without --tensorboard."""
+    from ancf_jax.runs.boards import event_files  # not above, as Run
+
+    return event_files(folder / "tensorboard") if flags.FLAGS.tensorboard else nullcontext()
 
 
 def _define_model(values: flags.FlagValues) -> None:

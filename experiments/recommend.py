@@ -25,6 +25,8 @@ def define() -> None:
     flags.DEFINE_string("query", "", "words that describe the item that is wanted", allow_override=True)
     flags.DEFINE_integer("top_k", 10, "items recommended to a user", lower_bound=1, allow_override=True)
     flags.DEFINE_boolean("approximate", False, "find most of the best items, faster on a TPU", allow_override=True)
+    clip = "predicted values stay within those of the training part"
+    flags.DEFINE_boolean("clip_predictions", False, clip, allow_override=True)
     flags.DEFINE_boolean("explain", False, "give the reasons for each recommendation", allow_override=True)
     flags.DEFINE_integer("reasons", 3, "most reasons for an item, with --explain", lower_bound=1, allow_override=True)
 
@@ -57,7 +59,7 @@ def main() -> dict[str, Any]:
         raise InputError("flag --explain: reasons are past items, and a --query comes without them")
     console.status(f"reading {options.workdir} and its data ...")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
-    server = make_server(dataset, data, model, params)
+    server = make_server(dataset, data, model, params, clip_predictions=options.clip_predictions)
     how: dict[str, Any] = {"top_k": options.top_k, "approximate": options.approximate}
     if options.query:
         listed: Iterable[Listed] = [for_words(server, options.query, **how)]
@@ -75,6 +77,8 @@ def main() -> dict[str, Any]:
     explain = make_explainer(model, data.num_users, data.num_items, options.reasons) if options.explain else None
     lists: dict[str, list[dict[str, Any]]] = {}
     for block in listed:
+        if not lists:
+            print(f"score: {server.unit}")
         reasons = explain and explain(server.ready, block.query, block.items, block.seen)
         if reasons and not lists:
             console.say(f"reasons: {reasons.method}")
@@ -83,7 +87,7 @@ def main() -> dict[str, Any]:
             title = f"{run.model} for {f'user {person}' if options.user else person}"
             show(title, rows, NOTHING if reasons is None else reasons.method)
             lists[person] = rows
-    return {"model": run.model, **found, "users": lists}
+    return {"model": run.model, "score": server.unit, **found, "users": lists}
 
 
 def approximation(server: Server, top_k: int) -> dict[str, float]:

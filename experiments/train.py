@@ -41,16 +41,18 @@ def main() -> dict[str, Any]:
     console.say(f"reading {run.data.dataset} ...")
     dataset = open_data(run)
     describe(dataset)
-    result = fit_run(
-        run,
-        dataset,
-        folder,
-        memory_budget=from_flags(EvalConfig).memory_budget,
-        mesh=mesh,
-        progress=partial(console.progress, run.model),
-        command=console.command("experiments.train"),
-    ).result
-    names = [name for name in result if "@" in name or name in ("mrr", "auc", *ERRORS)]
+    with options.watching(folder) as watch:
+        result = fit_run(
+            run,
+            dataset,
+            folder,
+            evaluation=from_flags(EvalConfig),
+            mesh=mesh,
+            progress=partial(console.progress, run.model),
+            watch=watch,
+            command=console.command("experiments.train"),
+        ).result
+    names = [name for name in result if "@" in name or ":" in name or name in ("mrr", "auc", *ERRORS)]
     rows = [(name, result["valid"].get(name), result[name]) for name in names]
     console.table(
         ("metric", "validation", "test"), rows, f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}"

@@ -4,10 +4,8 @@ import io
 import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -29,23 +27,6 @@ def let_go():
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
-
-
-@pytest.fixture(scope="session")
-def enumerated_ranks():
-    """(scores, visible, held) -> ranks, for full ranking."""
-
-    def enumerated_ranks(scores, visible, held) -> list[float]:
-        """Mean places of the held-out items, best first, over every way of breaking ties."""
-        places: list[float] = []
-        for value in sorted({scores[i] for i in held}, reverse=True):
-            better = sum(scores[i] > value for i in visible)
-            tied = sum(scores[i] == value for i in visible)
-            own = sum(scores[i] == value for i in held)
-            places += list(better + np.mean(list(combinations(range(tied), own)), axis=0))
-        return places
-
-    return enumerated_ranks
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,7 @@ class Dataset(NamedTuple):
     inferred: Sequence[str] = ()  # sentences on what neither files nor flags stated
     repeats: bool = False  # whether what a user has may be recommended, and is tested, again
     times: np.ndarray | None = None  # [R] ascending: the time of every place in `order`; None without times
+    target: targets.Target = targets.Target("value")  # what the values of the parts are
 
 
 class Cleaned(NamedTuple):
@@ -135,6 +136,7 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         inferred=(*source.inferred, *found.inferred),
         repeats=rules.repeats == "keep",
         times=found.times if source.timed else None,
+        target=target,
     )
 
 
@@ -152,6 +154,14 @@ def fold_validation(dataset: Dataset) -> Dataset:
 def known_interactions(dataset: Dataset) -> Interactions:
     """What is known of each user when the test part is predicted: train and validation."""
     return merge(dataset.train, dataset.valid, len(dataset.user_ids))
+
+
+def in_log_units(dataset: Dataset, part: Interactions) -> Interactions:
+    """A part of the data set with the values that were read, whatever --target is."""
+    if dataset.target.kind == "value":
+        return part
+    values = targets.restore(dataset.target, np.asarray(part.users), np.asarray(part.items), np.asarray(part.values))
+    return part._replace(values=values.astype(np.float32))
 
 
 def all_interactions(dataset: Dataset) -> Interactions:
@@ -224,6 +234,7 @@ def _streamed(config: DataConfig, users: Sequence[str]) -> Dataset:
         config=config,
         inferred=found.inferred,
         repeats=repeats,
+        target=targets.Target(config.target),
     )
 
 

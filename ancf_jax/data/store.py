@@ -10,6 +10,7 @@ import scipy.sparse
 from ancf_jax.data.clean import Changed, Removed
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.features import Features
+from ancf_jax.data.targets import Target
 from ancf_jax.types import InputError, Interactions
 
 PARTS = ("train", "valid", "test")
@@ -17,7 +18,7 @@ IDS = ("user_ids", "item_ids")
 ARRAYS = (*IDS, "valid_candidates", "test_candidates", "times")
 SIDES = ("features", "user_features")
 SPARSE = ("data", "indices", "indptr")
-VERSION = 1
+VERSION = 2
 
 
 def packed(ids: np.ndarray) -> np.ndarray:
@@ -35,6 +36,7 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
     found: dict[str, Any] = {name: getattr(dataset, name) for name in ARRAYS}
     found |= {f"{part}.{name}": column for part in PARTS for name, column in getattr(dataset, part)._asdict().items()}
     found |= {name: packed(found[name]) for name in IDS}
+    found |= {f"target.{name}": part for name, part in dataset.target._asdict().items()}
     found["titles"] = None if dataset.titles is None else packed(np.array(dataset.titles, object))
     about: dict[str, Any] = {"version": VERSION} | {
         name: getattr(dataset, name) for name in ("name", "split", "fingerprint", "repeats")
@@ -53,13 +55,13 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
 
 
 def load_dataset(path: Path) -> Dataset:
-    """The data set that `save_dataset` wrote. Raises InputError if the file is of a later version."""
+    """The data set that `save_dataset` wrote. Raises InputError if the file is of another version."""
     with np.load(path, allow_pickle=False) as stored:
         found = dict(stored)
     found |= {name: unpacked(found[name]) for name in (*IDS, "titles") if name in found}
     about = json.loads(found["about"].item())
-    if about["version"] > VERSION:
-        raise InputError(f"{path}: is of format {about['version']}, and this version reads up to {VERSION}")
+    if about["version"] != VERSION:
+        raise InputError(f"{path}: is of format {about['version']}, and this version reads {VERSION} alone")
     sides = {
         side: _features(about[side], *(found[f"{side}.{name}"] for name in SPARSE)) for side in SIDES if side in about
     }
@@ -69,6 +71,7 @@ def load_dataset(path: Path) -> Dataset:
     return Dataset(
         **known,
         **sides,  # type: ignore[arg-type]
+        target=Target(*(found[f"target.{name}"][()] for name in Target._fields)),
         titles=found["titles"].tolist() if "titles" in found else None,
         removed=[Removed(*each) for each in about["removed"]],
         changed=[Changed(*each) for each in about["changed"]],

@@ -1,14 +1,15 @@
 """Evaluation of any recommender: where its held-out items rank, among all items or among given candidates.
 
-A recommender that predicts values, or knows its propensities, is evaluated on the held-out values too, see errors.py
-and offpolicy.py.
+A recommender that predicts values, or knows its propensities, is evaluated on the held-out values too, see
+value_errors.py and offpolicy.py.
 
 Users go through one jitted function in blocks of one size, so their ranks do not depend on the number of users, and
 memory holds one block of scores, as large as a budget allows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +22,14 @@ from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.sharding import replicate
 from ancf_jax.evaluation import metrics, offpolicy, value_errors
 from ancf_jax.evaluation.blocks import Step, run_in_blocks
-from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, share_gains
+from ancf_jax.evaluation.ranks import Ranks, candidate_ranks, full_ranks, untied
 from ancf_jax.evaluation.topk import top_k
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
+TIES = "ties: expectation over random orders"
+Metric = Callable[[Ranks, Array, Array], Array]  # ranks, held-out items [B], ranked ones [B] -> [B]; greater is better
+NONE: Mapping[str, Metric] = MappingProxyType({})
 LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
 
 
@@ -40,10 +44,10 @@ class Evaluation(NamedTuple):
 def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None, repeats: bool = False) -> str:
     """The protocol and its policy on ties in words, for tables; the arguments are those of make_evaluator."""
     if among is not None:
-        return f"ranking of the {len(among):,} new items that are held out; ties count half (expected rank)"
+        return f"ranking of the {len(among):,} new items that are held out; {TIES}"
     if candidates is None:
         which = "all items, those the user has too" if repeats else "all items the user has not seen"
-        return f"full ranking of {which}; ties count half (expected rank)"
+        return f"full ranking of {which}; {TIES}"
     return f"1 held-out item among {candidates.shape[1] - 1} given candidates; the held-out item loses ties"
 
 
@@ -55,7 +59,9 @@ def make_evaluator(
     *,
     candidates: np.ndarray | None = None,
     among: np.ndarray | None = None,
-    ks: tuple[int, ...] = (5, 10, 20),
+    ks: tuple[int, ...] = EvalConfig.ks,
+    own: Mapping[str, Metric] = NONE,
+    in_units: value_errors.InUnits = value_errors.as_predicted,
     beyond: bool = False,
     repeats: bool = False,
     block: int = 256,
@@ -68,14 +74,17 @@ def make_evaluator(
     and full ranking leaves it out, but for items that are held out again. A user without training rows is queried as
     the unknown user U. Users without held-out items are not evaluated, and a held-out item counts once.
 
-    Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user also give coverage@10,
-    gini@10, novelty@10 and popularity@10, against the number of users who have an item in data.train.
+    Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user, who are given items that
+    tie in the order of their ids, also give coverage@10, gini@10, novelty@10 and popularity@10, against the number of
+    users who have an item in data.train.
     With `repeats`, what a user has may come again, so nothing of `seen` is left out.
     With `among` [n], item ids that hold all held-out ones, no other item is ranked.
     Where users have several held-out items and their values differ, they are graded, and gndcg@k weighs the items by
     them: a value below 0, as that of a return or below a mean that was subtracted, gains nothing, as if the item were
     not wanted. A repeated pair has the value of its first row.
-    A model that `rates` gives rmse, mae and mse of all held-out pairs too, and one with `propensities` ips and snips.
+    `own` metrics by name come beside those of metrics.ranking at `ks`, see Metric.
+    A model that `rates` gives rmse, mae and mse of all held-out pairs too, its predictions in_units(users, items,
+    predicted), and one with `propensities` ips and snips.
     Given candidates [R, K], one row a row of held_out with its item last: see candidate_ranks; among the others, the
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
     X. He et al., 2017, "Neural collaborative filtering".
@@ -93,7 +102,7 @@ def make_evaluator(
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, ks, beyond, repeats)
+        step = _full_step(model, data, seen, held_out, ks, own, beyond, repeats)
         away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
         counts = np.bincount(_distinct(data.train, data.num_items).items, minlength=data.num_items)
         catalogue: Any = (away, counts)  # [I] whether an item is not ranked, and how many users have it
@@ -103,7 +112,7 @@ def make_evaluator(
             raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
         users = np.asarray(held_out.users)
         rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
-        step, catalogue = _given_step(model, data, ks), ()
+        step, catalogue = _given_step(model, data, ks, own), ()
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
     parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out, *catalogue), mesh)
@@ -111,7 +120,7 @@ def make_evaluator(
     prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
     order = np.argsort(users, kind="stable")
     judges = []
-    for of_pairs, measure in _judged(model) if candidates is None else ():
+    for of_pairs, measure in _judged(model, in_units) if candidates is None else ():
         pairs, step = value_errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
         judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs), measure))
 
@@ -130,14 +139,38 @@ def make_evaluator(
     return evaluate
 
 
-def _judged(model: Recommender) -> list[tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, np.ndarray]]]]:
+def metric_names(
+    model: Recommender, held_out: Interactions, *, candidates: np.ndarray | None, ks: tuple[int, ...], own: Mapping
+) -> tuple[str, ...]:
+    """The metrics that an evaluator with these arguments gives, but for those that `beyond` adds."""
+    one = np.ones(1, np.int32)
+    found = [*jax.eval_shape(partial(metrics.ranking, ks=ks), untied(one[:, None]), one, one), *own]
+    if candidates is None:
+        graded = len(held_out.users) and _graded(_distinct(held_out, int(np.max(held_out.items)) + 1))
+        found += [f"gndcg@{k}" for k in ks if graded]
+        found += [*metrics.ERRORS] * model.rates + ["ips", "snips"] * (model.propensities is not None)
+    return tuple(found)
+
+
+def _graded(held_out: Interactions) -> bool:
+    """Whether some user has several held-out items and values differ; one gain of a user's is ndcg, whatever it is."""
+    return bool(np.diff(held_out.offsets).max() > 1 and np.ptp(np.asarray(held_out.values)) > 0)
+
+
+def _judged(
+    model: Recommender, in_units: value_errors.InUnits
+) -> list[tuple[Callable[..., dict[str, Array]], Callable[..., dict[str, np.ndarray]]]]:
     """What held-out values judge: (ready, query, items [B, P] -> named [B, P], and what makes metrics of all pairs)."""
     found: list = []
     if model.rates:
-        found.append((lambda *args: {"predicted": model.score(*args)}, value_errors.per_user))
+        found.append(
+            (lambda *args: {"predicted": model.score(*args)}, partial(value_errors.per_user, in_units=in_units))
+        )
     if model.propensities is not None:
         propensities = model.propensities
-        found.append((lambda *args: dict(zip(("pi", "beta"), propensities(*args), strict=True)), offpolicy.per_user))
+        found.append(
+            (lambda *args: dict(zip(("log_pi", "log_beta"), propensities(*args), strict=True)), offpolicy.per_user)
+        )
     return found
 
 
@@ -147,11 +180,12 @@ def _full_step(
     seen: Interactions,
     held_out: Interactions,
     ks: tuple[int, ...],
+    own: Mapping[str, Metric],
     beyond: bool,
     repeats: bool,
 ) -> Step:
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
-    graded = most_held > 1 and np.ptp(np.asarray(held_out.values)) > 0  # one gain of a user's is ndcg, whatever it is
+    graded = _graded(held_out)
 
     def step(
         ready: Any,
@@ -170,13 +204,12 @@ def _full_step(
             known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
             hidden = hidden.at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
-        present = held < data.num_items
         ranks, visible = full_ranks(scores, hidden, held)
-        values = metrics.ranking(ranks, present.sum(axis=1), visible, ks)
+        count = (held < data.num_items).sum(axis=1)  # [B]
+        values = metrics.ranking(ranks, count, visible, ks)
+        values |= {name: metric(ranks, count, visible) for name, metric in own.items()}
         if graded:
-            gains = jnp.maximum(gains, 0)
-            shared = share_gains(scores, held, gains)
-            values |= {f"gndcg@{k}": metrics.graded_ndcg(ranks, shared, gains, k) for k in ks}
+            values |= {f"gndcg@{k}": metrics.graded_ndcg(ranks, jnp.maximum(gains, 0), k) for k in ks}
         if beyond:
             fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
             lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]
@@ -190,7 +223,7 @@ def _full_step(
     return step
 
 
-def _given_step(model: Recommender, data: Data, ks: tuple[int, ...]) -> Step:
+def _given_step(model: Recommender, data: Data, ks: tuple[int, ...], own: Mapping[str, Metric]) -> Step:
     def step(
         ready: Any,
         trained: Array,
@@ -201,8 +234,10 @@ def _given_step(model: Recommender, data: Data, ks: tuple[int, ...]) -> Step:
         others: Array,
     ) -> dict[str, Array]:
         scores = model.score(ready, _query(model, data, trained, seen, users), items)  # [B, K]
-        ranks = candidate_ranks(scores, others)[:, None].astype(jnp.float32)  # [B, 1]
-        return metrics.ranking(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1, ks)
+        ranks = untied(candidate_ranks(scores, others)[:, None])  # [B, 1]
+        count, visible = jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1  # [B]
+        values = metrics.ranking(ranks, count, visible, ks)
+        return values | {name: metric(ranks, count, visible) for name, metric in own.items()}
 
     return step
 

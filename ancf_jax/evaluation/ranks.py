@@ -1,20 +1,36 @@
 """Ranks of held-out items, by comparison counts, never by a sort: they do not depend on the order of the items."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ancf_jax.nn.layers import items_at_once
-from ancf_jax.types import Array
+from ancf_jax.types import Array, ArrayLike
 
 
-def full_ranks(scores: Array, hidden: Array, held: Array) -> tuple[Array, Array]:
+class Ranks(NamedTuple):
+    """Where the P held-out items of each user stand: each has one of `tied` places in a random order of equal scores.
+
+    They are better, better + 1, ..., better + tied - 1, from 0. Held-out items that tie have both numbers alike.
+    """
+
+    better: Array  # [..., P] how many items score higher; +inf at padding
+    tied: Array  # [..., P] how many items score the same, itself included; 1 at padding
+
+
+def untied(ranks: ArrayLike) -> Ranks:
+    """Ranks of the places [..., P], padded with +inf, of items of which no two tie."""
+    return Ranks(jnp.asarray(ranks, jnp.float32), jnp.ones(np.shape(ranks), jnp.float32))
+
+
+def full_ranks(scores: Array, hidden: Array, held: Array) -> tuple[Ranks, Array]:
     """Ranks [B, P] of the `held` items [B, P] by `scores` [B, I] among the [B] items that are not `hidden` [B, I].
 
-    rank_p = #{i : s_i > s_p} + j (n + 1) / (g + 1) - 1, where p is the j-th of the g held-out items among the n items
-    that score s_p, counted from 1. This is the expected place of the j-th of g in a random order of the n; for a single
-    held-out item it is the number of better items plus half the number of other items with an equal score.
-    `held` names an item once and no hidden one; it is padded with I, and its padding ranks +inf. An item whose score is
-    NaN stands behind every item whose score is not; held-out items without a score take the last places of all.
+    better_p = #{i : s_i > s_p}, tied_p = #{i : s_i = s_p}. `held` names an item once and no hidden one, and is padded
+    with I. An item whose score is NaN stands behind every item whose score is not; held-out items without a score take
+    the last places of all.
     """
     rows, (users, width), num_items = jnp.arange(len(held))[:, None], held.shape, scores.shape[1]
     present = held < num_items  # [B, P]
@@ -40,30 +56,10 @@ def full_ranks(scores: Array, hidden: Array, held: Array) -> tuple[Array, Array]
     nothing = (jnp.zeros((2, users, width), jnp.int32), jnp.zeros(users, jnp.int32))
     (better, equal), visible = jax.lax.fori_loop(0, -(-num_items // block), count, nothing)
 
-    def rank_column(p: Array, ranks: Array) -> Array:
-        tied = own == jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, P]
-        place = (tied & (jnp.arange(width) <= p)).sum(axis=1)  # [B]
-        return ranks.at[:, p].set(better[:, p] + place * ((equal[:, p] + 1) / (tied.sum(axis=1) + 1)) - 1)
-
-    ranks = jax.lax.fori_loop(first, width, rank_column, jnp.full(held.shape, jnp.inf))
     worst = present & jnp.isnan(own)  # [B, P]
     last = visible[:, None] - jnp.cumsum(worst, axis=1)
-    return jnp.where(present, jnp.where(worst, last, ranks), jnp.inf), visible
-
-
-def share_gains(scores: Array, held: Array, gains: Array) -> Array:
-    """The gains [B, P] of the `held` items [B, P], where those of equal `scores` [B, I] have the mean of theirs each.
-
-    So what a place among ties brings is its expectation in a random order of them. An item whose score is NaN has 0.
-    """
-    rows, present = jnp.arange(len(held))[:, None], held < scores.shape[1]
-    own = scores.at[rows, held].get(mode="fill", fill_value=jnp.nan)  # [B, P]
-
-    def share(p: Array, shared: Array) -> Array:
-        tied = own == jax.lax.dynamic_slice_in_dim(own, p, 1, axis=1)  # [B, P]
-        return shared.at[:, p].set(jnp.where(tied, gains, 0).sum(axis=1) / jnp.maximum(tied.sum(axis=1), 1))
-
-    return jax.lax.fori_loop(jnp.argmax(present.any(axis=0)), held.shape[1], share, jnp.zeros_like(gains))
+    better = jnp.where(present, jnp.where(worst, last, better), jnp.inf)
+    return Ranks(better, jnp.maximum(equal, 1).astype(jnp.float32)), visible
 
 
 def candidate_ranks(scores: Array, others: Array) -> Array:

@@ -1,4 +1,14 @@
-"""How sure a figure is: intervals over seeds and over users, and tests between models."""
+"""How sure a figure is: intervals over seeds and users together, and tests between models.
+
+A metric of S seeds (trainings) and E users is a table x_se = mu + a_s + b_e + c_se of independent effects. The
+variance of its mean is estimated by s_a^2 / S + s_b^2 / E, with the sample variances s_a^2 of the S means over users
+and s_b^2 of the E means over seeds. That is var(a) / S + var(b) / E + 2 var(c) / (S E) in the mean: it counts the last
+part twice, so that intervals are rather too wide than too narrow, as those of the bootstrap over both are (A. Owen,
+2007, "The pigeonhole bootstrap"). Degrees of freedom are those of F. Satterthwaite, 1946, "An approximate distribution
+of estimates of variance components". One seed tells nothing of others: what is said of it is over users alone.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,52 +17,50 @@ from scipy import stats
 from ancf_jax.types import InputError
 
 CHUNK = 4_000_000  # resampled values held at once
-SAMPLES, PER_PAIR = 10_000, 200  # resamples at the least, and for each pair that is tested
 
 
-def mean_interval(values: ArrayLike) -> tuple[float, float]:
-    """The mean over seeds and the half width of its 95% interval by Student's t.
+def mean_interval(per_user: ArrayLike) -> tuple[float, float]:
+    """The mean of `per_user` [S, E], or [E] for one seed, and the half width of its 95% interval over seeds and users.
 
-    mean +- t_{0.975, n-1} s / sqrt(n), with s the sample standard deviation of `values` [n]. The half width is nan for
-    a single value. Raises InputError without a value.
-    Source: Student (W. S. Gosset), 1908, "The probable error of a mean".
+    mean +- t_{0.975, f} sqrt(s_a^2 / S + s_b^2 / E), see above. The half width is nan for a single value. Raises
+    InputError without a value.
     """
-    sample = _sample(values)
-    if len(sample) == 1:
-        return float(sample[0]), float("nan")
-    return float(sample.mean()), float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+    table = _table(per_user)
+    variance, freedom = _variance([table.mean(axis=1), table.mean(axis=0)])
+    return float(table.mean()), float(stats.t.ppf(0.975, freedom) * np.sqrt(variance)) if freedom else float("nan")
 
 
-def bootstrap_interval(per_user: ArrayLike, seed: int = 0, samples: int = 2000) -> tuple[float, float]:
-    """The 95% percentile interval of the mean of `per_user` [E], by resampling users with replacement.
+def bootstrap_intervals(per_user: ArrayLike, seed: int = 0, samples: int = 2000) -> np.ndarray:
+    """The 95% percentile intervals [M, 2] of the means of M metrics of one model, `per_user` [M, E], over its users.
 
-    Returns the 2.5% and 97.5% quantiles of `samples` resampled means. Raises InputError without a value.
+    The 2.5% and 97.5% quantiles of the means over `samples` resamples of the users. Raises InputError without a value.
     Source: B. Efron, 1979, "Bootstrap methods: another look at the jackknife".
     """
-    low, high = np.quantile(_resampled_means(_sample(per_user), seed, samples), (0.025, 0.975))
-    return float(low), float(high)
+    means = _resampled_means(_table(per_user).T, seed, samples)  # [samples, M]
+    return np.quantile(means, (0.025, 0.975), axis=0).T
 
 
-def paired_bootstrap(per_user: ArrayLike, seed: int = 0, samples: int = 0) -> np.ndarray:
-    """Two-sided p-values [M, M] of equal means of every two of M models, `per_user` [M, E] of the same users.
+def paired_tests(per_user: Sequence[ArrayLike]) -> np.ndarray:
+    """Two-sided p-values [M, M] of equal means of every two of M models, each [S, E] of own seeds and the same users.
 
-    p_ab = (#{s : |d_s - d| >= |d|} + 1) / (samples + 1), with d = mean(a - b) over users and d_s that of resample s of
-    the users; centring on d makes the resamples follow the null hypothesis. In (0, 1], and 1 on the diagonal. All pairs
-    share the resamples. No p-value is below 1 / (samples + 1), and a correction for many pairs multiplies it by their
-    number, so that by default (0) there are more resamples where there are more pairs. Raises InputError without users.
-    Source: B. Efron and R. Tibshirani, 1993, "An introduction to the bootstrap", chapter 16.
+    t = d / sqrt(s_d^2 / E + s_a^2 / S + s_a'^2 / S'), with d the difference of the means, s_d^2 the variance over
+    users of the differences of their means over seeds, for users are paired, and s_a^2 and s_a'^2 those of the two
+    models' means over users, for seeds are not; degrees of freedom as above. In [0, 1], and 1 for equal means or a
+    single value each. Raises InputError without users, or if models differ in their number.
+    Source: Student (W. S. Gosset), 1908, "The probable error of a mean", and as above.
     """
-    values = np.asarray(per_user, np.float64)
-    if values.ndim != 2 or not values.size:
-        raise InputError(f"paired values must be a row of numbers for each model, got shape {values.shape}")
-    samples = samples or max(SAMPLES, PER_PAIR * len(values) * (len(values) - 1) // 2)
-    means = values.mean(axis=1)
-    centred = _resampled_means(values.T, seed, samples) - means  # [samples, M]
-    extreme = np.zeros((len(values), len(values)))
-    for n, mean in enumerate(means):
-        least = np.abs(mean - means) * (1 - 1e-9)  # values of few levels tie often, and rounding must not decide
-        extreme[n] = (np.abs(centred[:, n, None] - centred) >= least).sum(axis=0)
-    return (extreme + 1) / (samples + 1)
+    tables = [_table(model) for model in per_user]
+    if len({table.shape[1] for table in tables}) != 1:
+        raise InputError(f"paired values must be of the same users, got {[table.shape for table in tables]}")
+    users, seeds = np.array([table.mean(axis=0) for table in tables]), [table.mean(axis=1) for table in tables]
+    found = np.ones((len(tables), len(tables)))
+    for a, b in zip(*np.triu_indices(len(tables), 1), strict=True):
+        difference = users[a] - users[b]
+        variance, freedom = _variance([difference, seeds[a], seeds[b]])
+        if freedom and difference.mean():
+            with np.errstate(divide="ignore"):
+                found[a, b] = found[b, a] = 2 * stats.t.sf(abs(difference.mean()) / np.sqrt(variance), freedom)
+    return found
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -71,11 +79,21 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def _sample(values: ArrayLike) -> np.ndarray:
-    sample = np.asarray(values, np.float64)
-    if sample.ndim != 1 or not len(sample):
-        raise InputError(f"values must be a list of at least one number, got shape {sample.shape}")
-    return sample
+def _variance(samples: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The sum of s^2 / n over samples [n] of two values or more, and its degrees of freedom; 0 if there is none."""
+    parts = [(sample.var(ddof=1) / len(sample), len(sample) - 1) for sample in samples if len(sample) > 1]
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0, float(len(parts))
+    return variance, variance**2 / sum(part**2 / freedom for part, freedom in parts)
+
+
+def _table(values: ArrayLike) -> np.ndarray:
+    """Values as a table [S, E] in float64, a list as one row."""
+    table = np.atleast_2d(np.asarray(values, np.float64))
+    if table.ndim != 2 or not table.size:
+        raise InputError(f"values must be rows of at least one number, got shape {np.shape(values)}")
+    return table
 
 
 def _resampled_means(sample: np.ndarray, seed: int, samples: int) -> np.ndarray:

@@ -13,7 +13,13 @@ from ancf_jax.data.samplers import Windows, take_window, windows
 from ancf_jax.evaluation import metrics
 from ancf_jax.types import Array, Interactions, Query
 
+InUnits = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # users, items, predicted -> predicted [R]
 WIDTH = 64  # pairs of one user that are predicted at once
+
+
+def as_predicted(users: np.ndarray, items: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The `InUnits` of a model that predicts values in the units of the held-out ones."""
+    return predicted
 
 
 def make_predictor(
@@ -41,7 +47,9 @@ def make_predictor(
     return windows(np.asarray(held_out.offsets), width), predict
 
 
-def per_user(held_out: Interactions, predicted: np.ndarray, places: np.ndarray) -> dict[str, np.ndarray]:
+def per_user(
+    held_out: Interactions, predicted: np.ndarray, places: np.ndarray, in_units: InUnits = as_predicted
+) -> dict[str, np.ndarray]:
     """mse, rmse and mae as values of users [E], whose means over users are the errors over all pairs.
 
     With S_u the sum of a user's squared errors, n_u the number of the user's pairs and n its mean over users,
@@ -49,12 +57,13 @@ def per_user(held_out: Interactions, predicted: np.ndarray, places: np.ndarray) 
         mse_u = mse + (S_u - mse n_u) / n,    rmse_u = rmse + (mse_u - mse) / (2 rmse)
 
     and mae_u like mse_u, see ratio_per_user. With one pair a user, mse_u is the squared error. `predicted` and `places`
-    [W, P] as predicted.
+    [W, P] as predicted; `in_units` makes what is predicted of pairs comparable with their values.
     """
     observed = np.asarray(held_out.values, np.float64)
     ordered = np.empty(len(observed) + 1)  # and a last one for padding
     ordered[places] = predicted
-    predicted, error = ordered[:-1], ordered[:-1] - observed
+    predicted = in_units(np.asarray(held_out.users), np.asarray(held_out.items), ordered[:-1])
+    error = predicted - observed
     one = np.ones(len(error))
     mse, rmse, mae = (float(measure(predicted, observed)) for measure in (metrics.mse, metrics.rmse, metrics.mae))
     squares = ratio_per_user(held_out, error**2, one, mse)

@@ -19,7 +19,7 @@ from ancf_jax.evaluation.queries import query_users
 from ancf_jax.evaluation.topk import best_items, top_k_inner
 from ancf_jax.nn.layers import inner_products
 from ancf_jax.runs.results import evaluator_of
-from ancf_jax.settings import TrainConfig
+from ancf_jax.settings import EvalConfig, TrainConfig
 from ancf_jax.training.loop import init_state, make_epoch, order_of, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Array, ArrayLike, Data, Given, Params, Query, Recommender, as_they_are
@@ -86,7 +86,7 @@ def ranking(model: Recommender, data: Data, dataset: Dataset, memory_budget: flo
     Its cost is that of the scores alone.
     """
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
-    evaluate = evaluator_of("test", model, data, dataset, full=True, memory_budget=memory_budget)
+    evaluate = evaluator_of("test", model, data, dataset, EvalConfig(memory_budget=memory_budget), full=True)
     users = np.unique(dataset.test.users)
 
     def cost_of_run() -> Cost:

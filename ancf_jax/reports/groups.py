@@ -32,7 +32,7 @@ class Groups(NamedTuple):
 def grouped(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) -> list[Groups]:
     """Each metric in thirds of the users, for every number of KINDS that the results know of and that differs.
 
-    entries: as for `report.summarise`. Values are means over seeds; the interval is Student's t over the group's users.
+    entries: as for `page.summarise`. Values are means over seeds; the interval is over seeds and the group's users.
     Models without a metric are left out.
     """
     known = [result["users"] for results in entries.values() for result in results if "known_rows" in result["users"]]
@@ -48,7 +48,7 @@ def grouped(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) ->
         for metric in metrics:
             values = {
                 name: [
-                    mean_interval(np.mean([values_within(each["users"], metric, part, rows) for each in results], 0))
+                    mean_interval([values_within(each["users"], metric, part, rows) for each in results])
                     for part in parts
                 ]
                 for name, results in entries.items()
@@ -91,7 +91,7 @@ def sections(found: Sequence[Groups], order: Sequence[str]) -> list[Section]:
             ["model", *(f"{name} ({size:,} users)" for name, size in zip(groups.names, groups.sizes, strict=True))],
             [[model, *(_cell(*point) for point in groups.values[model])] for model in order if model in groups.values],
             f"Test {groups.metric} in thirds of the users by {groups.reading}. ±: half width of the 95% interval "
-            "(Student's t over users).",
+            "(Student's t, over users and, where there are several, seeds).",
         )
         for groups in found
     ]

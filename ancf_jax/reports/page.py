@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ancf_jax.evaluation.metrics import merit
-from ancf_jax.evaluation.stats import bootstrap_interval, holm, mean_interval, paired_bootstrap
+from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
@@ -47,16 +47,15 @@ def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) 
     """One row a model, the best by metrics[0], which all of them have, first.
 
     entries: model -> one result a seed, each with its metrics, seconds, and per-user values under 'users'. Each metric
-    is the mean over seeds with the half width of its 95% interval: Student's t over seeds, or with one seed the
-    bootstrap over users; both None for a model without it. Those of BEYOND are means alone. 'ahead_of' names the models
-    that are worse by metrics[0] with p < .05: paired bootstrap over users of the means over seeds, two-sided,
-    Holm-corrected over all pairs.
+    is the mean over seeds with the half width of its 95% interval over seeds and users, see stats.mean_interval; both
+    None for a model without it. Those of BEYOND are means alone. 'ahead_of' names the models that are worse by
+    metrics[0] with p < .05: stats.paired_tests, two-sided, Holm-corrected over all pairs.
     """
     rows = []
     for name, results in entries.items():
         row: dict[str, Any] = {"model": name, "seeds": len(results)}
         for metric in metrics:
-            row[metric], row[f"{metric} ±"] = _mean_over_seeds(results, metric)
+            row[metric], row[f"{metric} ±"] = _mean_and_interval(results, metric)
         for metric in BEYOND:
             known = all(metric in result for result in results)
             row[metric] = float(np.mean([result[metric] for result in results])) if known else None
@@ -64,9 +63,8 @@ def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) 
         row["training seconds"] = float(np.mean([result["training_seconds"] for result in results]))
         rows.append(row)
     rows.sort(key=lambda row: -merit(metrics[0], row[metrics[0]]))
-    per_user = {name: np.mean([each["users"][metrics[0]] for each in results], 0) for name, results in entries.items()}
     upper = np.triu_indices(len(rows), 1)
-    adjusted = holm(paired_bootstrap([per_user[row["model"]] for row in rows])[upper])
+    adjusted = holm(paired_tests([_of_users(entries[row["model"]], metrics[0]) for row in rows])[upper])
     p_values = {(rows[a]["model"], rows[b]["model"]): float(p) for a, b, p in zip(*upper, adjusted, strict=True)}
     for row in rows:
         row["p"] = {b: p for (a, b), p in p_values.items() if a == row["model"]}
@@ -74,14 +72,15 @@ def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) 
     return rows
 
 
-def _mean_over_seeds(results: list[dict[str, Any]], metric: str) -> tuple[float | None, float | None]:
+def _mean_and_interval(results: list[dict[str, Any]], metric: str) -> tuple[float | None, float | None]:
     if any(metric not in result for result in results):
         return None, None
-    values = np.array([result[metric] for result in results])
-    if len(values) > 1:
-        return mean_interval(values)
-    low, high = bootstrap_interval(results[0]["users"][metric])
-    return float(values[0]), (high - low) / 2
+    return float(np.mean([result[metric] for result in results])), mean_interval(_of_users(results, metric))[1]
+
+
+def _of_users(results: list[dict[str, Any]], metric: str) -> list[np.ndarray]:
+    """The values [S, E] of every seed and user."""
+    return [result["users"][metric] for result in results]
 
 
 def ranking_metric(metrics: Sequence[str]) -> str:
@@ -148,9 +147,9 @@ def beyond(rows: list[dict[str, Any]], accuracy: str) -> list[Section]:
         for row in rows
     ]
     note = (
-        "Of the ten items recommended to each user. Popularity: how many users have an item, in the mean; novelty: "
-        "its self-information in bits; coverage: the share of all items that anyone is recommended; Gini index: 0 "
-        "where recommendations fall on all items alike."
+        "Of the ten items recommended to each user, those that tie in the order of their ids. Popularity: how many "
+        "users have an item, in the mean; novelty: its self-information in bits; coverage: the share of all items that "
+        "anyone is recommended; Gini index: 0 where recommendations fall on all items alike."
     )
     return [Section("Beyond accuracy", ["model", accuracy, *BEYOND], table, note)]
 
@@ -165,14 +164,16 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]
     graded = ["gndcg: NDCG with the held-out values as gains."] if any("gndcg" in name for name in metrics) else []
     policy = "ips, snips: what a choice of the model's policy would earn, estimated off-policy from held-out values."
     rewards = [policy] if "ips" in metrics else []
-    interval = "Student's t over seeds" if seeds > 1 else "bootstrap over users"
+    several = seeds > 1
+    over = "over seeds and users" if several else "over users alone, which tells nothing of other seeds"
+    two_way = ", two-way random effects, rather too wide; Owen, 2007" if several else ""
     versions = ", ".join(f"{name} {number}" for name, number in head["versions"].items())
     return [
         f"Data: {head['dataset']}, split {head['split']}, {head['users_tested']:,} users tested.",
         f"Protocol: {head['protocol']}.",
         "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
-        f"Seeds: {seeds}. ±: half width of the 95% interval ({interval}).",
-        "Ahead of: paired bootstrap over users, two-sided, Holm-corrected over all pairs, p < .05.",
+        f"Seeds: {seeds}. ±: half width of the 95% interval {over} (Student's t{two_way}).",
+        f"Ahead of: paired t-test {over.partition(',')[0]}, two-sided, Holm-corrected over all pairs, p < .05.",
         *errors,
         *graded,
         *rewards,

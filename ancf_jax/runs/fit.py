@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,7 @@ from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
 from ancf_jax.evaluation.evaluate import protocol
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.runs.results import evaluator_of, provenance, save_users
+from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
 from ancf_jax.runs.run import STORED, Run, as_json, build, claim
 from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
@@ -29,8 +29,7 @@ from ancf_jax.types import Data, InputError, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
-
-
+TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
 
 
@@ -54,25 +53,30 @@ def fit_run(
     dataset: Dataset,
     folder: Path | None = None,
     *,
-    memory_budget: float = EvalConfig.memory_budget,
+    evaluation: EvalConfig = DEFAULT,
     mesh: Mesh | None = None,
     progress: Progress = silent,
+    watch: Report | None = None,
     command: str = "",
 ) -> Trained:
     """Train `run` in `folder`, or resume it there, and test the best epoch; without a folder nothing is written.
 
-    `progress` is given the number of epochs, and yields what is told of each. `command` is kept in the result. Raises
-    InputError for settings that do not fit the model or the data, and what `fit` raises.
+    `progress` is given the number of epochs, and yields what is told of each; `watch` is told all that is known of it,
+    the line of metrics.jsonl. `command` is kept in the result. Raises InputError for settings that do not fit the model
+    or the data, before anything is written, and what `fit` raises.
     """
     started = time.perf_counter()
     data, model = build(run, dataset)
     model = shard(model, mesh)
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
-    options: dict[str, Any] = {"mesh": mesh, "memory_budget": memory_budget}
-    on_test = evaluator_of("test", model, data, dataset, full=False, **options)  # an empty part is refused here
     if run.train.validation and not len(dataset.valid.users):
         raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
-    validate = _validator(run, data, model, dataset, options) if run.train.validation else None
+    picks = run.train.metric if run.train.validation else ""
+    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, mesh=mesh)
+    # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
+    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
+    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
+    on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
@@ -103,6 +107,8 @@ def fit_run(
             lines.append(json.dumps(record))
             if folder is not None:
                 checkpoint.write_text(folder / "metrics.jsonl", "\n".join(lines) + "\n")
+            if watch is not None:
+                watch(record)
             shown = dict.fromkeys((*SHOWN, run.train.metric, "seconds"))
             told({name: record[name] for name in shown if name in record})
 
@@ -111,7 +117,7 @@ def fit_run(
             config,
             state,
             tx,
-            validate=validate,
+            validate=None if on_valid is None else lambda params: on_valid(params).metrics,
             save=kept.save,
             report=report,
             records=records,
@@ -119,21 +125,22 @@ def fit_run(
             mesh=mesh,
         )
     best, params = kept.best(state.params)
-    evaluation = on_test(params)
+    tested = on_test(params)
     if folder is not None:
-        save_users(folder / "users.npz", dataset, evaluation)
+        save_users(folder / "users.npz", dataset, tested)
     result = {
         "model": run.model,
         "dataset": dataset.name,
         "split": dataset.split,
         "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
-        "users_tested": len(evaluation.users),
+        "users_tested": len(tested.users),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
         "epochs": len(done.records),
         "best_epoch": best,
-        "valid": {name: value for name, value in done.records[best - 1].items() if "@" in name or name in ERRORS},
-        **evaluation.metrics,
+        "valid": {name: value for name, value in done.records[best - 1].items() if name not in TIMES},
+        **tested.metrics,
+        "evaluation": reported(evaluation),
         "training_seconds": sum(record["seconds"] for record in done.records),
         "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
         "epochs_per_pass": a_pass,
@@ -145,7 +152,7 @@ def fit_run(
     }
     if folder is not None:
         checkpoint.write_json(folder / "result.json", result)
-    return Trained(data, model, params, evaluation.per_user, result)
+    return Trained(data, model, params, tested.per_user, result)
 
 
 def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[str, Any]) -> None:
@@ -161,21 +168,6 @@ def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[
         if opened.latest is None:
             checkpoint.save(opened, TrainState(jnp.int32(epoch), params, ()), 0.0)
     checkpoint.write_json(folder / "result.json", result)
-
-
-def _validator(
-    run: Run, data: Data, model: Recommender, dataset: Dataset, options: dict[str, Any]
-) -> Callable[[Params], dict[str, float]]:
-    """The metrics of the validation part, the one that picks the epoch among them."""
-    evaluator = evaluator_of("valid", model, data, dataset, **options)
-
-    def validate(params: Params) -> dict[str, float]:
-        metrics = evaluator(params).metrics
-        if run.train.metric not in metrics:
-            raise InputError(f"--metric={run.train.metric} is unknown; legal are {', '.join(metrics)}")
-        return metrics
-
-    return validate
 
 
 def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:

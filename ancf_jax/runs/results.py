@@ -4,34 +4,88 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
-from ancf_jax.data.dataset import Dataset, known_interactions, ranked
+from ancf_jax.config import to_json
+from ancf_jax.data import targets
+from ancf_jax.data.dataset import Dataset, in_log_units, known_interactions, ranked
 from ancf_jax.data.store import packed
 from ancf_jax.devices.sharding import is_first
-from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator
-from ancf_jax.types import Data, Params, Recommender
+from ancf_jax.evaluation.evaluate import Evaluation, make_evaluator, metric_names
+from ancf_jax.runs.own_metrics import own_metrics
+from ancf_jax.settings import EvalConfig
+from ancf_jax.types import Data, InputError, Params, Recommender
+
+DEFAULT = EvalConfig()
 
 
 def evaluator_of(
-    part: str, model: Recommender, data: Data, dataset: Dataset, *, full: bool = False, **options: Any
+    part: str,
+    model: Recommender,
+    data: Data,
+    dataset: Dataset,
+    config: EvalConfig = DEFAULT,
+    *,
+    metric: str = "",
+    full: bool = False,
+    mesh: Mesh | None = None,
 ) -> Callable[[Params], Evaluation]:
     """The evaluator of the part "test" or "valid": by the data set's published candidates, or by full ranking.
 
-    Further `options` are those of make_evaluator.
+    Held-out values are in the log's own units, and so are predictions of them. With `metric`, what picks the epoch is
+    among the metrics. Raises InputError if it, or one of one's own in `config`, is none, or for --clip_predictions of a
+    log that is not in memory, and as make_evaluator does.
     """
     test = part == "test"
-    held_out, candidates = getattr(dataset, part), None if full else getattr(dataset, f"{part}_candidates")
+    held_out = in_log_units(dataset, getattr(dataset, part))
+    candidates = None if full else getattr(dataset, f"{part}_candidates")
     seen, among = known_interactions(dataset) if test else dataset.train, ranked(dataset, held_out)
     # How popular an item is cannot be told from the training rows of the users evaluated alone, nor of a new item.
     beyond = test and candidates is None and among is None and dataset.stream is None
-    options |= {"candidates": candidates, "among": among, "beyond": beyond, "repeats": dataset.repeats}
-    return make_evaluator(model, data, seen, held_out, **options)
+    own = own_metrics(dict.fromkeys([*config.own_metric, *([metric] if ":" in metric else [])]))
+    legal = metric_names(model, held_out, candidates=candidates, ks=config.ks, own=own)
+    if metric and metric not in legal:
+        raise InputError(
+            f"flag --metric: {metric!r} is unknown here; legal are {', '.join(legal)}, others at --ks, and "
+            "package.module:function"
+        )
+    return make_evaluator(
+        model,
+        data,
+        seen,
+        held_out,
+        candidates=candidates,
+        among=among,
+        ks=config.ks,
+        own=own,
+        in_units=in_units(dataset, clip=config.clip_predictions),
+        beyond=beyond,
+        repeats=dataset.repeats,
+        memory_budget=config.memory_budget,
+        mesh=mesh,
+    )
+
+
+def reported(config: EvalConfig) -> dict[str, Any]:
+    """What of the settings of an evaluation its figures depend on, for result.json."""
+    return {name: value for name, value in to_json(config).items() if name != "memory_budget"}
+
+
+def in_units(dataset: Dataset, *, clip: bool) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """The function (users, items, predicted) that gives predictions in the log's own units, `clip` as in restore.
+
+    Raises InputError if the values of the training part are not in memory.
+    """
+    if clip and dataset.stream is not None:
+        raise InputError("flag --clip_predictions: needs the training part in memory, so not with --stream")
+    return partial(targets.restore, dataset.target, clip=clip)
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 from ancf_jax.data.dataset import Dataset, all_interactions
 from ancf_jax.evaluation.queries import query_history, query_users
 from ancf_jax.evaluation.topk import best_items, items_for
+from ancf_jax.runs.results import in_units
 from ancf_jax.serving.lookup import features_of, item_of, title_of, user_of
-from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
 BLOCK = 256  # users whose lists are made at once
 
@@ -30,6 +31,8 @@ class Server(NamedTuple):
     ready: Any  # what `prepare` made of the parameters
     log: Interactions  # all that is known of each user
     best: Callable[..., tuple[Array, Array]]  # best_items of the model, compiled; top_k and approximate are static
+    shown: Callable[[Any, Any, Any], np.ndarray]  # users, items, scores [B, k] -> as people see them
+    unit: str  # what a score is, in words
 
 
 class Listed(NamedTuple):
@@ -39,14 +42,21 @@ class Listed(NamedTuple):
     query: Query
     seen: Array  # [B, S] what they have, padded with I
     items: Array  # [B, k] best first, padded with I
-    scores: Array  # [B, k]
+    scores: ArrayLike  # [B, k] in Server.unit, -inf at padding
 
 
-def make_server(dataset: Dataset, data: Data, model: Recommender, params: Params) -> Server:
-    """Prepare a trained model; what is compiled for one question serves all of its shape."""
+def make_server(
+    dataset: Dataset, data: Data, model: Recommender, params: Params, *, clip_predictions: bool = False
+) -> Server:
+    """Prepare a trained model; what is compiled for one question serves all of its shape.
+
+    Scores that predict values are shown in the log's own units, with `clip_predictions` within the values of the
+    training part; items are ordered by the scores as they are.
+    """
     best = jax.jit(partial(best_items, model), static_argnames=("top_k", "approximate"))
     ready = jax.jit(model.prepare)(params, model.given)
-    return Server(dataset, data, model, ready, all_interactions(dataset), best)
+    shown = in_units(dataset, clip=clip_predictions) if model.rates else lambda users, items, scores: scores
+    return Server(dataset, data, model, ready, all_interactions(dataset), best, shown, _unit(dataset, model))
 
 
 def for_users(
@@ -98,14 +108,18 @@ def for_words(server: Server, words: str, top_k: int, *, approximate: bool = Fal
 
 
 def scores_of(server: Server, users: Sequence[str], items: Sequence[str]) -> np.ndarray:
-    """The scores [P] of P pairs of a user and an item, given by their ids. Raises InputError for an unknown id."""
+    """The scores [P], as lists show them, of P pairs of a user and an item, given by their ids.
+
+    Raises InputError for an unknown id.
+    """
     places = np.array([user_of(server.dataset, user) for user in users], np.int32)
     wanted = np.array([item_of(server.dataset, item) for item in items], np.int32)
     score, found = jax.jit(server.model.score), [np.zeros(0, np.float32)]
     for start in range(0, len(places), BLOCK):
         block = slice(start, start + BLOCK)
         query, _ = query_users(server.model, server.data, server.log, places[block].tolist())
-        found.append(np.asarray(score(server.ready, query, jnp.asarray(wanted[block, None])))[:, 0])
+        scores = np.asarray(score(server.ready, query, jnp.asarray(wanted[block, None])))
+        found.append(server.shown(np.asarray(query.users), wanted[block], scores[:, 0]))
     return np.concatenate(found)
 
 
@@ -117,6 +131,13 @@ def rows_of_list(dataset: Dataset, items: np.ndarray, **columns: Any) -> list[di
         for k, item in enumerate(items)
         if item < len(dataset.item_ids)
     ]
+
+
+def _unit(dataset: Dataset, model: Recommender) -> str:
+    if model.rates:
+        order = "; ordered by its ratio to the item's mean" if dataset.target.kind == "item" else ""
+        return f"predicted value in the log's own units{order}"
+    return model.unit or ("inner product" if model.embed is not None else "preference on the model's own scale")
 
 
 def _listed(
@@ -138,4 +159,7 @@ def _listed(
     if exclude:
         also = np.array([item_of(server.dataset, item) for item in exclude], np.int32)
         hidden = np.concatenate([hidden, np.broadcast_to(also, (len(hidden), len(also)))], axis=1)
-    return Listed(people, query, seen, *server.best(server.ready, query, hidden, **options))
+    items, scores = map(np.asarray, server.best(server.ready, query, hidden, **options))
+    users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
+    shown = np.where(np.isfinite(scores), server.shown(users, items, scores), scores)
+    return Listed(people, query, seen, jnp.asarray(items), shown)

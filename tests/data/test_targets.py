@@ -45,6 +45,28 @@ def test_targets_are_as_defined(kind, rows):
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("kind", TARGETS)
+def test_targets_are_restored_to_the_values_that_were_read(kind):
+    target = targets.fit(kind, part(TRAIN), ITEMS)
+    for rows in (TRAIN, TEST):
+        users, items, values = np.array(sorted(rows, key=lambda row: row[0])).T
+        made = targets.apply(target, part(rows)).values
+        found = targets.restore(target, users.astype(int), items.astype(int), made)
+        np.testing.assert_allclose(found, values, rtol=1e-6)
+    unknown = targets.restore(target, np.array([USERS]), np.array([ITEMS]), np.array([1.0]))
+    if kind in ("user", "item"):
+        assert unknown == pytest.approx(np.mean([row[2] for row in TRAIN]))
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_clipped_values_stay_within_those_of_the_training_part(kind):
+    target = targets.fit(kind, part(TRAIN), ITEMS)
+    nobody = np.zeros(3, int)
+    found = targets.restore(target, nobody, nobody, np.array([-9.0, 0.6, 99.0]), clip=True)
+    assert found[0] == 1 and 1 <= found[1] < 9 and found[2] == 9
+    assert targets.restore(target, nobody, nobody, np.array([99.0] * 3)).max() > 9
+
+
 quantities = st.lists(st.integers(1, 9), min_size=6, max_size=6)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluation import blocks, ranks
-from ancf_jax.evaluation.evaluate import make_evaluator, protocol
+from ancf_jax.evaluation.evaluate import make_evaluator, metric_names, protocol
 from ancf_jax.types import ClosedForm, Data, Given, InputError, Interactions, Query, Recommender, as_they_are
 
 NAN, INF = np.nan, np.inf
@@ -48,8 +48,16 @@ def evaluate_example(example, **options):
     return make_evaluator(TABLE, data, log(seen), log(held), ks=(1, 5), **options)(jnp.asarray(table))
 
 
+def tie_orders(scores, visible, wanted):
+    """For each of many random orders of the visible items that tie: the places of the wanted ones, by item."""
+    rng, visible = np.random.default_rng(0), np.array(sorted(visible))
+    for _ in range(2000):
+        order = visible[np.lexsort((rng.random(len(visible)), -scores[visible]))]
+        yield {item: int(np.flatnonzero(order == item)[0]) for item in wanted}
+
+
 @pytest.mark.parametrize(("some", "repeats"), [(False, False), (True, False), (False, True)])
-def test_full_ranking_agrees_with_enumeration(enumerated_ranks, example, some, repeats):
+def test_full_ranking_agrees_with_the_mean_over_random_orders(example, some, repeats):
     table, seen, held = example
     among = {item for _, item in held} | {3, 4} if some else set(range(ITEMS))
     found = evaluate_example(example, among=np.array([*among, *among]) if some else None, repeats=repeats)
@@ -58,18 +66,25 @@ def test_full_ranking_agrees_with_enumeration(enumerated_ranks, example, some, r
     for place, user in enumerate(found.users):
         wanted = {item for owner, item in held if owner == user}
         visible = (among - {item for owner, item in seen if owner == user and not repeats}) | wanted
-        ranks = np.array(enumerated_ranks(table[user], visible, wanted))
-        others = len(visible) - len(wanted)
-        wrong = (ranks - np.arange(len(wanted))).sum() / (len(wanted) * others)
-        assert found.per_user["mrr"][place] == pytest.approx(1 / (ranks[0] + 1))
-        assert found.per_user["recall@5"][place] == pytest.approx((ranks < 5).mean())
-        assert found.per_user["precision@1"][place] == pytest.approx((ranks < 1).sum())
-        assert found.per_user["auc"][place] == pytest.approx(1 - wrong)
+        ranks = np.array([sorted(places.values()) for places in tie_orders(table[user], visible, wanted)])  # [., P]
+        count = len(wanted)
+        wrong = (ranks - np.arange(count)).sum(axis=1) / max(count * (len(visible) - count), 1)
+        expected = {
+            "mrr": 1 / (ranks[:, 0] + 1),
+            "hr@1": ranks[:, 0] < 1,
+            "recall@5": (ranks < 5).mean(axis=1),
+            "precision@1": (ranks < 1).sum(axis=1),
+            "map@5": ((np.arange(count) + 1) / (ranks + 1) * (ranks < 5)).sum(axis=1) / min(5, count),
+            "auc": 1 - wrong,
+        }
+        for name, values in expected.items():
+            error = 5 * np.std(values) / len(values) ** 0.5 + 1e-6
+            assert found.per_user[name][place] == pytest.approx(np.mean(values), abs=error), name
     assert found.metrics == pytest.approx({name: values.mean() for name, values in found.per_user.items()})
 
 
-def test_graded_values_weigh_the_held_out_items(enumerated_ranks, example):
-    """Against places and gains averaged over the ties, whatever the order of the rows; values below 0 are worth 0."""
+def test_graded_values_weigh_the_held_out_items(example):
+    """Against the mean over random orders, whatever the order of the rows; values below 0 are worth 0."""
     table, seen, held = example
     pairs = np.array(sorted(set(held)))
     values = np.random.default_rng(1).integers(-1, 6, len(pairs)).astype(np.float32)
@@ -80,23 +95,33 @@ def test_graded_values_weigh_the_held_out_items(enumerated_ranks, example):
         evaluator = make_evaluator(TABLE, Data(USERS, ITEMS, log(seen)), log(seen), part, ks=(1, 3, 10))
         return evaluator(jnp.asarray(table))
 
-    found = evaluated(np.arange(len(pairs)))
-    assert_same(evaluated(np.random.default_rng(2).permutation(len(pairs))), found)
+    found, again = evaluated(np.arange(len(pairs))), evaluated(np.random.default_rng(2).permutation(len(pairs)))
+    for name, expected in found.per_user.items():
+        np.testing.assert_allclose(again.per_user[name], expected, atol=1e-6)
     for place, user in enumerate(found.users):
         worth = {
             item: max(value, 0) for (owner, item), value in zip(pairs.tolist(), values, strict=True) if owner == user
         }
         visible = set(range(ITEMS)) - {item for owner, item in seen if owner == user} | set(worth)
-        levels = sorted({table[user, item] for item in worth}, reverse=True)
-        ties = [[worth[item] for item in worth if table[user, item] == level] for level in levels]
-        gains = np.concatenate([np.full(len(tie), np.mean(tie)) for tie in ties])
-        discounts = np.log2(np.array(enumerated_ranks(table[user], visible, worth)) + 2)
+        orders = list(tie_orders(table[user], visible, worth))
         for k in (1, 3, 10):
             best = sum(gain / np.log2(n + 2) for n, gain in enumerate(sorted(worth.values(), reverse=True)[:k]))
-            expected = (gains / discounts)[discounts < np.log2(k + 2)].sum() / (best or 1)
-            assert found.per_user[f"gndcg@{k}"][place] == pytest.approx(expected, rel=1e-5)
+            gained = [sum(worth[i] / np.log2(r + 2) for i, r in places.items() if r < k) for places in orders]
+            error = 5 * np.std(gained) / len(gained) ** 0.5 / (best or 1) + 1e-6
+            assert found.per_user[f"gndcg@{k}"][place] == pytest.approx(np.mean(gained) / (best or 1), abs=error)
     assert found.per_user["gndcg@3"][list(found.users).index(4)] == 0 < found.metrics["gndcg@3"]
     assert not any("gndcg" in name for name in evaluate_example(example).metrics)  # all values are 1
+
+
+def test_the_names_of_metrics_are_known_beforehand(example):
+    table, seen, held = example
+    own = {"own": lambda ranks, count, visible: count}
+    for values in (np.ones(len(held)), np.arange(len(held))):
+        part = build(*np.array(held).T, values, np.arange(len(held)), USERS)
+        model = TABLE._replace(rates=True)
+        found = make_evaluator(model, Data(USERS, ITEMS, log(seen)), log(seen), part, ks=(2,), own=own)(table)
+        assert set(metric_names(model, part, candidates=None, ks=(2,), own=own)) == set(found.metrics)
+        np.testing.assert_array_equal(found.per_user["own"], [len({i for u, i in held if u == n}) for n in found.users])
 
 
 def assert_same(found, expected):
@@ -263,12 +288,18 @@ def test_what_cannot_be_evaluated_is_refused():
 def test_nothing_seen_leaves_all_items(example):
     found = evaluate_example((example[0], [], [(0, 3)]))
     scores = example[0][USERS, :ITEMS]  # without training rows every user is unknown
-    rank = (scores > scores[3]).sum() + ((scores == scores[3]).sum() - 1) / 2
-    assert found.metrics["mrr"] == pytest.approx(1 / (rank + 1))
+    better, tied = (scores > scores[3]).sum(), (scores == scores[3]).sum()
+    assert found.metrics["mrr"] == pytest.approx(np.mean(1 / (better + np.arange(tied) + 1)))
+
+
+def test_a_constant_model_hits_as_chance_does():
+    part = log([(user, user) for user in range(USERS)])
+    found = make_evaluator(TABLE, Data(USERS, ITEMS, part), log([]), part, ks=(5, 10))(np.zeros((USERS + 1, ITEMS + 1)))
+    assert (found.metrics["hr@5"], found.metrics["hr@10"]) == pytest.approx((5 / ITEMS, 10 / ITEMS))
 
 
 def test_protocols_in_words():
-    assert "ties count half" in protocol(None)
+    assert protocol(None).endswith("; ties: expectation over random orders")
     assert "99 given candidates" in protocol(np.zeros((5, 100)))
     assert "those the user has too" in protocol(None, repeats=True)
     assert "the 2 new items" in protocol(None, np.array([4, 7]))

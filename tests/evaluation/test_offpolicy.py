@@ -1,6 +1,5 @@
 """Off-policy estimates against NumPy, on a bandit whose policies' values are known, and through the evaluator."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,9 +16,16 @@ def test_estimates_are_those_of_loops_with_and_without_a_cap():
     for cap in (np.inf, 1.5):
         weights = [min(p / b, cap) for p, b in zip(pi, beta, strict=True)]
         weighted = sum(w * r for w, r in zip(weights, reward, strict=True))
-        assert float(ips(reward, pi, beta, cap)) == pytest.approx(weighted / 40, rel=1e-5)
-        assert float(snips(reward, pi, beta, cap)) == pytest.approx(weighted / sum(weights), rel=1e-5)
-    assert snips(reward, 0 * pi, beta) == 0
+        assert ips(reward, np.log(pi), np.log(beta), cap) == pytest.approx(weighted / 40, rel=1e-5)
+        assert snips(reward, np.log(pi), np.log(beta), cap) == pytest.approx(weighted / sum(weights), rel=1e-5)
+    assert snips(reward, np.full(40, -np.inf), np.log(beta)) == 0
+
+
+def test_probabilities_too_small_for_a_float_have_a_ratio():
+    assert ips([2.0, 1.0], [-200.0, -1.0], [-200.0, -1.0]) == 1.5  # float32 has nothing below exp(-104)
+    assert ips([2.0, 1.0], [-np.inf, -1.0], [-np.inf, -1.0]) == 0.5  # what the policy never does counts nothing
+    assert ips([1.0], [-1.0], [-601.0]) == pytest.approx(np.exp(600))  # nor anything above exp(89)
+    assert np.isfinite(snips([2.0, 1.0], [-1.0, -1.0], [-np.inf, -1.0]))
 
 
 def test_estimates_are_the_value_of_the_policy_on_a_bandit():
@@ -32,9 +38,10 @@ def test_estimates_are_the_value_of_the_policy_on_a_bandit():
     context = rng.integers(0, 2, (logs, size))
     action = (rng.uniform(size=(logs, size, 1)) > beta.cumsum(axis=1)[context]).sum(axis=-1)
     reward = mean[context, action] + rng.normal(0, 1, (logs, size))
-    given = reward, pi[context, action], beta[context, action]
+    given = reward, np.log(pi[context, action]), np.log(beta[context, action])
     plain, normalised, capped = (
-        np.asarray(jax.vmap(estimate)(*given)) for estimate in (ips, snips, lambda *args: ips(*args, 1.0))
+        np.array([estimate(*one) for one in zip(*given, strict=True)])
+        for estimate in (ips, snips, lambda *args: ips(*args, 1.0))
     )
     assert abs(plain.mean() - value) < 3 * plain.std() / logs**0.5
     assert abs(normalised.mean() - value) < 3 * normalised.std() / logs**0.5 + 2 / size
@@ -51,7 +58,7 @@ def test_a_policy_is_judged_by_the_held_out_values():
         return jnp.take_along_axis(table[query.users], items, axis=1)
 
     def propensities(ready, query, items):
-        return at(ready, query, items), at(jnp.asarray(beta), query, items)
+        return jnp.log(at(ready, query, items)), jnp.log(at(jnp.asarray(beta), query, items))
 
     def score(ready, query, items=None):
         return ready[query.users] if items is None else at(ready, query, items)

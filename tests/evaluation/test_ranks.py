@@ -27,49 +27,44 @@ def ranked_users(draw):
 
 @settings(max_examples=25, deadline=None)
 @given(ranked_users(), st.permutations(range(7)))
-def test_full_ranks_agree_with_enumeration_in_any_item_order(enumerated_ranks, example, permutation):
+def test_full_ranks_agree_with_enumeration_in_any_item_order(example, permutation):
     scores, hidden, held = example
-    ranks = np.asarray(full(scores, hidden, held))
+    better, tied = map(np.asarray, full(scores, hidden, held))
     for user in range(3):
-        present = held[user] < 7
-        expected = enumerated_ranks(scores[user], np.flatnonzero(~hidden[user]), held[user][present])
-        np.testing.assert_allclose(np.sort(ranks[user][present]), expected, rtol=1e-6)
-        assert np.isinf(ranks[user][~present]).all()
+        visible = scores[user][~hidden[user]]
+        for place, item in enumerate(held[user]):
+            if item == 7:
+                assert (better[user, place], tied[user, place]) == (INF, 1)
+            else:
+                assert better[user, place] == (visible > scores[user, item]).sum()
+                assert tied[user, place] == (visible == scores[user, item]).sum()
     moved = np.append(np.argsort(permutation), 7)[held].astype(np.int32)
     again = full(scores[:, permutation], hidden[:, permutation], moved)
-    np.testing.assert_array_equal(again, ranks)
-
-
-def test_full_ranks_of_a_constant_model_are_the_middle():
-    hidden = np.zeros((1, 7), bool)
-    hidden[0, 6] = True
-    assert full(np.zeros((1, 7), np.float32), hidden, np.array([[2]])) == 2.5  # of the six places 0..5
-
-
-def test_tied_held_out_items_take_places_of_their_own():
-    ranks = full(np.zeros((1, 5), np.float32), np.zeros((1, 5), bool), np.array([[0, 1, 2, 3, 4]]))
-    np.testing.assert_allclose(ranks[0], range(5))
+    np.testing.assert_array_equal(again, (better, tied))
 
 
 @pytest.mark.parametrize(
     ("scores", "hidden", "expected"),
     [
-        ([NAN, 1, 2, 3], [], 3),  # an item without a score comes last
-        ([NAN, NAN, NAN, NAN], [], 3),  # also where no item has one
-        ([1, NAN, 2, NAN], [], 1),  # and passes nothing
-        ([-INF, -INF, 5, 6], [], 2.5),  # the lowest score is a score
-        ([-INF, -INF, 5, 6], [1], 2),  # and ties with no hidden item
-        ([INF, INF, 5, 6], [], 0.5),
+        ([0, 0, 0, 0], [3], (0, 3)),  # a constant model's items have every place
+        ([NAN, 1, 2, 3], [], (3, 1)),  # an item without a score comes last
+        ([NAN, NAN, NAN, NAN], [], (3, 1)),  # also where no item has one
+        ([1, NAN, 2, NAN], [], (1, 1)),  # and passes nothing
+        ([-INF, -INF, 5, 6], [], (2, 2)),  # the lowest score is a score
+        ([-INF, -INF, 5, 6], [1], (2, 1)),  # and ties with no hidden item
+        ([INF, INF, 5, 6], [], (0, 2)),
     ],
 )
 def test_full_ranks_of_unusual_scores(scores, hidden, expected):
     mask = np.isin(np.arange(4), hidden)[None]
-    assert full(np.array([scores], np.float32), mask, np.array([[0]])) == expected
+    found = full(np.array([scores], np.float32), mask, np.array([[0]]))
+    assert (found.better, found.tied) == expected
 
 
 def test_held_out_items_without_a_score_take_the_last_places():
-    ranks = full(np.array([[NAN, 1, NAN, 2]], np.float32), np.zeros((1, 4), bool), np.array([[0, 2]]))
-    np.testing.assert_array_equal(ranks, [[3, 2]])
+    found = full(np.array([[NAN, 1, NAN, 2]], np.float32), np.zeros((1, 4), bool), np.array([[0, 2]]))
+    np.testing.assert_array_equal(found.better, [[3, 2]])
+    np.testing.assert_array_equal(found.tied, [[1, 1]])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,35 @@ def test_table_and_files(compared):
         assert [run["seed"] for run in runs] == [0, 1]
         assert row["hr@10"] == pytest.approx(sum(run["hr@10"] for run in runs) / 2)
         assert f"{row['hr@10']:.4f}" in (folder / "report.md").read_text()
-    assert "ties count half" in out and "<svg" in (folder / "plot.svg").read_text()
+    assert (
+        "ties: expectation over random orders" in out
+        and "interval over seeds and users" in out
+        and "<svg" in (folder / "plot.svg").read_text()
+    )
+
+
+def test_the_same_cells_as_latex(compared):
+    text = (compared[0] / "report.tex").read_text()
+    lines = [line for line in (compared[0] / "report.md").read_text().splitlines() if line.startswith("| mf ")]
+    for line in lines:
+        assert " & ".join(cell.strip() for cell in line.strip("|").split("|")).replace("±", r"$\pm$") + r" \\" in text
+    assert lines and text.count(r"\toprule") == text.count(r"\end{table}") == 3
+
+
+def test_other_cutoffs_evaluate_finished_runs_again_without_training(compared, script, shop, tmp_path, monkeypatch):
+    folder, options, _ = compared
+    shutil.copytree(folder, tmp_path / "runs")
+    (tmp_path / "figs_own.py").write_text("def held(ranks, count, visible):\n    return 1.0 * count\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = json.loads((folder / "mf" / "0" / "result.json").read_text())
+    more = [f"--workdir={tmp_path}/runs", "--ks=10,12", "--own_metric=figs_own:held", "--tensorboard"]
+    status, out, err = script(compare, *options, *more)
+    assert status == 0, err
+    after = json.loads((tmp_path / "runs" / "mf" / "0" / "result.json").read_text())
+    assert after["training_seconds"] == before["training_seconds"] and "ndcg@12" in after and "ndcg@5" not in after
+    assert after["evaluation"] == {"ks": [10, 12], "own_metric": ["figs_own:held"], "clip_predictions": False}
+    found = json.loads(out.splitlines()[-1])["models"]["mf"]
+    assert list(found) == ["ndcg@10", "ndcg@12", "hr@10", "hr@12", "figs_own:held"] and found["figs_own:held"] == 1
 
 
 def test_the_page_has_every_part(compared):
@@ -71,6 +100,7 @@ def test_models_of_values_are_ordered_by_their_errors_and_beside_others_by_rank(
     assert compare.columns({"a": rates}, "random") == ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
     assert compare.columns({"a": rates, "b": ranks}, "random")[:4] == ("ndcg@10", "gndcg@10", "hr@10", "rmse")
     assert compare.columns({"a": ranks}, "published") == ("recall@20", "ndcg@20")
+    assert compare.columns({"a": ranks}, "published", (5, 50)) == ("recall@5", "recall@50", "ndcg@5", "ndcg@50")
 
 
 def test_rewards_of_a_policy_stand_beside_ranks_and_errors():

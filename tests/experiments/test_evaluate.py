@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments import evaluate, train
@@ -18,8 +19,27 @@ def test_test_part_again(script, trained):
     assert {name: result[name] for name in metrics} == pytest.approx({name: own[name] for name in metrics})
     low, high = result["intervals"]["ndcg@10"]
     assert low < result["ndcg@10"] < high
-    assert "12 users" in out and "ties count half" in out and f"{low:.4f} to {high:.4f}" in out
+    assert "12 users" in out and "; ties: expectation over random orders\n" in out and f"{low:.4f} to {high:.4f}" in out
     assert before == {path: path.read_bytes() for path in before}
+
+
+def test_values_of_every_user_by_own_ids_at_other_cutoffs(script, trained, tmp_path, monkeypatch):
+    own = "def top(ranks, count, visible):\n    return metrics.hit_rate(ranks, 7)\n"
+    (tmp_path / "figs_rank.py").write_text(f"from ancf_jax.evaluation import metrics\n\n{own}")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "users.parquet"
+    options = ["--ks=3,7", "--own_metric=figs_rank:top", f"--per_user={path}"]
+    status, out, err = script(evaluate, "--workdir", trained("ancf"), *options)
+    assert status == 0, err
+    result, users = json.loads(out.splitlines()[-1]), pd.read_parquet(path)
+    assert users["user"].tolist() == [f"c{user:02}" for user in range(12)] and f"wrote {path}" in out
+    for name in ("ndcg@3", "hr@7", "mrr", "figs_rank:top"):
+        assert users[name].mean() == pytest.approx(result[name]) and name in result["intervals"]
+    assert result["figs_rank:top"] == result["hr@7"] and "ndcg@10" not in result
+    refused = script(evaluate, "--workdir", trained("ancf"), "--per_user=users.csv")
+    assert refused[0] == 2 and "flag --per_user: users.csv is no .parquet file in a folder that exists" in refused[2]
+    refused = script(evaluate, "--workdir", trained("ancf"), "--ks=5,5")
+    assert refused[0] == 2 and "flag --ks" in refused[2] and refused[2].count("\n") == 1
 
 
 def test_validation_part(script, trained):

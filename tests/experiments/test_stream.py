@@ -140,6 +140,7 @@ def test_a_trained_model_is_used(whole, script):
         ),
         (["--model=popularity"], "flag --stream: popularity learns from whole histories"),
         (["--split=leave-one-out"], "flag --split: 'leave-one-out' needs the whole log in memory"),
+        (["--clip_predictions"], "flag --clip_predictions: needs the training part in memory, so not with --stream"),
         (["--item_core=2"], "flags --user_core, --item_core: they need the whole log in memory"),
         (["--stream_rows=0"], "flag --stream_rows: 0 is out of range; legal is at least 1"),
         (["--dataset=ml-1m"], "--dataset=ml-1m: legal with --stream are a .parquet file and a folder of them"),

@@ -50,6 +50,70 @@ def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, 
     assert again["rmse"] == pytest.approx(result["rmse"]) and low < again["rmse"] < high
 
 
+@pytest.mark.parametrize("target", ["log", "item", "z-score", "min-max"])
+def test_predictions_are_in_the_units_of_the_log(script, tmp_path, target):
+    """The least and the greatest rating are predicted for everybody: errors and scores are those of ratings."""
+    rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
+    (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
+    data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=global_mean", f"--target={target}"]
+    status, out, err = script(train, *data, "--metric=rmse", f"--workdir={tmp_path}/run")
+    assert status == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert 0.5 < result["rmse"] < 2.5  # of ratings from 1 to 5, by a mean of their targets
+    assert result["rmse"] == pytest.approx(result["mse"] ** 0.5)
+    listed = json.loads(script(recommend, f"--workdir={tmp_path}/run", "--user=u01")[1].splitlines()[-1])
+    assert listed["score"].startswith("predicted value in the log's own units")
+    assert all(1 <= row["score"] <= 5 for row in listed["users"]["u01"])
+
+
+def test_predictions_are_clipped_if_asked(script, tmp_path):
+    rows = [f"u{user:02},i{item},{1 + 4 * (user % 2)}\n" for user in range(12) for item in range(user % 3, 9)]
+    (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
+    data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=biased_mf", "--epochs=1"]
+    data += ["--learning_rate=20", f"--workdir={tmp_path}/run"]
+    found = {}
+    for clip in ("noclip_predictions", "clip_predictions"):
+        status, out, err = script(train, *data, f"--{clip}")
+        assert status == 0, err
+        listed = json.loads(
+            script(recommend, f"--workdir={tmp_path}/run", "--user=u01", f"--{clip}")[1].splitlines()[-1]
+        )
+        found[clip] = json.loads(out.splitlines()[-1])["mae"], max(abs(row["score"]) for row in listed["users"]["u01"])
+    assert found["noclip_predictions"][0] > 4 >= found["clip_predictions"][0]
+    assert found["noclip_predictions"][1] > 5 >= found["clip_predictions"][1]
+
+
+def test_a_metric_of_ones_own_picks_the_epoch(script, arguments, tmp_path, monkeypatch):
+    mine = "def top(ranks, count, visible):\n    return metrics.recall(ranks, count, 4)\n"
+    (tmp_path / "figs_pick.py").write_text(f"from ancf_jax.evaluation import metrics\n\n{mine}")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["--metric=figs_pick:top", "--ks=4,12", "--tensorboard"]
+    status, out, err = script(train, *arguments("mf", tmp_path / "run", epochs=3), *own)
+    assert status == 0, err
+    result = json.loads(out.splitlines()[-1])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert result["valid"]["figs_pick:top"] == max(line["figs_pick:top"] for line in lines)
+    assert result["figs_pick:top"] == result["recall@4"] and "ndcg@12" in result and "ndcg@10" not in result
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+    again = json.loads(script(evaluate, f"--workdir={tmp_path}/run", "--own_metric=figs_pick:top")[1].splitlines()[-1])
+    assert again["figs_pick:top"] == pytest.approx(result["recall@4"])
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        (["--ks=5,12"], ["flag --metric: 'ndcg@10' is unknown here", "ndcg@5", "ndcg@12", "package.module:function"]),
+        (["--metric=rmse"], ["flag --metric: 'rmse' is unknown here"]),
+        (["--metric=nowhere.metrics:mine"], ["nowhere.metrics:mine: ModuleNotFoundError"]),
+        (["--own_metric=mine"], ["metric 'mine' is none"]),
+        (["--ks=0"], ["flag --ks", "at least 1"]),
+    ],
+)
+def test_metrics_are_checked_before_training(script, arguments, tmp_path, options, messages):
+    refused(script(train, *arguments("mf", tmp_path / "run"), *options), *messages)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(trained, script, arguments, tmp_path):
     shutil.copytree(trained("ancf"), tmp_path / "resumed")
     records = []

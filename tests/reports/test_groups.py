@@ -61,7 +61,9 @@ def test_groups_are_shared_and_their_metrics_are_means_over_seeds():
     assert found.title == "Users by activity" and found.sizes == [3, 3, 3]
     assert found.names == ["0 to 2", "3 to 5", "6 to 8"] and list(found.values) == ["old", "new"]
     assert found.values["old"] == [(0, 0)] * 3
-    half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    users, seeds = 0.1**2 / 3, 0.2**2 / 2 / 2  # variances of means: of three users 0.1 apart, of two seeds 0.2 apart
+    freedom = (users + seeds) ** 2 / (users**2 / 2 + seeds**2 / 1)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(users + seeds)
     np.testing.assert_allclose(found.values["new"], [(0.3, half), (0.5, half), (1.0, half)])
     (section,) = sections([found], ["new", "without", "old"])
     assert section.headings == ["model", "0 to 2 (3 users)", "3 to 5 (3 users)", "6 to 8 (3 users)"]

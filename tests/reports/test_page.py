@@ -29,11 +29,13 @@ def rows():
     return page.summarise(entries, ("ndcg@10", "hr@10"))
 
 
-def test_best_first_with_student_intervals(rows):
+def test_best_first_with_intervals_over_seeds_and_users(rows):
     assert [row["model"] for row in rows] == ["best <b>", "same", "worse"]
-    means = [BASE.mean() + 0.01 * seed for seed in range(3)]
-    half = stats.t.ppf(0.975, 2) * np.std(means, ddof=1) / np.sqrt(3)
-    assert rows[1]["ndcg@10 ±"] == pytest.approx(half, rel=1e-6)
+    seeds, users = 0.01**2 / 3, BASE.var(ddof=1) / len(BASE)
+    freedom = (seeds + users) ** 2 / (seeds**2 / 2 + users**2 / (len(BASE) - 1))
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(seeds + users)
+    assert rows[0]["ndcg@10 ±"] == pytest.approx(half, rel=1e-3)
+    assert half > 1.04 * stats.t.ppf(0.975, 299) * np.sqrt(users)
 
 
 def test_only_significant_differences_are_named(rows):
@@ -41,10 +43,15 @@ def test_only_significant_differences_are_named(rows):
     assert rows[0]["p"]["same"] > 0.05 > rows[0]["p"]["worse"]
 
 
-def test_one_seed_has_the_bootstrap_interval_over_users():
+def test_one_seed_has_an_interval_over_users_alone_and_the_notes_say_so():
     row = page.summarise({"one": [result(0.0, 0)]}, ("ndcg@10",))[0]
-    normal = 1.96 * BASE.std() / np.sqrt(len(BASE))
-    assert row["ndcg@10 ±"] == pytest.approx(normal, rel=0.1) and row["ahead_of"] == []
+    half = stats.t.ppf(0.975, len(BASE) - 1) * stats.sem(BASE)
+    assert row["ndcg@10 ±"] == pytest.approx(half) and row["ahead_of"] == []
+    head = dict.fromkeys(("dataset", "split", "protocol", "hardware", "python", "commit", "command"), "x")
+    head |= {"users_tested": 300, "versions": {}}
+    one, three = ("\n".join(page.notes(head, seeds, ("ndcg@10",))) for seeds in (1, 3))
+    assert "over users alone, which tells nothing of other seeds" in one and "t-test over users alone, two" in one
+    assert "95% interval over seeds and users" in three and "t-test over seeds and users, two" in three
 
 
 def test_the_lowest_error_is_first_and_metrics_of_some_have_a_table():

@@ -187,4 +187,5 @@ def make(config: Config, data: Data) -> Recommender:
         return net.apply({"params": ready["net"]}, history, query.history < num_items, item, method="attend")
 
     learn = Gradient(len(given.own.windows.users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
-    return Recommender(learn, given, length, prepare, score, None, attend if length else None)
+    unit = "log-odds of an interaction" if config.loss == "bce" else ""
+    return Recommender(learn, given, length, prepare, score, None, attend if length else None, unit=unit)

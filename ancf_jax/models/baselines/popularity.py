@@ -37,7 +37,7 @@ class Random:
 
 def make(config: Config, data: Data) -> Recommender:
     """The most popular items."""
-    return _counted(data, lambda train: jnp.ones(len(train.items)))
+    return _counted(data, lambda train: jnp.ones(len(train.items)))._replace(unit="number of interactions")
 
 
 def make_recent(config: Recent, data: Data) -> Recommender:
@@ -48,7 +48,7 @@ def make_recent(config: Recent, data: Data) -> Recommender:
         age = order.max() - order
         return jnp.exp2(-age / (config.half_life * (order.max() + 1)))
 
-    return _counted(data, weigh)
+    return _counted(data, weigh)._replace(unit="number of interactions, older ones counting less")
 
 
 def make_random(config: Random, data: Data) -> Recommender:
@@ -66,7 +66,7 @@ def make_random(config: Random, data: Data) -> Recommender:
         scores = jax.vmap(lambda user: jax.random.uniform(jax.random.fold_in(key, user), (num_items,)))(query.users)
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), Given(data.train), 0, as_they_are, score)
+    return Recommender(ClosedForm(1, init, sweep), Given(data.train), 0, as_they_are, score, unit="random number")
 
 
 def _counted(data: Data, weigh: Callable[[Interactions], Array]) -> Recommender:

@@ -165,7 +165,9 @@ def make(config: NeuMF, data: Data) -> Recommender:
 
     learn = Gradient(len(data.train.users), init, sample, loss)
     inner = not config.tower and head is None
-    return Recommender(learn, Given(data.train), 0, prepare, score, embed if inner else None, rates=head is not None)
+    unit = "log-odds of an interaction" if config.loss == "bce" else ""
+    inner_product = embed if inner else None
+    return Recommender(learn, Given(data.train), 0, prepare, score, inner_product, rates=head is not None, unit=unit)
 
 
 def make_gmf(config: GMF, data: Data) -> Recommender:

@@ -75,4 +75,6 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(nearby, multi_hot(query.history, num_items).T, num_items).T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score)
+    return Recommender(
+        ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score, unit="sum of similarities"
+    )

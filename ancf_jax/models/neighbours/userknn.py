@@ -109,7 +109,14 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(presence(net["by_item"], num_users), counted, num_items).T * net["novelty"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), Given(data.train, known), whole_history(data), as_they_are, score)
+    return Recommender(
+        ClosedForm(1, init, sweep),
+        Given(data.train, known),
+        whole_history(data),
+        as_they_are,
+        score,
+        unit="sum of similarities",
+    )
 
 
 def deviations_of(query: Query, present: Array) -> Array:

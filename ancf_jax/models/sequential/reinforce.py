@@ -87,8 +87,8 @@ def make(config: Config, data: Data) -> Recommender:
 
     def propensities(params: Params, query: Query, items: Array) -> tuple[Array, Array]:
         user, tables = states_of(net, params, query.history)[:, -1], params["tables"]
-        pi, beta = (jnp.exp(log_probabilities(user, tables[name], items)) for name in ("item", "behaviour"))
-        return pi, beta
+        log_pi, log_beta = (log_probabilities(user, tables[name], items) for name in ("item", "behaviour"))
+        return log_pi, log_beta
 
     return over_next_items(given, length, net, init, sample, loss)._replace(propensities=propensities)
 

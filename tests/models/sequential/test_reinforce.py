@@ -103,6 +103,7 @@ def test_propensities_are_the_two_softmaxes_of_the_state(made, ask):
     def ask_all(params):
         return model.propensities(params, query, items), model.score(params, query), model.embed(params, query)[0]
 
-    (pi, beta), scores, state = ask_all(params)
-    np.testing.assert_allclose(pi, softmax(scores, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(beta, softmax(state @ params["tables"]["behaviour"][:9].T, axis=1), rtol=1e-5)
+    (log_pi, log_beta), scores, state = ask_all(params)
+    np.testing.assert_allclose(log_pi, log_softmax(scores, axis=1), rtol=1e-5, atol=1e-6)
+    of_behaviour = state @ params["tables"]["behaviour"][:9].T
+    np.testing.assert_allclose(log_beta, log_softmax(of_behaviour, axis=1), rtol=1e-5, atol=1e-6)

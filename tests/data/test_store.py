@@ -1,0 +1,51 @@
+"""A data set as one file: what is written is read, with what its values are."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ancf_jax.data.dataset import from_source, in_log_units
+from ancf_jax.data.read.sources import source_of
+from ancf_jax.data.store import load_dataset, save_dataset
+from ancf_jax.settings import IN_MEMORY, TARGETS, DataConfig
+from ancf_jax.types import InputError
+
+
+@pytest.fixture
+def made():
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"user": np.repeat(list("abcd"), 5), "item": np.tile(list("vwxyz"), 4)})
+    log["value"] = rng.integers(1, 9, 20)
+
+    def make(target):
+        config = DataConfig(dataset=IN_MEMORY, value_column="value", target=target)
+        return from_source(source_of(log, config), config), log
+
+    return make
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_values_are_those_of_the_log_after_a_round_trip(made, tmp_path, target):
+    dataset, log = made(target)
+    save_dataset(tmp_path / "data.npz", dataset)
+    again = load_dataset(tmp_path / "data.npz")
+    for name in ("train", "valid", "test"):
+        part = getattr(again, name)
+        np.testing.assert_array_equal(part.values, getattr(dataset, name).values)
+        rows = in_log_units(again, part)
+        expected = log.set_index(["user", "item"])["value"]
+        found = [expected[again.user_ids[u], again.item_ids[i]] for u, i in zip(part.users, part.items, strict=True)]
+        np.testing.assert_allclose(rows.values, found, rtol=1e-6)
+    assert (again.target.low, again.target.high) == (dataset.target.low, dataset.target.high)
+
+
+def test_a_file_of_another_version_is_refused(made, tmp_path):
+    save_dataset(tmp_path / "data.npz", made("value")[0])
+    with np.load(tmp_path / "data.npz") as stored:
+        found = dict(stored)
+    found["about"] = np.asarray(json.dumps(json.loads(found["about"].item()) | {"version": 1}))
+    np.savez(tmp_path / "data.npz", **found)
+    with pytest.raises(InputError, match="is of format 1, and this version reads 2 alone"):
+        load_dataset(tmp_path / "data.npz")
