@@ -35,6 +35,7 @@ from ancf_jax.data.features import required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
+from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
 
@@ -160,7 +161,7 @@ def make(config: Config, data: Data) -> Recommender:
 
             def read(ids: Array) -> Array:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
-                kept = jnp.asarray(known[side])[ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
+                kept = jnp.asarray(known[side])[ids] & (uniform(keys[side], ids.shape) >= config.id_dropout)
                 rows = table[ids] * kept[..., None] + own(given, net, name, ids)
                 if name == "item_bias" and config.content_weight:
                     unit = jnp.asarray(given.own.unit)
