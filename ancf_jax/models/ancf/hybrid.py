@@ -117,12 +117,12 @@ def make(config: Config, data: Data) -> Recommender:
         kernels = {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}
         start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * factors**-0.5
         kernels |= {"item": start, "user": start}
-        net = {**params["net"], "features": kernels}
+        net = {**params["net"], "feature_kernels": kernels}
         if config.content_weight:
             net["content"] = jnp.full(deep["item"], config.content_weight)
         if "user" in deep:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
-            net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
+            net["user_feature_kernels"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
         return {**params, "net": net}
 
     def sample(key: Array, given: Given, index: Array) -> ancf.Batch:
@@ -134,7 +134,7 @@ def make(config: Config, data: Data) -> Recommender:
         side = side_of(name)
         if side not in given.own.features:
             return 0.0
-        return project(given.own.features[side], net["features" if side == "item" else "user_features"][name], ids)
+        return project(given.own.features[side], net["feature_kernels" if side == "item" else "user_feature_kernels"][name], ids)
 
     def wanted(unit: Array, net: dict, history: Array) -> Array:
         """g x'_u [B, F] of histories [B, H]."""
@@ -168,7 +168,7 @@ def make(config: Config, data: Data) -> Recommender:
                     return rows + content(unit, wanted(unit, net, batch.history), ids)
                 if side == "item":
                     return rows
-                past = project(given.own.features["item"], net["features"][name], batch.history)
+                past = project(given.own.features["item"], net["feature_kernels"][name], batch.history)
                 return rows + profile(past, batch.history < num_items, config.ancf.ordered)
 
             return Rows(table.shape, table.dtype, read)
@@ -184,7 +184,7 @@ def make(config: Config, data: Data) -> Recommender:
             for name, table in params["tables"].items()
         }
         ready = base.prepare({**params, "tables": tables}, inner(given))
-        kernels = {name: kernel for name, kernel in net["features"].items() if side_of(name) == "user"}
+        kernels = {name: kernel for name, kernel in net["feature_kernels"].items() if side_of(name) == "user"}
         every = given.own.features["item"]
         profiles = {f"profile_{name}": project(every, kernel) for name, kernel in kernels.items()}
         if config.content_weight:
