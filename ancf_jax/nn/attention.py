@@ -145,9 +145,7 @@ def contributions_at_once(logits: Array, along: Array, recency: Array, mask: Arr
     return sum(up / low for up, low in zip(upper, lower, strict=True))  # a sum over an axis of 2 would not vectorise
 
 
-def contributions_after(
-    t: Array, logits: Array, along: Array, recency: Array, mask: Array, smoothing: float
-) -> Array:
+def contributions_after(t: Array, logits: Array, along: Array, recency: Array, mask: Array, smoothing: float) -> Array:
     """Of column t, [B, N]."""
     return jnp.sum(weights_after(t, logits, recency, mask, smoothing) * along, axis=(1, 3))
 
@@ -174,7 +172,8 @@ def mixtures_at_once(logits: Array, values: Array, recency: Array, mask: Array, 
     weights, matrix, top = at_one_scale(logits, recency, mask)
     mixed = jnp.einsum("nth,bnkh,bhnd->btknd", matrix, weights, values)
     lower = power(jnp.einsum("nth,bnkh->btkn", matrix, weights), smoothing)
-    return rescale(mixed / lower[..., None], jnp.moveaxis(top, 1, 2)[:, None, ..., None], smoothing).astype(values.dtype)
+    mixed = mixed / lower[..., None]
+    return rescale(mixed, jnp.moveaxis(top, 1, 2)[:, None, ..., None], smoothing).astype(values.dtype)
 
 
 def mixtures_after(t: Array, logits: Array, values: Array, recency: Array, mask: Array, smoothing: float) -> Array:

@@ -31,7 +31,7 @@ def kept(key: Array, shape: tuple[int, ...], rate: float) -> Array:
 
 
 def integers(words: Array, count: int) -> Array:
-    """Whole numbers 0..count - 1, int32, from random words; the smallest are likelier by a factor of 1 + count / 2^32."""
+    """Whole numbers 0..count - 1, int32, from random words; the remainder favours some by at most 1 + count / 2^32."""
     return (words % jnp.uint32(count)).astype(jnp.int32)
 
 

@@ -97,7 +97,7 @@ def test_shared_negatives_say_which_the_user_has(rows):
 
 @pytest.mark.parametrize("popular", [0, 30, 40])
 def test_shared_negatives_are_uniform_or_as_frequent_as_in_the_log(rows, popular):
-    """Item 5 is six of the log's rows; the first `popular` columns are drawn from these, and the others from all items."""
+    """Item 5 is six of the log's rows. The first `popular` columns are drawn from rows, the others from all items."""
     train, draws = log_of(rows), 1000
     users = jnp.zeros(draws, jnp.int32)
     items = np.asarray(shared_negatives(jax.random.key(0), train, users, 40, ITEMS, popular)[0])

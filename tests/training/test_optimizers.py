@@ -16,7 +16,10 @@ from ancf_jax.types import Data, Gradient, shapes_of
 
 def stepped(config, gradient, steps):
     """Parameters of ones, in tables and in the net, after steps with the same gradient."""
-    params = {"tables": {"item": jnp.ones((3, 2))}, "net": {"kernel": jnp.ones((2, 2)), "position": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+    params = {
+        "tables": {"item": jnp.ones((3, 2))},
+        "net": {"kernel": jnp.ones((2, 2)), "position": jnp.ones((2, 2)), "b": jnp.ones(2)},
+    }
     tx = make_optimizer(config, steps)
     state = tx.init(params)
     for _ in range(steps):

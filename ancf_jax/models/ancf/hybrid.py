@@ -134,7 +134,8 @@ def make(config: Config, data: Data) -> Recommender:
         side = side_of(name)
         if side not in given.own.features:
             return 0.0
-        return project(given.own.features[side], net["feature_kernels" if side == "item" else "user_feature_kernels"][name], ids)
+        kernels = net["feature_kernels" if side == "item" else "user_feature_kernels"]
+        return project(given.own.features[side], kernels[name], ids)
 
     def wanted(unit: Array, net: dict, history: Array) -> Array:
         """g x'_u [B, F] of histories [B, H]."""

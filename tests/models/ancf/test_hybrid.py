@@ -101,7 +101,9 @@ def test_the_vector_of_a_user_is_the_row_and_the_mean_of_the_history(plain, desc
     np.testing.assert_allclose(
         score(params, query) - rowless, tables["user"][query.users] @ direction.T, rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(rowless - neither, past @ net["feature_kernels"]["user"] @ direction.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        rowless - neither, past @ net["feature_kernels"]["user"] @ direction.T, rtol=1e-4, atol=1e-5
+    )
     new = score(params, query)[2:4]
     assert np.isfinite(new).all() and np.abs(new[0] - new[1]).max() > 0.01
 
