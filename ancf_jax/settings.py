@@ -255,7 +255,7 @@ class TrainConfig:
     )
     warmup: float = field(0.05, "fraction of the steps that warm up, for cosine", low=0, high=1)
     cycles: int = field(4, "number of cycles, for cyclical", low=1)
-    weight_decay: float = field(0.0, "decoupled weight decay, on the net's matrices alone", low=0)
+    weight_decay: float = field(0.0, "decoupled weight decay, on the matrices of the net's layers alone", low=0)
     clip: float = field(0.0, "global gradient norm limit (0: none)", low=0)
     lazy_rows: bool = field(False, "optimizer steps on the table rows that a batch touched alone")
     precision: str = field(

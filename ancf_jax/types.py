@@ -91,6 +91,8 @@ class Gradient(NamedTuple):
     """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step.
 
     `advance` sets what no step moves, for its gradient is always zero: a schedule's value, a copy of other parameters.
+    Weight decay is on what is called a kernel in `net`, as Flax's layers call their matrices, but for what stands below
+    a key `held`: there `advance` keeps its matrices.
     """
 
     rows: int

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.nn.bits import hashed, random_words
+from ancf_jax.nn.bits import hashed, integers, random_words, uniform
 from ancf_jax.types import Array, ArrayLike, Data, Given, Interactions
 
 
@@ -47,7 +47,7 @@ def shift_ends(key: Array, train: Interactions, users: Array, ends: Array, lengt
 
     So an interaction is not always seen after the same context, and a user's latest ones are seen most.
     """
-    shift = jax.random.randint(key, ends.shape, 0, length)
+    shift = integers(random_words(key, ends.shape), length)
     return jnp.minimum(ends + shift, jnp.asarray(train.offsets)[users + 1])
 
 
@@ -81,7 +81,7 @@ def hold_out(key: Array, window: Array, count: int, padding: int) -> tuple[Array
     """
     present = window < padding
     size = present.sum(1, keepdims=True)  # [B, 1]
-    lottery = jnp.where(present, jax.random.uniform(key, window.shape), 2.0)
+    lottery = jnp.where(present, uniform(key, window.shape), 2.0)
     place = jnp.argsort(jnp.argsort(lottery, axis=1), axis=1)  # of each column in the draw
     drawn = (place < jnp.minimum(count, (size + 1) // 2)) & present
     _, columns = jax.lax.top_k(-lottery, count)
@@ -106,11 +106,6 @@ def knows(train: Interactions, users: Array, items: Array) -> Array:
     return (below < count) & (known[jnp.minimum(first + below, last)] == items)
 
 
-def items_of(words: Array, num_items: int) -> Array:
-    """Items, int32, from random words; the remainder favours some items by a factor of at most 1 + I / 2^32."""
-    return (words % jnp.uint32(num_items)).astype(jnp.int32)
-
-
 def negatives(key: Array, train: Interactions, users: Array, count: int, num_items: int) -> Array:
     """Uniform items [B, count] that the users [B] do not have in training, int32.
 
@@ -119,14 +114,19 @@ def negatives(key: Array, train: Interactions, users: Array, count: int, num_ite
     Factorization Revisited, 2020, do not reject at all).
     """
     words = random_words(key, (users.shape[0], count))
-    first, again = items_of(words, num_items), items_of(hashed(words), num_items)
+    first, again = integers(words, num_items), integers(hashed(words), num_items)
     return jnp.where(knows(train, users, first), again, first)
 
 
-def shared_negatives(key: Array, train: Interactions, users: Array, count: int, num_items: int) -> tuple[Array, Array]:
-    """Uniform items [B, count] for all targets of a window, and whether the window's user [B] has them in training.
+def shared_negatives(
+    key: Array, train: Interactions, users: Array, count: int, num_items: int, popular: int = 0
+) -> tuple[Array, Array]:
+    """Items [B, count] for all targets of a window, and whether the window's user [B] has them in training.
 
-    Those that the user has are not to be counted.
+    The first `popular` of them are drawn as often as they occur in the log, the others uniformly. Those that the user
+    has are not to be counted.
     """
-    items = items_of(random_words(key, (users.shape[0], count)), num_items)
+    words = random_words(key, (users.shape[0], count))
+    by_log = jnp.asarray(train.items)[integers(words[:, :popular], train.items.shape[0])]
+    items = jnp.concatenate([by_log, integers(words[:, popular:], num_items)], axis=1)
     return items, knows(train, users, items)

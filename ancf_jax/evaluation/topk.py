@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.nn.layers import items_at_once
+from ancf_jax.nn.layers import inner, items_at_once
 from ancf_jax.types import Array, Query, Recommender
 
 GROUP = 64  # items; more make fewer groups to sort but more items to look at one by one
@@ -49,13 +49,13 @@ def top_k_inner(user: Array, item: Array, seen: Array, k: int, approximate: bool
     (users, width), num_items = user.shape, len(item)
     block = items_at_once(4 * (users + width))  # rows, marks, scores and those of fit items share the cache
     if approximate:
-        return top_k_blocks(lambda ids: user @ item[ids].T, num_items, seen, k, block, approximate=True)
+        return top_k_blocks(lambda ids: inner(user, item[ids]), num_items, seen, k, block, approximate=True)
     marks, k = _mark(seen, num_items), min(k, num_items)
     block = _whole(block, GROUP)
     full = num_items // block * block
 
     def maxima(item: Array, marks: Array) -> Array:
-        return _group_maxima(_fit(user @ item.T, marks))
+        return _group_maxima(_fit(inner(user, item), marks))
 
     def maxima_of_block(start: Array) -> Array:
         rows = jax.lax.dynamic_slice_in_dim(item, start, block)
@@ -73,7 +73,7 @@ def top_k_inner(user: Array, item: Array, seen: Array, k: int, approximate: bool
 
     def score(one: tuple[Array, Array]) -> Array:
         vector, ids = one
-        return item[jnp.minimum(ids, num_items - 1)] @ vector
+        return inner(vector[None], item[jnp.minimum(ids, num_items - 1)])[0]
 
     scores = jax.lax.map(score, (user, ids))  # [B, k GROUP]
     best, place = jax.lax.top_k(jnp.where(absent | ~jnp.isfinite(scores), -jnp.inf, scores), k)

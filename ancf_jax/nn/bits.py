@@ -28,3 +28,13 @@ def random_words(key: Array, shape: tuple[int, ...]) -> Array:
 def kept(key: Array, shape: tuple[int, ...], rate: float) -> Array:
     """What dropout leaves: bool of that shape, each True with probability 1 - rate."""
     return random_words(key, shape) >= jnp.uint32(int(rate * 2**32))
+
+
+def integers(words: Array, count: int) -> Array:
+    """Whole numbers 0..count - 1, int32, from random words; the remainder favours some by at most 1 + count / 2^32."""
+    return (words % jnp.uint32(count)).astype(jnp.int32)
+
+
+def uniform(key: Array, shape: tuple[int, ...]) -> Array:
+    """Uniform float32 in [0, 1) of that shape, multiples of 2^-24."""
+    return (random_words(key, shape) >> 8).astype(jnp.float32) * jnp.float32(2**-24)

@@ -1,6 +1,7 @@
 """Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, products."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -152,7 +153,7 @@ class RecurrentLayer(nn.Module):
         batch, _, width = x.shape
         gates = 3 if self.cell == "gru" else 4
         inputs = nn.Dense(gates * width, name="input")(x)  # of all steps at once: only U h must wait for its turn
-        recurrent = self.param("recurrent", nn.initializers.lecun_normal(), (width, gates * width))
+        recurrent = self.param("recurrent_kernel", nn.initializers.lecun_normal(), (width, gates * width))
         step = gru if self.cell == "gru" else lstm
 
         def advance(state: tuple[Array, ...], column: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
@@ -180,12 +181,33 @@ def lstm(inputs: Array, recurrent: Array, h: Array, c: Array) -> tuple[Array, Ar
     return nn.sigmoid(output) * jnp.tanh(c), c
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def wide_product(form: str, a: Array, b: Array) -> Array:
+    """einsum(form, a, b) in float32, for the last product of a score; its gradients are taken in the operands' type."""
+    return jnp.einsum(form, a, b, preferred_element_type=jnp.float32)
+
+
+@wide_product.defjvp
+def _wide_product_jvp(form: str, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (a, b), (da, db) = primals, tangents
+    return wide_product(form, a, b), (jnp.einsum(form, da, b) + jnp.einsum(form, a, db)).astype(jnp.float32)
+
+
+def inner(user: Array, item: Array) -> Array:
+    """<user_b, item_i> [B, I] of vectors [B, D] and [I, D], or [B, K] of the items' vectors [B, K, D].
+
+    In float32 with all of its digits, whatever the type of the vectors: rounded scores would tie many items.
+    """
+    form = "bd,id->bi" if item.ndim == 2 else "bd,bkd->bk"
+    return jnp.einsum(form, user, item, preferred_element_type=jnp.float32, precision="highest")
+
+
 def inner_products(embed: Callable[[Any, Query], tuple[Array, Array]]) -> Callable[..., Array]:
     """The `score` of a recommender by what it embeds: <user_b, item_i> for all items, [B, I], or for `items` [B, K]."""
 
     def score(ready: Any, query: Query, items: Array | None = None) -> Array:
         user, item = embed(ready, query)  # [B, D], [I, D]
-        return user @ item.T if items is None else jnp.einsum("bd,bkd->bk", user, item[items])
+        return inner(user, item if items is None else item[items])
 
     return score
 

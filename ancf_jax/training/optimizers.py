@@ -23,16 +23,25 @@ def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
 
 
 def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
-    """The Optax transform for `steps` steps in all. Weight decay is on the net's matrices alone, never on tables."""
+    """The Optax transform for `steps` steps in all. Weight decay is on the net's kernels alone, see `is_kernel`."""
     schedule = make_schedule(config, steps)
     scale = {"adam": optax.scale_by_adam, "adagrad": optax.scale_by_rss, "sgd": optax.identity}[config.optimizer]()
 
-    def matrices(params: Params) -> Any:
-        return jax.tree_util.tree_map_with_path(lambda path, x: path[0].key == "net" and x.ndim > 1, params)
+    def kernels(params: Params) -> Any:
+        return jax.tree_util.tree_map_with_path(lambda path, x: is_kernel(path), params)
 
     parts = [scale]
     if config.clip:
         parts.insert(0, optax.clip_by_global_norm(config.clip))
     if config.weight_decay:
-        parts.append(optax.add_decayed_weights(config.weight_decay, matrices))
+        parts.append(optax.add_decayed_weights(config.weight_decay, kernels))
     return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+
+
+def is_kernel(path: Any) -> bool:
+    """Whether a leaf of the params is a matrix of a layer: below `net`, called a kernel, and not below `held`.
+
+    So neither tables nor biases, positions, recency and scales are drawn towards zero, nor what `advance` sets.
+    """
+    top, *rest = (key.key for key in path)
+    return top == "net" and "held" not in rest and any("kernel" in key for key in rest)

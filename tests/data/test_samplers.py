@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import (
@@ -92,6 +93,29 @@ def test_shared_negatives_say_which_the_user_has(rows):
     items, absent = shared_negatives(jax.random.key(0), log_of(rows), users, 50, ITEMS)
     assert items.shape == (3, 50) and set(np.unique(items)) <= set(range(ITEMS)) and len(np.unique(items)) > 30
     assert absent.tolist() == [[item in rows[u] for item in row] for u, row in zip(users, items.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("popular", [0, 30, 40])
+def test_shared_negatives_are_uniform_or_as_frequent_as_in_the_log(rows, popular):
+    """Item 5 is six of the log's rows. The first `popular` columns are drawn from rows, the others from all items."""
+    train, draws = log_of(rows), 1000
+    users = jnp.zeros(draws, jnp.int32)
+    items = np.asarray(shared_negatives(jax.random.key(0), train, users, 40, ITEMS, popular)[0])
+    parts = ((items[:, :popular], np.bincount(train.items, minlength=ITEMS)), (items[:, popular:], np.ones(ITEMS)))
+    for drawn, expected in parts:
+        counts = np.bincount(drawn.ravel(), minlength=ITEMS)
+        assert len(counts) == ITEMS and not counts[expected == 0].any()
+        if drawn.size:
+            wanted = drawn.size * expected / expected.sum()
+            assert stats.chisquare(counts[wanted > 0], wanted[wanted > 0]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("length", [2, 7])
+def test_every_shift_is_as_likely(length):
+    train = log_of([[0] * 50])
+    ends = jnp.full(7000, 20)
+    moved = np.asarray(shift_ends(jax.random.key(3), train, jnp.zeros_like(ends), ends, length)) - 20
+    assert stats.chisquare(np.bincount(moved, minlength=length)).pvalue > 1e-3
 
 
 def test_knows_is_membership_in_the_users_set(rows):

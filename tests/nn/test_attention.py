@@ -1,11 +1,14 @@
 """Weights, contributions and mixtures against loops that follow the module's equation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, recency_matrix
+from ancf_jax.nn import attention
+from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, recency_after
 
 B, HEADS, N, H, D = 3, 2, 4, 5, 3
 MASK = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)  # padded on the left, full, empty
@@ -24,15 +27,15 @@ def example():
 
 
 def attended(logits, mask, smoothing):
-    """Weights [H] of one candidate from its logits [H]."""
-    weights = [np.exp(float(f)) if seen else 0.0 for f, seen in zip(logits, mask, strict=True)]
+    """Weights [H] of one candidate from its logits [H], in float64."""
+    weights = [np.exp(np.float64(f)) if seen else 0.0 for f, seen in zip(logits, mask, strict=True)]
     total = sum(weights)
     return np.array([w / total**smoothing if total else 0.0 for w in weights])
 
 
 def after_column(logits, recency, mask, t, smoothing):
     """Weights [H] of one candidate when the history ends with column t."""
-    with_recency = [f + recency[max(t - h, 0)] for h, f in enumerate(logits)]
+    with_recency = [np.float64(f) + recency[max(t - h, 0)] for h, f in enumerate(logits)]
     return attended(with_recency, [seen and h <= t for h, seen in enumerate(mask)], smoothing)
 
 
@@ -54,10 +57,10 @@ def test_candidate_weights_survive_large_logits():
     )
 
 
-def test_recency_matrix_holds_the_steps_back(example):
-    found = recency_matrix(example["recency"])
+def test_recency_after_holds_the_steps_back(example):
+    found = recency_after(example["recency"])
     for n, t, h in np.ndindex(HEADS, H, H):
-        expected = np.exp(example["recency"][n, t - h]) if h <= t else 0.0
+        expected = example["recency"][n, t - h] if h <= t else -np.inf
         np.testing.assert_allclose(found[n, t, h], expected, rtol=1e-6)
 
 
@@ -139,3 +142,98 @@ def test_gradients_agree_with_finite_differences_where_columns_are_masked(exampl
 
     (before, _), (_, derivative), (after, _) = total(-1e-2), total(0.0), total(1e-2)
     np.testing.assert_allclose(derivative, (after - before) / 2e-2, rtol=1e-2, atol=1e-4)
+
+
+def far_apart(example, apart):
+    """Logits of column 0..H-1 that rise by `apart` from the first that is seen to the last, some up to that too high.
+
+    So early columns lie far below the window's largest exponent, and every column far from zero.
+    """
+    rng = np.random.default_rng(2)
+    rise = apart * (np.linspace(-0.5, 0.5, H) + rng.uniform(-0.1, 0.1, (B, HEADS, N, H)))
+    rise[..., -1], rise[..., 0] = apart / 2, -apart / 2
+    own = apart * rng.uniform(-0.5, 0.5, (B, HEADS, H, H))
+    own[..., -1], own[..., 0] = apart / 2, -apart / 2
+    return example | {"logits": rise.astype(np.float32), "own": own.astype(np.float32)}
+
+
+def all_three(inputs, smoothing):
+    logits, own, along, values, recency = (inputs[name] for name in ("logits", "own", "along", "values", "recency"))
+    return {
+        "contributions": causal_contributions(logits, along, recency, MASK, smoothing),
+        "mixtures": causal_mixtures(logits, values, recency, MASK, smoothing, own_column=False),
+        "own": causal_mixtures(own, values, recency, MASK, smoothing, own_column=True),
+    }
+
+
+def weights_step_by_step(logits, recency, smoothing):
+    """a [B, heads, K, T, H] in float64 of logits [B, heads, K, H]."""
+    steps = np.arange(H)[:, None] - np.arange(H)
+    exponents = logits.astype(np.float64)[..., None, :] + recency.astype(np.float64)[:, None, np.maximum(steps, 0)]
+    weights = np.where((steps >= 0) & MASK[:, None, None, None], np.exp(exponents), 0.0)
+    total = weights.sum(-1, keepdims=True)
+    return weights / np.where(total > 0, total, 1.0) ** smoothing
+
+
+def step_by_step(inputs, smoothing):
+    """What `all_three` gives, in float64, without any shift of exponents."""
+    cross, own = (weights_step_by_step(inputs[name], inputs["recency"], smoothing) for name in ("logits", "own"))
+    every = np.einsum("bnkth,bhnd->btknd", cross, inputs["values"])
+    diagonal = np.einsum("bntth,bhnd->btnd", own, inputs["values"])
+    return {
+        "contributions": np.einsum("bnkth,bnkh->btk", cross, inputs["along"]),
+        "mixtures": every.reshape(B, H, N, -1),
+        "own": diagonal.reshape(B, H, -1),
+    }
+
+
+APART = [10.0, 30.0, 38.0, 45.0, 60.0, 120.0]  # all at one scale, nearly not, and by far not
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
+@pytest.mark.parametrize("apart", APART)
+def test_columns_far_below_later_ones_are_exact(example, apart, smoothing):
+    """Of logits from -60 to 60, the first columns' denominators are e^-120 of the last ones'."""
+    inputs = far_apart(example, apart)
+    found, expected = all_three(inputs, smoothing), step_by_step(inputs, smoothing)
+    for name in found:
+        size = np.abs(expected[name]).max(axis=-1, keepdims=True)  # of each column: its terms may cancel
+        assert (np.abs(found[name] - expected[name]) <= 3e-5 * size + 1e-30).all(), name
+        assert (size[1] > 1e-15).all()
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
+@pytest.mark.parametrize("apart", [38.0, 45.0, 120.0])
+def test_gradients_of_columns_far_below_later_ones_are_exact(example, apart, smoothing):
+    """The derivative along one direction, of a sum in which each column counts by its own size, in float64."""
+    inputs, rng = far_apart(example, apart), np.random.default_rng(1)
+    names = ("logits", "own", "along", "values", "recency")
+    direction = {name: rng.normal(0, 1, inputs[name].shape) for name in names}
+    whole = {name: x[1] for name, x in step_by_step(inputs, smoothing).items()}  # the window without padding
+    counts = {name: rng.uniform(0.5, 1, x.shape) / np.abs(x).max(-1, keepdims=True) for name, x in whole.items()}
+
+    def moved(step):
+        return {name: inputs[name].astype(np.float64) + step * direction[name] for name in names}
+
+    step = 1e-5
+    before, after = step_by_step(moved(-step), smoothing), step_by_step(moved(step), smoothing)
+    expected = {name: np.sum(counts[name] * (after[name] - before[name])[1]) / (2 * step) for name in counts}
+    given = {name: jnp.asarray(inputs[name]) for name in names}
+    for name in counts:
+        weigh = jnp.asarray(np.float32(counts[name]))
+        slope = jax.jit(jax.grad(lambda given: jnp.sum(weigh * all_three(given, smoothing)[name][1])))(given)  # noqa: B023
+        found = sum(np.sum(np.asarray(slope[part], np.float64) * direction[part]) for part in names)
+        np.testing.assert_allclose(found, expected[name], rtol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize(("apart", "by_columns"), [(35.0, False), (50.0, True)])
+def test_only_what_is_far_apart_is_taken_column_by_column(example, monkeypatch, apart, by_columns):
+    """One window that is far apart is enough; the range of what is masked and of an empty window does not count."""
+    monkeypatch.setattr(attention, "candidate_weights", lambda logits, *_: jnp.full_like(logits, jnp.nan))
+    inputs = example | {"logits": np.zeros((B, HEADS, N, H), np.float32), "recency": np.zeros((HEADS, H), np.float32)}
+    inputs["logits"][0, :, :, :2], inputs["logits"][2, 0, 0, 0] = 1000.0, 1000.0
+    inputs["logits"][1, 1, 2, 3] = apart
+    for x in (inputs["along"], inputs["values"]):
+        function = causal_contributions if x is inputs["along"] else partial(causal_mixtures, own_column=False)
+        found = function(inputs["logits"], x, inputs["recency"], MASK, 1.0)
+        assert np.isnan(found).all() if by_columns else np.isfinite(found).all()

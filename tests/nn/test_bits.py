@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ancf_jax.nn.bits import hashed, kept, random_words
+from ancf_jax.nn.bits import hashed, integers, kept, random_words, uniform
 
 WORDS = np.asarray(random_words(jax.random.key(0), (400, 500)))
 
@@ -44,3 +44,12 @@ def test_what_dropout_leaves():
     left = np.asarray(kept(jax.random.key(0), (100, 1000), 0.3))
     assert left.dtype == bool and abs(left.mean() - 0.7) < 0.01
     assert np.asarray(kept(jax.random.key(0), (10,), 0.0)).all()
+
+
+def test_whole_numbers_and_fractions_are_uniform():
+    numbers = np.asarray(integers(jnp.asarray(WORDS), 97))
+    assert numbers.dtype == np.int32 and stats.chisquare(np.bincount(numbers.ravel(), minlength=97)).pvalue > 1e-3
+    fractions = np.asarray(uniform(jax.random.key(0), WORDS.shape))
+    assert fractions.dtype == np.float32 and fractions.min() >= 0 and fractions.max() < 1
+    assert stats.kstest(fractions.ravel(), "uniform").pvalue > 1e-3
+    np.testing.assert_array_equal(fractions, (WORDS >> 8) / 2**24)  # all of the 24 bits that float32 holds

@@ -6,13 +6,20 @@ import numpy as np
 import optax
 import pytest
 
+from ancf_jax.config import from_json
+from ancf_jax.data.interactions import build
+from ancf_jax.models import MODELS
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.optimizers import make_optimizer, make_schedule
+from ancf_jax.training.optimizers import is_kernel, make_optimizer, make_schedule
+from ancf_jax.types import Data, Gradient, shapes_of
 
 
 def stepped(config, gradient, steps):
     """Parameters of ones, in tables and in the net, after steps with the same gradient."""
-    params = {"tables": {"item": jnp.ones((3, 2))}, "net": {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}}
+    params = {
+        "tables": {"item": jnp.ones((3, 2))},
+        "net": {"kernel": jnp.ones((2, 2)), "position": jnp.ones((2, 2)), "b": jnp.ones(2)},
+    }
     tx = make_optimizer(config, steps)
     state = tx.init(params)
     for _ in range(steps):
@@ -47,12 +54,36 @@ def test_cyclical_schedule_restarts():
     )
 
 
-def test_weight_decay_shrinks_the_nets_matrices_alone():
+def test_weight_decay_shrinks_the_nets_kernels_alone():
     config = TrainConfig(weight_decay=0.25, learning_rate=0.1, optimizer="sgd")
     params = stepped(config, lambda params: jax.tree.map(jnp.zeros_like, params), 4)
-    np.testing.assert_allclose(params["net"]["w"], np.full((2, 2), (1 - 0.1 * 0.25) ** 4), rtol=1e-6)
-    np.testing.assert_array_equal(params["net"]["b"], np.ones(2))
-    np.testing.assert_array_equal(params["tables"]["item"], np.ones((3, 2)))
+    np.testing.assert_allclose(params["net"]["kernel"], np.full((2, 2), (1 - 0.1 * 0.25) ** 4), rtol=1e-6)
+    for still in (params["net"]["b"], params["net"]["position"], params["tables"]["item"]):
+        np.testing.assert_array_equal(still, np.ones(still.shape))
+
+
+@pytest.fixture(scope="module")
+def data():
+    train = build(np.arange(4), np.arange(4), np.arange(4) % 2 + 1.0, np.arange(4), 4)
+    return Data(4, 5, train, np.ones((5, 2), np.float32), np.ones((4, 2), np.float32))
+
+
+OTHERS = {"position", "recency"}  # parameters of two dimensions that are no layer's matrix
+CHANGES = {"ancf": {"ordered": True, "layers": 1, "scorer": 2}}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weight_decay_is_on_all_matrices_of_layers_and_on_nothing_that_advance_sets(name, data):
+    """Every array of two dimensions in a net is a kernel, one of OTHERS, or held."""
+    learn = (model := MODELS[name].make(from_json(MODELS[name].config, CHANGES.get(name, {})), data)).learn
+    if not isinstance(learn, Gradient):
+        return
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes_of(model))
+    advanced = (learn.advance or (lambda params, epoch: params))(params, jnp.int32(1))
+    for (path, leaf), new in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(advanced), strict=True):
+        keys = [key.key for key in path]
+        in_layer = keys[0] == "net" and leaf.ndim > 1 and keys[-1] not in OTHERS and new is leaf
+        assert is_kernel(path) == in_layer, keys
 
 
 @pytest.mark.parametrize(("clip", "step"), [(0.0, 3.0), (0.5, 0.5)])

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import field
-from ancf_jax.data.samplers import Windows, hold_out, knows, over_windows, shift_ends, take_window
+from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
 from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
@@ -132,11 +132,8 @@ def make(config: Config, data: Data) -> Recommender:
         if config.loss == "full_softmax":
             others = jnp.broadcast_to(jnp.arange(num_items), (users.shape[0], num_items))
             return Batch(users, history, targets, others, jnp.zeros_like(others, bool))
-        others = jax.random.randint(draw, (users.shape[0], config.negatives), 0, num_items)
-        if popular:
-            drawn = jax.random.randint(jax.random.fold_in(draw, 1), (users.shape[0], popular), 0, train.items.shape[0])
-            others = others.at[:, :popular].set(jnp.asarray(train.items)[drawn])
-        return Batch(users, history, targets, others, knows(train, users, others))
+        others, absent = shared_negatives(draw, train, users, config.negatives, num_items, popular)
+        return Batch(users, history, targets, others, absent)
 
     def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]

@@ -36,6 +36,7 @@ from ancf_jax.data.features import dense, required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
+from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
 
@@ -117,12 +118,12 @@ def make(config: Config, data: Data) -> Recommender:
         kernels = {name: jnp.zeros((deep["item"], width)) for name, width in widths.items()}
         start = jax.random.normal(jax.random.fold_in(key, 1), kernels["item"].shape) * factors**-0.5
         kernels |= {"item": start, "user": start}
-        net = {**params["net"], "features": kernels}
+        net = {**params["net"], "feature_kernels": kernels}
         if config.content_weight:
             net["content"] = jnp.full(deep["item"], config.content_weight)
         if "user" in deep:
             of_users = {name: width for name, width in widths.items() if side_of(name) == "user"}
-            net["user_features"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
+            net["user_feature_kernels"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
         return {**params, "net": net}
 
     def sample(key: Array, given: Given, index: Array) -> ancf.Batch:
@@ -134,7 +135,8 @@ def make(config: Config, data: Data) -> Recommender:
         side = side_of(name)
         if side not in given.own.features:
             return 0.0
-        return project(given.own.features[side], net["features" if side == "item" else "user_features"][name], ids)
+        kernels = net["feature_kernels" if side == "item" else "user_feature_kernels"]
+        return project(given.own.features[side], kernels[name], ids)
 
     def wanted(unit: Array, net: dict, history: Array) -> Array:
         """g x'_u [B, F] of histories [B, H]."""
@@ -161,14 +163,14 @@ def make(config: Config, data: Data) -> Recommender:
 
             def read(ids: Array) -> Array:
                 # The tables of one side share a key, so that a candidate or user is new in all of them or in none.
-                kept = jnp.asarray(known[side])[ids] & (jax.random.uniform(keys[side], ids.shape) >= config.id_dropout)
+                kept = jnp.asarray(known[side])[ids] & (uniform(keys[side], ids.shape) >= config.id_dropout)
                 rows = table[ids] * kept[..., None] + own(given, net, name, ids)
                 if name == "item_bias" and config.content_weight:
                     unit = jnp.asarray(given.own.unit)
                     return rows + content(unit, wanted(unit, net, batch.history), ids)
                 if side == "item":
                     return rows
-                past = project(given.own.features["item"], net["features"][name], batch.history)
+                past = project(given.own.features["item"], net["feature_kernels"][name], batch.history)
                 return rows + profile(past, batch.history < num_items, config.ancf.ordered)
 
             return Rows(table.shape, table.dtype, read)
@@ -184,7 +186,7 @@ def make(config: Config, data: Data) -> Recommender:
             for name, table in params["tables"].items()
         }
         ready = base.prepare({**params, "tables": tables}, inner(given))
-        kernels = {name: kernel for name, kernel in net["features"].items() if side_of(name) == "user"}
+        kernels = {name: kernel for name, kernel in net["feature_kernels"].items() if side_of(name) == "user"}
         every = given.own.features["item"]
         profiles = {f"profile_{name}": project(every, kernel) for name, kernel in kernels.items()}
         if config.content_weight:

@@ -1,12 +1,13 @@
 """ANCF's tables and network: rows in, attention over a history, scores out. The equations are in ancf.py."""
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
-from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, rows_of, table, tower_input
+from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, rows_of, table, tower_input, wide_product
 from ancf_jax.types import Array, Data
 
 
@@ -59,17 +60,17 @@ class Net(nn.Module):
         return candidate_weights(self.logits(item, keys) + recency, mask[:, None, None], self.config.smoothing)
 
     def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:
-        """Scores [B, ..., K] from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D]."""
-        c = self.config
-        score = item["item_bias"][..., 0] + self.bias
+        """Scores [B, ..., K], float32, from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D]."""
+        c, total = self.config, partial(jnp.sum, axis=-1, dtype=jnp.float32)
+        score = (item["item_bias"][..., 0] + self.bias).astype(jnp.float32)
         if c.user:
-            score = score + jnp.sum(user["user"] * self.product * item["item"], -1)
+            score = score + total(user["user"] * self.product * item["item"])
         if attended is not None:
-            score = score + jnp.sum(attended * self.attended * item["item"], -1)
+            score = score + total(attended * self.attended * item["item"])
         if c.tower:
             parts = [user["user_tower"]] if c.user else []
             parts = [*parts, item["item_tower"], *([] if attended is None else [attended])]
-            score = score + self.mlp(parts, deterministic=not train) @ self.hidden
+            score = score + wide_product("...d,d->...", self.mlp(parts, deterministic=not train), self.hidden)
         return score
 
     def __call__(self, user: dict, rows: Array, mask: Array, item: dict, train: bool = False) -> Array:

@@ -78,7 +78,7 @@ def make(config: Config, data: Data) -> Recommender:
             "output": table(output, num_items, config.factors, glorot(num_items, config.factors)),
             "output_bias": jnp.zeros((num_items + 1, 1)),
         }
-        return {"tables": tables, "net": {"encoder": net, "previous": net}}
+        return {"tables": tables, "net": {"encoder": net, "held": net}}
 
     def encode(params: Params, x: Array, **options) -> tuple[Array, Array]:
         item = params["tables"]["item"][:num_items]
@@ -87,7 +87,7 @@ def make(config: Config, data: Data) -> Recommender:
     def previous(params: Params) -> Params:
         """The parameters with the encoder as the epoch started."""
         tables, net = params["tables"], params["net"]
-        return {"tables": {**tables, "item": tables["previous"]}, "net": {**net, "encoder": net["previous"]}}
+        return {"tables": {**tables, "item": tables["previous"]}, "net": {**net, "encoder": net["held"]}}
 
     def loss(params: Params, given: Given, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         drop, noise, clean_noise = jax.random.split(key, 3)
@@ -103,7 +103,7 @@ def make(config: Config, data: Data) -> Recommender:
 
     def advance(params: Params, epoch: Array) -> Params:
         tables, net = params["tables"], params["net"]
-        return {"tables": {**tables, "previous": tables["item"]}, "net": {**net, "previous": net["encoder"]}}
+        return {"tables": {**tables, "previous": tables["item"]}, "net": {**net, "held": net["encoder"]}}
 
     def code(params: Params, rows: Rows) -> Array:
         z = encode(params, multi_hot(rows.items, num_items))[0]

@@ -20,7 +20,16 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives
-from ancf_jax.nn.layers import Tower, items_at_once, over_items, rows_of, table, tower_input, with_one
+from ancf_jax.nn.layers import (
+    Tower,
+    items_at_once,
+    over_items,
+    rows_of,
+    table,
+    tower_input,
+    wide_product,
+    with_one,
+)
 from ancf_jax.nn.losses import SAMPLED_LOSSES, masked_mean, pair_loss
 from ancf_jax.nn.value_heads import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
@@ -77,7 +86,7 @@ class Batch(NamedTuple):
 
 
 class Net(nn.Module):
-    """The output layer over both paths; rows of tables in, scores [B, K] out."""
+    """The output layer over both paths; rows of tables in, scores [B, K] out, in float32."""
 
     config: NeuMF
 
@@ -88,13 +97,14 @@ class Net(nn.Module):
         both = config.factors > 0 and len(config.tower) > 0
         if config.factors:
             weight = self.param("product", nn.initializers.normal(config.factors**-0.5), (config.factors,))
-            product = jnp.einsum("bd,bkd->bk", user["user"] * weight, item["item"])
+            product = wide_product("bd,bkd->bk", user["user"] * weight, item["item"])
             score = score + (config.alpha * product if both else product)
         if config.tower:
             parts = [jax.tree.map(lambda part: part[:, None], user["user_tower"]), item["item_tower"]]
             hidden = Tower(config.tower, config.dropout, name="tower")(parts, deterministic)
             weight = self.param("hidden", nn.initializers.normal(config.tower[-1] ** -0.5), (config.tower[-1],))
-            score = score + ((1 - config.alpha) * (hidden @ weight) if both else hidden @ weight)
+            hidden = wide_product("bkd,d->bk", hidden, weight)
+            score = score + ((1 - config.alpha) * hidden if both else hidden)
         return score
 
 

@@ -44,12 +44,13 @@ def make(config: Config, data: Data) -> Recommender:
         }
         glorot, shape = jax.nn.initializers.glorot_uniform(), (config.factors, config.factors)
         pairs = zip(keys[::2], keys[1::2], strict=True)
-        net = {f"layer_{k}": {"sum": glorot(a, shape), "product": glorot(b, shape)} for k, (a, b) in enumerate(pairs)}
+        layers = ({"sum_kernel": glorot(a, shape), "product_kernel": glorot(b, shape)} for a, b in pairs)
+        net = {f"layer_{k}": layer for k, layer in enumerate(layers)}
         return {"tables": tables, "net": net}
 
     def step(net: Any, k: int, x: Array, message: Array, key: Array | None) -> Array:
         weights = net[f"layer_{k}"]
-        hidden = (x + message) @ weights["sum"] + (x * message) @ weights["product"]
+        hidden = (x + message) @ weights["sum_kernel"] + (x * message) @ weights["product_kernel"]
         return drop(jax.nn.leaky_relu(hidden, 0.2), config.dropout, key)
 
     return over_graph(

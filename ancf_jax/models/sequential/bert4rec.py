@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import over_windows, shift_ends, take_window
+from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import Dropout, SelfAttention, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import catalogue_softmax
 from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
@@ -97,7 +98,7 @@ def make(config: Config, data: Data) -> Recommender:
         users, ends = given.own.at(index)
         ends = shift_ends(shift, given.train, users, ends, length)
         window, _ = take_window(given.train, users, ends, length, num_items)
-        last = jax.random.bernoulli(pick, config.last, users.shape)
+        last = uniform(pick, users.shape) < config.last
         return cloze(draw, window, config.masked, last, num_items)
 
     def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
@@ -126,7 +127,7 @@ def cloze(key: Array, window: Array, share: float, last: Array, padding: int) ->
     present = window < padding
     size = present.sum(1, keepdims=True)  # [B, 1]
     wanted = jnp.where(last[:, None], 1, jnp.maximum(jnp.round(share * size), 1))
-    lottery = jnp.where(present, jax.random.uniform(key, window.shape), 2.0)
+    lottery = jnp.where(present, uniform(key, window.shape), 2.0)
     lottery = lottery.at[:, -1].add(jnp.where(last, -2.0, 0.0))  # there it is drawn first
     _, places = jax.lax.top_k(-lottery, count)
     drawn = jnp.arange(count) < jnp.minimum(wanted, size)

@@ -61,7 +61,7 @@ class Net(nn.Module):
         c, length, width = self.config, self.config.history, self.config.factors
         init = nn.initializers.lecun_normal()
         # A filter of height h is one of height L that ends with zeros, so that all of them are one product.
-        filters = [self.param(f"horizontal_{h}", init, (h * width, c.horizontal)) for h in range(1, length + 1)]
+        filters = [self.param(f"horizontal_kernel_{h}", init, (h * width, c.horizontal)) for h in range(1, length + 1)]
         filters = [jnp.pad(kernel, ((0, length * width - len(kernel)), (0, 0))) for kernel in filters]
         bias = self.param("horizontal_bias", nn.initializers.zeros, (length * c.horizontal,))
         padded = jnp.pad(image, ((0, 0), (0, length - 1), (0, 0)))
@@ -69,7 +69,7 @@ class Net(nn.Module):
         found = nn.relu(strips @ jnp.concatenate(filters, axis=1) + bias)
         last = np.arange(length)[:, None] + np.repeat(np.arange(length), c.horizontal)  # the last row of the strip
         horizontal = jnp.where(last < length, found, 0.0).max(1)
-        kernel = self.param("vertical", init, (length, c.vertical))
+        kernel = self.param("vertical_kernel", init, (length, c.vertical))
         vertical = jnp.einsum("bld,lk->bkd", image, kernel).reshape(len(image), -1)
         x = Dropout(c.dropout)(jnp.concatenate([horizontal, vertical], axis=1), deterministic=deterministic)
         return nn.relu(nn.Dense(width, name="join")(x))

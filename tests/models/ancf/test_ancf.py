@@ -160,6 +160,21 @@ def test_windowed_scores_are_the_scores_after_each_prefix(data, randomise, ask, 
     np.testing.assert_allclose(found, stepwise, rtol=1e-4, atol=1e-5)
 
 
+def test_windowed_scores_after_the_last_column_know_its_place(data, randomise, ask, batch):
+    """There the window is the whole history, so positions, which prefixes would shift, are those of scoring."""
+    model = ancf.make(ORDERED, data)
+    params = randomise(model)
+    users, history, targets, others = batch
+    past = [[int(item) for item in row if item < data.num_items] for row in history]
+    items = np.concatenate([targets[:, -1:], others], axis=1)
+    positive, negative = windowed(ORDERED, params, *batch)
+    found = np.concatenate([positive[:, -1:], negative[:, -1]], axis=1)
+    expected = jax.jit(model.score)(params, ask(users, past, 5), items)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    params["net"]["position"] = params["net"]["position"][::-1].copy()
+    assert np.abs(windowed(ORDERED, params, *batch)[0] - positive).max() > 0.01
+
+
 def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, batch):
     """bce with its ratio, absent negatives left out of the sum, targets without a history not counted."""
     config = dataclasses.replace(ORDERED, ratio=2.0)

@@ -59,7 +59,7 @@ def changed(params, part, name, change):
 def test_without_projections_it_is_ancf(described, randomise, query):
     config = config_of(id_dropout=0.0, tower=(5,), tower_factors=2)
     model, base = make(config, described), ancf.make(config.ancf, described)
-    params = changed(randomise(model), "net", "features", partial(jax.tree.map, np.zeros_like))
+    params = changed(randomise(model), "net", "feature_kernels", partial(jax.tree.map, np.zeros_like))
     batch, key = batch_of(model), jax.random.key(4)
 
     @partial(jax.jit, compiler_options=QUICK)
@@ -92,18 +92,20 @@ def test_the_vector_of_a_user_is_the_row_and_the_mean_of_the_history(plain, desc
     params = randomise(plain[0])
     net, tables, features = params["net"], params["tables"], described.features
     rowless = score(changed(params, "tables", "user", np.zeros_like), query)
-    kernels = changed(net, "features", "user", np.zeros_like)["features"]
+    kernels = changed(net, "feature_kernels", "user", np.zeros_like)["feature_kernels"]
     neither = score(
-        {"tables": {**tables, "user": np.zeros_like(tables["user"])}, "net": net | {"features": kernels}}, query
+        {"tables": {**tables, "user": np.zeros_like(tables["user"])}, "net": net | {"feature_kernels": kernels}}, query
     )
-    item = features @ net["features"]["item"]
+    item = features @ net["feature_kernels"]["item"]
     item[:TRAINED] += tables["item"][:TRAINED]
     past = np.array([features[row].mean(axis=0) if row else np.zeros(3) for row in HISTORIES])
     direction = net["product"] * item
     np.testing.assert_allclose(
         score(params, query) - rowless, tables["user"][query.users] @ direction.T, rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(rowless - neither, past @ net["features"]["user"] @ direction.T, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        rowless - neither, past @ net["feature_kernels"]["user"] @ direction.T, rtol=1e-4, atol=1e-5
+    )
     new = score(params, query)[2:4]
     assert np.isfinite(new).all() and np.abs(new[0] - new[1]).max() > 0.01
 
@@ -123,10 +125,10 @@ def test_the_features_of_users_are_added_and_do_without_a_history(peopled, rando
     params, query = randomise(model), ask([0, new, new, unknown], [[8, 1], [8, 1], [], []], 4, ITEMS)
     score = jax.jit(lambda params: model.score(model.prepare(params, model.given), query), compiler_options=QUICK)
     found, net = np.asarray(score(params)), params["net"]
-    item = peopled.features @ net["features"]["item"]
+    item = peopled.features @ net["feature_kernels"]["item"]
     item[:TRAINED] += params["tables"]["item"][:TRAINED]
-    own = np.vstack([peopled.user_features, np.zeros(2)])[query.users] @ net["user_features"]["user"]
-    without = score(changed(params, "net", "user_features", partial(jax.tree.map, np.zeros_like)))
+    own = np.vstack([peopled.user_features, np.zeros(2)])[query.users] @ net["user_feature_kernels"]["user"]
+    without = score(changed(params, "net", "user_feature_kernels", partial(jax.tree.map, np.zeros_like)))
     np.testing.assert_allclose(found - without, own @ (net["product"] * item).T, rtol=1e-4, atol=1e-5)
     assert np.abs(found[2] - found[3]).max() > 0.01  # neither has a history or a row, one has features
     rows = np.arange(new + 2)[:, None]
@@ -137,8 +139,8 @@ def test_the_features_of_users_are_added_and_do_without_a_history(peopled, rando
 def test_features_of_users_that_project_to_nothing_change_nothing(peopled, randomise, ask):
     config = config_of(id_dropout=0.3)
     model, plain = make(config, peopled), make(config, peopled._replace(user_features=None))
-    params = changed(randomise(model), "net", "user_features", partial(jax.tree.map, np.zeros_like))
-    less = {**params, "net": {name: part for name, part in params["net"].items() if name != "user_features"}}
+    params = changed(randomise(model), "net", "user_feature_kernels", partial(jax.tree.map, np.zeros_like))
+    less = {**params, "net": {name: part for name, part in params["net"].items() if name != "user_feature_kernels"}}
     batch, query = batch_of(model), ask([0, 3], [[8, 1], []], 4, ITEMS)
 
     @partial(jax.jit, compiler_options=QUICK)
@@ -147,14 +149,14 @@ def test_features_of_users_that_project_to_nothing_change_nothing(peopled, rando
         loss, gradient = jax.value_and_grad(lambda params: model.learn.loss(params, model.given, batch, key)[0])(params)
         losses = [loss, plain.learn.loss(less, plain.given, batch, key)[0]]
         scores = [m.score(m.prepare(p, m.given), query) for m, p in ((model, params), (plain, less))]
-        return losses, scores, gradient["net"]["user_features"]
+        return losses, scores, gradient["net"]["user_feature_kernels"]
 
     losses, scores, gradient = results(params, less)
     np.testing.assert_allclose(*losses, rtol=1e-6)
     np.testing.assert_allclose(*scores, rtol=1e-6)
     assert np.asarray(gradient["user"]).all()
     shapes = [jax.eval_shape(m.learn.init, jax.random.key(0), m.given)["net"] for m in (model, plain)]
-    assert shapes[0].keys() - shapes[1].keys() == {"user_features"} and shapes[1].keys() == less["net"].keys()
+    assert shapes[0].keys() - shapes[1].keys() == {"user_feature_kernels"} and shapes[1].keys() == less["net"].keys()
 
 
 @pytest.mark.parametrize("id_dropout", [0.0, 1.0])
@@ -171,7 +173,7 @@ def test_gradients_reach_the_rows_of_trained_items_alone(id_dropout, described, 
     for name in ("item", "item_history", "item_bias"):
         reached = np.asarray(gradient["tables"][name]).any(axis=1)
         assert not reached[TRAINED:].any() and reached.any() == (id_dropout == 0), name
-    assert all(np.asarray(kernel).any() for kernel in gradient["net"]["features"].values())
+    assert all(np.asarray(kernel).any() for kernel in gradient["net"]["feature_kernels"].values())
 
 
 def test_an_ordered_target_sees_nothing_of_what_comes_later(described, randomise):

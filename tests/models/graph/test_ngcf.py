@@ -21,9 +21,9 @@ def made(data, randomise):
 
 def follow(net, own, neighbours, scale):
     """The next vector of a node, message by message: W_1 e_i + W_2 (e_i * e_u), and W_1 e_u to itself."""
-    total = own @ net["sum"]
+    total = own @ net["sum_kernel"]
     for vector, weight in zip(neighbours, scale, strict=True):
-        total = total + weight * (vector @ net["sum"] + (vector * own) @ net["product"])
+        total = total + weight * (vector @ net["sum_kernel"] + (vector * own) @ net["product_kernel"])
     return np.where(total > 0, total, 0.2 * total)
 
 

@@ -20,12 +20,12 @@ def state_of(params, user, history):
     tables, net = params["tables"], params["net"]
     image, found = tables["item"][history], []
     for height in range(1, 5):
-        filters = net[f"horizontal_{height}"].reshape(height, 3, 2)
+        filters = net[f"horizontal_kernel_{height}"].reshape(height, 3, 2)
         for k in range(2):
             places = [np.sum(image[top : top + height] * filters[:, :, k]) for top in range(4 - height + 1)]
             found.append(max(0.0, max(places) + net["horizontal_bias"][2 * height - 2 + k]))
     for k in range(3):
-        found += sum(net["vertical"][row, k] * image[row] for row in range(4)).tolist()
+        found += sum(net["vertical_kernel"][row, k] * image[row] for row in range(4)).tolist()
     z = np.maximum(np.array(found) @ net["join"]["kernel"] + net["join"]["bias"], 0)
     return np.concatenate([z, tables["user"][user]])
 

@@ -30,7 +30,7 @@ def states(params, history, cell):
         h, c, seen = np.zeros(4), np.zeros(4), []
         for step in x:
             given = np.split(step @ layer["input"]["kernel"] + layer["input"]["bias"], 3 if cell == "gru" else 4)
-            past = np.split(h @ layer["recurrent"], len(given))
+            past = np.split(h @ layer["recurrent_kernel"], len(given))
             if cell == "gru":
                 reset, update = expit(given[0] + past[0]), expit(given[1] + past[1])
                 h = (1 - update) * h + update * np.tanh(given[2] + reset * past[2])
