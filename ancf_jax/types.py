@@ -22,9 +22,12 @@ import numpy as np
 if TYPE_CHECKING:
     import scipy.sparse  # takes a fifth of a second, which help should not cost
 
+    Matrix: TypeAlias = np.ndarray | scipy.sparse.csr_matrix  # [n, F] float32, on the host
+else:
+    Matrix = Any
+
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
-Matrix: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix"  # [n, F] float32, on the host
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
 
 
@@ -49,8 +52,8 @@ class Data(NamedTuple):
     num_users: int
     num_items: int
     train: Interactions
-    features: "Matrix | None" = None  # [I, F] float32: what is known of the items beside who chose them
-    user_features: "Matrix | None" = None  # [U, G] float32: what is known of the users beside what they chose
+    features: Matrix | None = None  # [I, F] float32: what is known of the items beside who chose them
+    user_features: Matrix | None = None  # [U, G] float32: what is known of the users beside what they chose
 
 
 class Given(NamedTuple):
