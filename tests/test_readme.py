@@ -61,8 +61,10 @@ def folder(tmp_path_factory):
     lines = [f"({user},{item})\t" + "\t".join(others[user]) + "\n" for user, item in pairs[54:]]
     (folder / "test.negative").write_text("".join(lines))
     (folder / "log").mkdir()
-    times = pd.DataFrame({"user": rng.integers(0, 9, 400), "item": rng.integers(0, 7, 400), "time": np.arange(400)})
-    times.to_parquet(folder / "log" / "part-0.parquet", row_group_size=100)
+    times = pd.DataFrame(
+        {"user": rng.integers(0, 50, 2000), "item": rng.integers(0, 900, 2000), "time": np.arange(2000)}
+    )
+    times.to_parquet(folder / "log" / "part-0.parquet", row_group_size=500)
     films(folder / "originals" / "ml-100k", rng)
     return folder
 
