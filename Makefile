@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --no-compile --prefer-binary -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --prefer-binary -c constraints.txt
 
 DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf,ancf-ordered
 

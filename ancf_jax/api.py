@@ -161,8 +161,7 @@ def _run(
     hyperparameters: Mapping[str, Any],
 ) -> Run:
     """The run that `fit` is asked for."""
-    name = model if isinstance(model, str) else getattr(model, "__module__", None) or model.__name__
-    name = next((known for known, entry in MODELS.items() if not isinstance(model, str) and entry.module == name), name)
+    name = model if isinstance(model, str) else _name_of(model)
     config, given = entry_of(name).config, dict(hyperparameters)
     start = given.pop("warm_start", ())
     _known(name, given, config, TrainConfig)
@@ -172,6 +171,14 @@ def _run(
     run = Run(name, dataset.config, from_json(config, given), from_json(TrainConfig, training), paths)
     check_streams(run)
     return run
+
+
+def _name_of(model: ModuleType | Callable[..., Any]) -> str:
+    """The name of a registered model's module or `make`, or the module of one from outside."""
+    module = model.__name__ if isinstance(model, ModuleType) else model.__module__
+    make = "make" if isinstance(model, ModuleType) else model.__name__
+    found = (name for name, entry in MODELS.items() if (entry.module, entry.make_name) == (module, make))
+    return next(found, module)
 
 
 def _known(whose: str, given: Mapping[str, Any], *classes: type) -> None:

@@ -5,6 +5,7 @@ A flag that is not given holds None, so that a default is written once, in its d
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from absl import flags
 from ancf_jax.types import InputError
 
 Config = TypeVar("Config")
+SWITCHED_OFF = ("ordered", "user", "validation")  # the switches that messages write as --noNAME
 
 
 def field(
@@ -73,7 +75,8 @@ def settings_of(cls: type) -> dict[str, Setting]:
 def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines one absl flag for each setting of the dataclasses.
 
-    Defining a flag again replaces it, so that scripts may be imported side by side.
+    Defining a flag again replaces it, so that scripts may be imported side by side. What absl calls a flag's module is
+    here `module:class`, by which help finds the settings again.
 
     Args:
         classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...], or `nested` ones.
@@ -89,7 +92,8 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     for cls in classes:
         for name, setting in settings_of(cls).items():
             kind = typing.get_origin(setting.kind) or setting.kind
-            define[kind](name, None, _help(setting), flag_values=values, allow_override=True)
+            where: dict[str, Any] = {"flag_values": values, "module_name": f"{cls.__module__}:{cls.__qualname__}"}
+            define[kind](name, None, help_of(setting), allow_override=True, **where)
 
 
 def given_flags(values: flags.FlagValues = flags.FLAGS) -> set[str]:
@@ -183,14 +187,39 @@ def _range(spec: Setting) -> str:
     )
 
 
-def _help(setting: Setting) -> str:
-    """What the setting does, its legal values and its default."""
-    default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else str(setting.default)
+def text_of(value: Any) -> str:
+    """A setting's value as its flag is given it; empty for a switch that is off."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    if isinstance(value, list | tuple):
+        return ",".join(map(text_of, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def help_of(setting: Setting) -> str:
+    """What the setting does, and its legal values."""
     legal = setting.metadata.get("legal")
     choice = f", one of {', '.join(legal)}" if legal else ""
-    return f"{setting.metadata.get('help', '')}{choice} (default: {default or chr(39) * 2})"
+    return f"{setting.metadata.get('help', '')}{choice}"
 
 
 def as_arguments(message: str) -> str:
-    """A message about flags as one about arguments."""
-    return message
+    """A message about flags as one about arguments of a function; what it quotes stays as it is.
+
+    >>> as_arguments("flag --tower: legal are --nouser and --tower=, or --layers=1")
+    'argument tower: legal are user=False and an empty tower, or layers=1'
+    """
+    message = re.sub(r"\bflag(s?) (--\w+(?:, --\w+)*)", _named, message)
+    message = re.sub(r"^--(?=\w+:)", "argument ", message)
+    message = re.sub(r"\bthe flag\b", "the argument", message)
+    message = re.sub(_FLAG + rf"no({'|'.join(SWITCHED_OFF)})\b", r"\1=False", message)
+    message = re.sub(_FLAG + r"(\w+)=(?=[\s,;.)]|$)", r"an empty \1", message)
+    return re.sub(_FLAG + r"(?=\w)", "", message)
+
+
+_FLAG = r"(?<![\w'\"/=-])--"  # not in a path or in what a message quotes
+
+
+def _named(found: re.Match[str]) -> str:
+    """'flags --a, --b' as 'arguments a, b'."""
+    return f"argument{found[1]} {found[2].replace('--', '')}"

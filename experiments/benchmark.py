@@ -18,62 +18,38 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from absl import flags
 
-from ancf_jax.config import from_flags, given_flags
+from experiments import console, options
+from experiments.suites import METRIC, SUITES, define
+
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+import numpy as np
+
+from ancf_jax.config import from_flags, given_flags, settings_of
 from ancf_jax.models import MODELS
 from ancf_jax.reports import speed as report_speed
 from ancf_jax.runs.run import as_json
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
-from experiments import console, options
 from experiments.peers.protocol import Stopped, connect
-from experiments.suites import SUITES
 
-WHATS = ("training", "updates", "ranking", "topn")
 FOLDER = Path(__file__).parent / "peers"
-WITH_FACTORS = tuple(name for name, entry in MODELS.items() if hasattr(entry.config, "factors"))
+WITH_FACTORS = tuple(name for name, entry in MODELS.items() if "factors" in settings_of(entry.config))
 PEERS: dict[str, dict[str, tuple[str, ...]]] = {  # library -> what -> models
     "torch": {"training": ("neumf", "gmf", "mlp", "mf", "bpr"), "topn": WITH_FACTORS},
     "implicit": {"training": ("bpr", "ials"), "topn": WITH_FACTORS},
     "recbole": {"training": ("neumf", "bpr", "sasrec"), "ranking": ("neumf", "bpr", "sasrec")},
 }
-METRIC = "ndcg@10"
-
 Ask = Callable[[str], dict[str, Any]]  # command -> what a process answers
-
-
-def define(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:
-    """The flags of a model and its data, and the benchmark's own."""
-    options.define_run(values, argv)
-    shared: dict[str, Any] = {"flag_values": values, "allow_override": True}
-    number, at_least_1 = shared | {"lower_bound": 0}, shared | {"lower_bound": 1}
-    flags.DEFINE_enum("what", "training", WHATS, "what is timed", **shared)
-    flags.DEFINE_integer("users", 0, "users of a synthetic log (0: the data set)", **number)
-    flags.DEFINE_integer("items", 0, "items of a synthetic log", **number)
-    flags.DEFINE_integer("interactions", 0, "interactions of a synthetic log, at most", **number)
-    flags.DEFINE_integer("steps", 0, "training steps, or calls of topn, in a run (0: an epoch, or 20 calls)", **number)
-    flags.DEFINE_integer("queries", 256, "users in a call of topn", **at_least_1)
-    flags.DEFINE_integer("top_k", 10, "items in a list of topn", **at_least_1)
-    flags.DEFINE_integer("repeats", 5, "timed runs", **at_least_1)
-    flags.DEFINE_string("against", "", f"a library that does the same: {', '.join(PEERS)}", **shared)
-    flags.DEFINE_string(
-        "peer_python", "", "the Python that has that library: see experiments/peers/README.md", **shared
-    )
-    flags.DEFINE_integer("peer_repeats", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
-    flags.DEFINE_list("peer_options", [], "NAME=VALUE settings of that library's own", **shared)
-    flags.DEFINE_boolean("quality", False, f"also {METRIC} of both models after the same number of runs", **shared)
-    flags.DEFINE_boolean("trace", False, "trace one more run: what its operations take; for Perfetto too", **shared)
-    flags.DEFINE_list("suite", [], f"run these: {', '.join(SUITES)}, or names in them", **shared)
-    flags.DEFINE_boolean("quick", False, "run the suite 'quick', which needs no data set", **shared)
-    flags.DEFINE_string("workdir", "checkpoints/benchmark", "where results gather", **shared)
 
 
 class Benchmark(NamedTuple):
@@ -277,7 +253,7 @@ def main() -> dict[str, Any]:
     shown = {benchmark.name: results[benchmark.name] for benchmark in benchmarks}
     for title, headings, rows in report_speed.tables(shown):
         console.table(headings, rows, title)
-    print(*report_speed.READING, f"wrote {', '.join(written)}", sep="\n")
+    console.say(" ".join(report_speed.READING), f"wrote {', '.join(written)}")
     kept = ["unit", "rate", "rate_low", "rate_high", "compile_seconds", "peak_memory"]
     kept += ["ratio", "ratio_low", "ratio_high", "quality"]
     return {

@@ -6,34 +6,15 @@ tables, best first, and results.json, report.md and report.html with plots in --
 """
 
 import json
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import flags
 
 from ancf_jax.config import from_flags, given_flags
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.models import MODELS
-from ancf_jax.reports import comparison as report_compare
-from ancf_jax.reports import curves as report_curves
-from ancf_jax.reports import groups as report_groups
-from ancf_jax.reports import page as report
-from ancf_jax.runs.fit import fit_run, read_records
-from ancf_jax.runs.results import provenance
-from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
-from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
-from ancf_jax.training import checkpoint
-from ancf_jax.types import InputError
-from experiments import console, options, train
-
-RECIPES = Path(__file__).parent / "recipes"
-METRICS = ("ndcg@10", "hr@10")
-PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
-GRADED = "gndcg@10"
-REWARDS = ("ips", "snips")
+from experiments import console, options
 
 
 def define() -> None:
@@ -44,11 +25,37 @@ def define() -> None:
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
 
 
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+import numpy as np
+
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.models import MODELS
+from ancf_jax.reports import comparison as report_compare
+from ancf_jax.reports import curves as report_curves
+from ancf_jax.reports import groups as report_groups
+from ancf_jax.reports import page as report
+from ancf_jax.runs.fit import Progress, fit_run, read_records
+from ancf_jax.runs.results import provenance
+from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
+from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
+from ancf_jax.training import checkpoint
+from ancf_jax.types import InputError
+from experiments import train
+
+METRICS = ("ndcg@10", "hr@10")
+PUBLISHED = ("recall@20", "ndcg@20")  # of the splits that came with LightGCN
+GRADED = "gndcg@10"
+REWARDS = ("ips", "snips")
+
+
 def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
     """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
-    path = RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
+    path = options.RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
     if not path.exists() and name not in MODELS:
-        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in RECIPES.glob(f"{dataset}-*.flags"))
+        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in options.RECIPES.glob(f"{dataset}-*.flags"))
         legal = ", ".join(dict.fromkeys([*MODELS, *recipes]))
         raise InputError(f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}")
     values = flags.FlagValues()
@@ -61,14 +68,19 @@ def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
     return options.run_from_flags(root, values)
 
 
-def collect(folder: Path, run: Run, dataset: Dataset, label: str) -> dict[str, Any]:
-    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
+    """The result of the run that its workdir holds; None if there is nothing, or a run of fewer epochs, to go on."""
     path = folder / "result.json"
     result = checkpoint.read_json(path) if path.exists() else None
-    if result is not None and result["config"]["train"] == as_json(run)["train"]:
+    return result if result is not None and result["config"]["train"] == as_json(run)["train"] else None
+
+
+def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dict[str, Any]:
+    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+    result = trained_before(folder, run)
+    if result is not None:
         claim(folder, run, dataset.fingerprint)
-    else:  # nothing there yet, or a run of fewer epochs, which goes on
-        progress = partial(console.progress, label)
+    else:
         result = fit_run(
             run,
             dataset,
@@ -91,13 +103,19 @@ def main() -> dict[str, Any]:
     runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
     datasets: dict[Any, Dataset] = {}
     entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    missing = [(name, seed) for (name, seed), run in runs.items() if not trained_before(root / name / str(seed), run)]
+    started = time.monotonic()
     for (name, seed), run in runs.items():
         key = (run.data, run.train.validation, reads_features(run))
         if key not in datasets:
+            console.say(f"reading {run.data.dataset} ...")
             datasets[key] = open_data(run)
             train.describe(datasets[key])
-        label = f"{name:<12} seed {seed}"
-        entries[name].append(collect(root / name / str(seed), run, datasets[key], label))
+        place = (name, seed)
+        many = len(missing) > 1 and place in missing
+        series = console.Series(missing.index(place) + 1, len(missing), started) if many else None
+        progress = partial(console.progress, f"{name} seed {seed}", series=series)
+        entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
     if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
         raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
     metrics = columns(entries, entries[names[0]][0]["split"])
@@ -107,9 +125,9 @@ def main() -> dict[str, Any]:
     write(root, rows, head, entries, metrics)
     for n, each in enumerate(report.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
-        console.table(each.headings, each.rows, title)
-    print("\n".join(report.notes(head, len(seeds), metrics)[:-2]))
-    print(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
+        console.table([heading.partition(" (")[0] for heading in each.headings], each.rows, title)
+    console.say(*report.notes(head, len(seeds), metrics)[:-2])
+    console.say(f"wrote {root}/results.json, {root}/report.md and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
     return {"best": best, **models[best], "models": models, "workdir": str(root)}

@@ -6,29 +6,14 @@ describe.html, with plots, and describe.json.
 """
 
 import json
-import textwrap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
-from ancf_jax.data import summary
-from ancf_jax.data.dataset import cleaned, divided
-from ancf_jax.data.read.sources import read
-from ancf_jax.data.read.tables import Source
-from ancf_jax.data.splits import Parts
-from ancf_jax.reports import log as report_data
-from ancf_jax.reports import log_plots as report_plots
-from ancf_jax.reports.findings import findings
 from ancf_jax.settings import DataConfig
-from ancf_jax.training import checkpoint
-from ancf_jax.types import InputError
 from experiments import console
-
-WIDTH = 100  # of the lines of text
 
 
 def define() -> None:
@@ -37,10 +22,29 @@ def define() -> None:
     flags.DEFINE_string("workdir", "checkpoints/describe", "where the report is kept", allow_override=True)
 
 
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.data import summary
+from ancf_jax.data.dataset import cleaned, divided
+from ancf_jax.data.read.sources import read
+from ancf_jax.data.read.tables import Source
+from ancf_jax.data.splits import Parts
+from ancf_jax.reports import log as report_data
+from ancf_jax.reports import log_plots as report_plots
+from ancf_jax.reports.findings import findings
+from ancf_jax.training import checkpoint
+from ancf_jax.types import InputError
+
+
 def describe(config: DataConfig) -> dict[str, Any]:
     """The report of the data that `config` names, which are read once."""
     if config.stream:
         raise InputError("flag --stream: a description needs the whole log in memory; legal is a part of it, without")
+    console.say(f"reading {config.dataset} ...")
     source = read(config)
     log = cleaned(source, config)
     dataset = divided(log, config)
@@ -78,7 +82,7 @@ def main() -> dict[str, Any]:
     checkpoint.write_text(folder / "describe.json", json.dumps(report | {"findings": found}, indent=1) + "\n")
     checkpoint.write_text(folder / "describe.html", report_data.page(report, remarks, pictures))
     show(report, found)
-    print(f"wrote {folder}/describe.json and {folder}/describe.html", *remarks[1:], sep="\n")
+    console.say(f"wrote {folder}/describe.json and {folder}/describe.html", *remarks[1:])
     before, after, test = report["read"], report["cleaned"], report["parts"]["test"]
     return {
         "dataset": report["dataset"],
@@ -106,10 +110,8 @@ def show(report: dict[str, Any], found: list[str]) -> None:
         first, *rows = [[line[0], *map(str.rjust, line[1:], widths[1:])] for line in lines]
         console.table(first, rows, section.title)
         if section.note:
-            print(textwrap.fill(section.note, WIDTH))
-    print("\nWorth knowing:" if found else "\nNothing stands out.")
-    for sentence in found:
-        print(textwrap.fill(f"- {sentence}", WIDTH, subsequent_indent="  "))
+            console.say(section.note)
+    console.say("", "Worth knowing:" if found else "Nothing stands out.", *(f"- {sentence}" for sentence in found))
 
 
 if __name__ == "__main__":

@@ -10,19 +10,9 @@ from typing import Any
 from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
-from ancf_jax.data.dataset import ranked
-from ancf_jax.devices.sharding import connect
-from ancf_jax.evaluation.evaluate import protocol
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.evaluation.stats import bootstrap_interval
-from ancf_jax.runs.results import evaluator_of
-from ancf_jax.runs.run import open_trained
 from ancf_jax.settings import EvalConfig, MeshConfig
 from ancf_jax.types import InputError
 from experiments import console
-
-# those with an interval
-MAIN = ("hr@10", "ndcg@10", "gndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS, "ips", "snips")
 
 
 def define() -> None:
@@ -40,12 +30,28 @@ def define() -> None:
     )
 
 
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+from ancf_jax.data.dataset import ranked
+from ancf_jax.devices.sharding import connect
+from ancf_jax.evaluation.evaluate import protocol
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.evaluation.stats import bootstrap_interval
+from ancf_jax.runs.results import evaluator_of
+from ancf_jax.runs.run import open_trained
+
+# those with an interval
+MAIN = ("hr@10", "ndcg@10", "gndcg@10", "recall@20", "ndcg@20", "mrr", "auc", *ERRORS, "ips", "snips")
+
+
 def main() -> dict[str, Any]:
     """Evaluate, and print the metrics with their intervals."""
     options = flags.FLAGS
     if not options.workdir:
         raise InputError("--workdir is missing: the folder of a trained run")
     mesh = connect(from_flags(MeshConfig))
+    console.status(f"reading {options.workdir} and its data ...")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, mesh)
     if options.part == "valid" and not run.train.validation:
         raise InputError(
@@ -60,13 +66,13 @@ def main() -> dict[str, Any]:
     among = ranked(dataset, getattr(dataset, options.part))
     limits: dict[str, Any] = {"mesh": mesh, "memory_budget": from_flags(EvalConfig).memory_budget}
     evaluator = evaluator_of(options.part, model, data, dataset, full=candidates is None, **limits)
+    console.say(f"{run.model} on the {options.part} part of {dataset.name}", protocol(candidates, among))
     evaluation = evaluator(params)
     per_user = evaluation.per_user
     intervals = {name: bootstrap_interval(per_user[name]) for name in MAIN if name in per_user}
     rows = [(name, value, _interval(intervals.get(name))) for name, value in evaluation.metrics.items()]
-    print(f"{run.model} on the {options.part} part of {dataset.name}, {len(evaluation.users):,} users")
-    print(protocol(candidates, among))
-    console.table(("metric", "mean", "95% interval over users"), rows)
+    title = f"over {len(evaluation.users):,} users"
+    console.table(("metric", "mean", "95% interval over users"), rows, title)
     return {
         "model": run.model,
         "dataset": dataset.name,

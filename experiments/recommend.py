@@ -11,20 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from absl import flags
 
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.evaluation.queries import query_users
-from ancf_jax.evaluation.topk import recall_of_approximate
-from ancf_jax.runs.run import open_trained
-from ancf_jax.serving.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
-from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, for_words, make_server, rows_of_list
-from ancf_jax.types import InputError
 from experiments import console
-
-SAMPLE = 100  # users whose approximate lists are held against the exact ones
 
 
 def define() -> None:
@@ -40,6 +29,23 @@ def define() -> None:
     flags.DEFINE_integer("reasons", 3, "most reasons for an item, with --explain", lower_bound=1, allow_override=True)
 
 
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+import jax
+import numpy as np
+
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.evaluation.queries import query_users
+from ancf_jax.evaluation.topk import recall_of_approximate
+from ancf_jax.runs.run import open_trained
+from ancf_jax.serving.explain import ATTENTION, NOTHING, SIMILARITY, Reasons, make_explainer
+from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, for_words, make_server, rows_of_list
+from ancf_jax.types import InputError
+
+SAMPLE = 100  # users whose approximate lists are held against the exact ones
+
+
 def main() -> dict[str, Any]:
     """Recommend, and print one table a user."""
     options = flags.FLAGS
@@ -49,6 +55,7 @@ def main() -> dict[str, Any]:
         raise InputError("give either --user=ID, once or several times, or --history=ITEM,ITEM,... or --query=WORDS")
     if options.query and options.explain:
         raise InputError("flag --explain: reasons are past items, and a --query comes without them")
+    console.status(f"reading {options.workdir} and its data ...")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
     server = make_server(dataset, data, model, params)
     how: dict[str, Any] = {"top_k": options.top_k, "approximate": options.approximate}
@@ -70,7 +77,7 @@ def main() -> dict[str, Any]:
     for block in listed:
         reasons = explain and explain(server.ready, block.query, block.items, block.seen)
         if reasons and not lists:
-            print(f"reasons: {reasons.method}")
+            console.say(f"reasons: {reasons.method}")
             found["method"] = reasons.method
         for person, rows in zip(block.people, as_lists(dataset, block, reasons), strict=True):
             title = f"{run.model} for {f'user {person}' if options.user else person}"
@@ -84,7 +91,8 @@ def approximation(server: Server, top_k: int) -> dict[str, float]:
     users = np.random.default_rng(0).permutation(server.data.num_users)[:SAMPLE]
     query, seen = query_users(server.model, server.data, server.log, users.tolist())
     share = jax.jit(partial(recall_of_approximate, server.model, top_k=top_k))(server.ready, query, seen)
-    print(f"approximate lists hold {share:.1%} of the items of exact ones, over {len(users)} users drawn at random")
+    held = f"{share:.1%} of the items of exact ones, over {len(users)} users drawn at random"
+    console.say(f"approximate lists hold {held}")
     return {"recall_of_approximate": float(share)}
 
 

@@ -1,9 +1,17 @@
-"""Lists of benchmarks for experiments.benchmark: name -> its flags, in one line."""
+"""The flags that describe a benchmark for experiments.benchmark, and lists of them: name -> its flags, in one line."""
 
 import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
 
 from ancf_jax.models import MODELS
-from experiments.compare import RECIPES
+from experiments import options
+
+WHATS = ("training", "updates", "ranking", "topn")
+LIBRARIES = ("torch", "implicit", "recbole")
+METRIC = "ndcg@10"
 
 ML_1M = "--dataset=ml-1m "
 NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negatives=1 --batch_size=2048 "
@@ -16,7 +24,7 @@ MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions
 
 def on_ml_1m(model: str) -> str:
     """The model's recipe for ml-1m, or its defaults."""
-    recipe = RECIPES / f"ml-1m-{model}.flags"
+    recipe = options.RECIPES / f"ml-1m-{model}.flags"
     return f"--flagfile={shlex.quote(str(recipe))}" if recipe.exists() else f"{ML_1M}--model={model}"
 
 
@@ -70,3 +78,29 @@ SUITES = {
         for what in ("training", "ranking")
     },
 }
+
+
+def define(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = None) -> None:
+    """The flags of a model and its data, and the benchmark's own."""
+    options.define_run(values, argv)
+    shared: dict[str, Any] = {"flag_values": values, "allow_override": True}
+    number, at_least_1 = shared | {"lower_bound": 0}, shared | {"lower_bound": 1}
+    flags.DEFINE_enum("what", "training", WHATS, "what is timed", **shared)
+    flags.DEFINE_integer("users", 0, "users of a synthetic log (0: the data set)", **number)
+    flags.DEFINE_integer("items", 0, "items of a synthetic log", **number)
+    flags.DEFINE_integer("interactions", 0, "interactions of a synthetic log, at most", **number)
+    flags.DEFINE_integer("steps", 0, "training steps, or calls of topn, in a run (0: an epoch, or 20 calls)", **number)
+    flags.DEFINE_integer("queries", 256, "users in a call of topn", **at_least_1)
+    flags.DEFINE_integer("top_k", 10, "items in a list of topn", **at_least_1)
+    flags.DEFINE_integer("repeats", 5, "timed runs", **at_least_1)
+    flags.DEFINE_string("against", "", f"a library that does the same: {', '.join(LIBRARIES)}", **shared)
+    flags.DEFINE_string(
+        "peer_python", "", "the Python that has that library: see experiments/peers/README.md", **shared
+    )
+    flags.DEFINE_integer("peer_repeats", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
+    flags.DEFINE_list("peer_options", [], "NAME=VALUE settings of that library's own", **shared)
+    flags.DEFINE_boolean("quality", False, f"also {METRIC} of both models after the same number of runs", **shared)
+    flags.DEFINE_boolean("trace", False, "trace one more run: what its operations take; for Perfetto too", **shared)
+    flags.DEFINE_list("suite", [], f"run these: {', '.join(SUITES)}, or names in them", **shared)
+    flags.DEFINE_boolean("quick", False, "run the suite 'quick', which needs no data set", **shared)
+    flags.DEFINE_string("workdir", "checkpoints/benchmark", "where results gather", **shared)

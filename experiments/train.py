@@ -11,12 +11,6 @@ from typing import Any
 from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
-from ancf_jax.data.dataset import Dataset, cleaning
-from ancf_jax.data.read.stream import count_windows
-from ancf_jax.devices.sharding import connect
-from ancf_jax.evaluation.metrics import ERRORS
-from ancf_jax.runs.fit import fit_run
-from ancf_jax.runs.run import open_data
 from ancf_jax.settings import EvalConfig, MeshConfig
 from experiments import console, options
 
@@ -28,11 +22,23 @@ def define() -> None:
     flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/MODEL if empty", allow_override=True)
 
 
+if __name__ == "__main__":
+    console.run_help(define)  # before what follows, which takes seconds to import
+
+from ancf_jax.data.dataset import Dataset, cleaning
+from ancf_jax.data.read.stream import count_windows
+from ancf_jax.devices.sharding import connect
+from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.runs.fit import fit_run
+from ancf_jax.runs.run import open_data
+
+
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
     mesh = connect(from_flags(MeshConfig))
     folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")
     run = options.run_from_flags(folder.parent.parent)
+    console.say(f"reading {run.data.dataset} ...")
     dataset = open_data(run)
     describe(dataset)
     result = fit_run(
@@ -49,7 +55,7 @@ def main() -> dict[str, Any]:
     console.table(
         ("metric", "validation", "test"), rows, f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}"
     )
-    print(f"wrote {folder}/result.json")
+    console.say(f"wrote {folder}/result.json")
     return {name: value for name, value in result.items() if name not in ("config", "versions")}
 
 
@@ -58,19 +64,21 @@ def describe(dataset: Dataset) -> None:
     done = cleaning(dataset)
     for what, counts in (("dropped", done["removed"]), ("changed", done["changed"])):
         for rule, rows in counts.items():
-            print(f"{what} {rows:,} rows: {rule}")
+            console.say(f"{what} {rows:,} rows: {rule}")
     if done["removed"]:
-        print(f"kept {done['kept']:,} of {done['read']:,} rows")
+        console.say(f"kept {done['kept']:,} of {done['read']:,} rows")
     rows = {name: len(getattr(dataset, name).users) for name in ("train", "valid", "test")}
     if dataset.stream is not None:
-        print(f"{rows['train']:,} training rows stay in memory; a pass is {count_windows(dataset.stream):,} windows")
+        windows = f"a pass is {count_windows(dataset.stream):,} windows"
+        console.say(f"{rows['train']:,} training rows stay in memory; {windows}")
         rows["train"] = int(dataset.stream.rows.sum())
     sizes = ", ".join(f"{name} {count:,}" for name, count in rows.items())
     for side, features in (("item", dataset.features), ("user", dataset.user_features)):
         if features is not None:
             kinds = ", ".join(f"{count:,} of {kind}" for kind, count in features.kinds.items())
-            print(f"{side} features: columns {kinds}; {features.missing:,} {side}s have none")
-    print(f"{dataset.name}: {len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items; {dataset.split}: {sizes}")
+            console.say(f"{side} features: columns {kinds}; {features.missing:,} {side}s have none")
+    people = f"{len(dataset.user_ids):,} users, {len(dataset.item_ids):,} items"
+    console.say(f"{dataset.name}: {people}; {dataset.split}: {sizes}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.interactions import build
 from ancf_jax.devices.sharding import abstract, check_batch, connect, parse_mesh, shard
 from ancf_jax.evaluation.evaluate import make_evaluator
@@ -58,9 +59,9 @@ def start(case, mesh, items=ITEMS):
     """The model of a case on a mesh, how it is trained, and the shapes and places of its state."""
     data = Data(USERS, items, part(6, seed=0, items=items))
     entry, values = MODELS[case], SMALL | CASES[case]
-    own = {key: value for key, value in values.items() if key in entry.config.__dataclass_fields__}
-    shared = {key: value for key, value in values.items() if key in TrainConfig.__dataclass_fields__}
-    model = shard(entry.make(entry.config(**own), data), mesh)
+    parts = (settings_of(entry.config), settings_of(TrainConfig))
+    own, shared = ({name: value for name, value in values.items() if name in part} for part in parts)
+    model = shard(entry.make(from_json(entry.config, own), data), mesh)
     config = TrainConfig(epochs=3, batch_size=8, learning_rate=0.05, **shared)
     tx = make_optimizer(config, 30)
     return model, config, tx, abstract(jax.eval_shape(lambda: init_state(model, tx, config.seed, mesh)), mesh)

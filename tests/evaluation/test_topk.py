@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ancf_jax.data.interactions import build
 from ancf_jax.evaluation import topk
+from ancf_jax.types import ClosedForm, Given, Query, Recommender, as_they_are
 
 NAN, INF = np.nan, np.inf
 USERS, ITEMS, WIDTH, SEEN = 3, 300, 2, 40  # five groups of 64, the last one not full
@@ -102,3 +104,105 @@ def test_memory_is_far_below_the_scores_of_all_items():
     shapes = [((8, 16), jnp.float32), ((200_000, 16), jnp.float32), ((8, 32), jnp.int32)]
     compiled = jax.jit(partial(topk.top_k_inner, k=10)).lower(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
     assert compiled.compile().memory_analysis().temp_size_in_bytes < 8 * 200_000 * 4 / 3
+
+
+LEARN = ClosedForm(1, lambda key, given: None, lambda params, given, key: params)
+NOTHING = Given(build(*np.zeros((4, 0), np.int32), num_users=0))  # which a table of scores does not look at
+
+
+def model(history: int = 0) -> Recommender:
+    """A model whose params are its scores [U + 1, I]."""
+    return Recommender(LEARN, NOTHING, history, as_they_are, lambda table, query, items=None: table[query.users])
+
+
+def lists(scores, seen, top_k):
+    query = Query(jnp.arange(len(scores)), jnp.zeros((len(scores), 0), int), jnp.zeros((len(scores), 0)))
+    items, best = topk.best_items(model(), jnp.array(scores, jnp.float32), query, jnp.array(seen), top_k)
+    return items.tolist(), best.tolist()
+
+
+def test_best_first_without_what_is_seen():
+    items, scores = lists([[1, 4, 3, 2], [1, 1, 5, 1]], [[4, 1], [2, 2]], 2)  # item 4 is padding
+    assert items == [[2, 3], [0, 1]] and scores == [[3, 2], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("scores", "seen", "expected"),
+    [
+        ([1, 2, 3], [0, 2], [1, 3, 3]),
+        ([NAN, INF, -INF], [3, 3], [3, 3, 3]),
+        ([NAN, 2, 7], [2, 2], [1, 3, 3]),
+        ([1, 2, 3], [3, 3], [2, 1, 0]),  # no longer than the catalogue
+    ],
+)
+def test_short_lists_end_in_padding(scores, seen, expected):
+    items, best = lists([scores], [seen], 5)
+    assert items == [expected]
+    assert np.isneginf(best[0]).tolist() == [item == 3 for item in expected]
+
+
+def by_vectors(users, items):
+    """A model whose score is an inner product."""
+
+    def embed(_, query):
+        return jnp.array(users)[query.users], jnp.array(items)
+
+    return Recommender(LEARN, NOTHING, 0, as_they_are, lambda *_: None, embed)
+
+
+def by_items(table):
+    """A model that is asked for items, not for all of them."""
+
+    def score(_, query, items=None):
+        return jnp.array(table)[query.users] if items is None else jnp.array(table)[query.users[:, None], items]
+
+    return Recommender(LEARN, NOTHING, 0, as_they_are, score)
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_large_catalogues_are_listed_by_blocks(monkeypatch, vectors):
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(-2, 3, (2, 3)).astype(np.float32), rng.integers(-2, 3, (150, 3)).astype(np.float32)
+    table, seen = users @ items.T, rng.integers(0, 151, (2, 60))
+    monkeypatch.setattr(topk, "SCORES", 2 * 64)
+    model = by_vectors(users, items) if vectors else by_items(table)
+    query = Query(jnp.arange(2), jnp.zeros((2, 0), int), jnp.zeros((2, 0)))
+    found = jax.jit(partial(topk.best_items, model, None, top_k=8))(query, jnp.array(seen))
+    for user, ids, scores in zip(range(2), *found, strict=True):
+        fit = np.setdiff1d(np.arange(150), seen[user])
+        best = fit[np.argsort(-table[user, fit], kind="stable")][:8]
+        np.testing.assert_array_equal(ids, best)
+        np.testing.assert_array_equal(scores, table[user, best])
+
+
+@pytest.mark.parametrize("top_k", [2, 9])
+def test_lists_of_few_items_are_those_of_all_without_the_others(top_k):
+    """Items in any order; one of them is seen, and one's score is no number."""
+    scores = np.random.default_rng(0).integers(0, 4, (3, 20)).astype(np.float32)
+    scores[1, 7], among = NAN, np.array([7, 0, 19, 3, 4, 11])
+    seen, query = np.array([[3, 20], [0, 4], [20, 20]]), Query(jnp.arange(3), jnp.zeros((3, 0)), jnp.zeros((3, 0)))
+
+    def score(_, query, items=None):
+        rows = jnp.asarray(scores)[query.users]
+        return rows if items is None else jnp.take_along_axis(rows, items, axis=1)
+
+    few = Recommender(LEARN, NOTHING, 0, as_they_are, score)
+    found = topk.best_items(few, None, query, seen, top_k, among=among)
+    others = np.broadcast_to(np.setdiff1d(np.arange(20), among), (3, 14))
+    expected = sorted_lists(scores, np.concatenate([seen, others], axis=1), min(top_k, len(among)))
+    for array, wanted in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.parametrize("kept", [4, 3, 0])
+def test_the_recall_of_approximate_lists(monkeypatch, kept):
+    """Of the 3 + 1 items that are left to two users, those below `kept` are found."""
+
+    def lists_of(model, ready, query, seen, top_k, approximate=False):
+        exact = jnp.array([[0, 1, 3], [2, 4, 4]])
+        items = jnp.where(exact < kept, exact, 4) if approximate else exact
+        return items, jnp.where(items < 4, 1.0, -jnp.inf)
+
+    monkeypatch.setattr(topk, "best_items", lists_of)
+    found = topk.recall_of_approximate(model(), None, None, None, 3)
+    np.testing.assert_allclose(found, {4: 1.0, 3: 0.75, 0: 0.0}[kept])

@@ -6,7 +6,6 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
 import pytest
-from absl import flags
 from absl.testing import flagsaver
 
 from experiments import console, train
@@ -26,12 +25,9 @@ def script():
     def run(module, *args):
         out, err = io.StringIO(), io.StringIO()
         with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            module.define()
-            if module is train:
-                flags.DEFINE_string("workdir", "", "", allow_override=True)
             patch.setattr(sys, "argv", ["script", *map(str, args)])
             with pytest.raises(SystemExit) as stop:
-                console.run(module.main)
+                console.run(module.define, module.main)
         return stop.value.code, out.getvalue(), err.getvalue()
 
     return run

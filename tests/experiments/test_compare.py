@@ -99,7 +99,7 @@ def test_an_unknown_name_is_refused(script):
     assert status == 2 and "'nemf'" in err and "neumf" in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", sorted(compare.RECIPES.glob("*.flags")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(compare.options.RECIPES.glob("*.flags")), ids=lambda path: path.stem)
 def test_recipes_are_legal_and_named_after_their_data(path, tmp_path, script):
     dataset = next(name for name in NAMED if path.stem.startswith(f"{name}-"))
     runs = []

@@ -77,7 +77,7 @@ def test_words(script, trained):
 @pytest.mark.parametrize(
     ("model", "given", "message"),
     [
-        ("mf", [], "--query: mf does not score by features alone; legal are --user and --history"),
+        ("mf", [], "--query: the model does not score by features alone; legal are --user and --history"),
         ("content", ["--explain"], "flag --explain: reasons are past items"),
         ("content", ["--user=c03"], "--query=WORDS"),
         ("content", ["--query=red mug"], "none of the words of 'red mug' is in the text"),

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ancf_jax.models import MODELS
-from ancf_jax.runs import run as workdir
+from ancf_jax.models.factors import ncf
+from ancf_jax.runs.run import build, from_workdir, open_data
 from ancf_jax.training import checkpoint
+from ancf_jax.training.loop import init_state
+from ancf_jax.training.optimizers import make_optimizer
 from experiments import evaluate, recommend, train
 
 pytestmark = pytest.mark.xdist_group("stream")  # its fixture is dear: one worker runs it, once
@@ -43,11 +45,11 @@ def arguments(log):
 @pytest.fixture(scope="module")
 def whole(script, arguments, tmp_path_factory):
     """The workdir of a finished run, what it printed, and how often the loss was traced until each window was saved."""
-    folder, entry = tmp_path_factory.mktemp("runs") / "whole", MODELS["neumf"]
+    folder = tmp_path_factory.mktemp("runs") / "whole"
     calls, traced = [], []
 
-    def make(config, data):
-        model = entry.make(config, data)
+    def make(config, data, make=ncf.make):
+        model = make(config, data)
 
         def loss(*batch):
             calls.append(None)
@@ -60,7 +62,7 @@ def whole(script, arguments, tmp_path_factory):
         whole(*saved)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS, "neumf", entry._replace(make=make))
+        patch.setattr(ncf, "make", make)
         patch.setattr(checkpoint, "save", save)
         status, out, err = script(train, *arguments(folder))
     assert status == 0, err
@@ -74,11 +76,11 @@ def records(folder):
 
 def latest(folder):
     """The state that a run goes on from."""
-    run, _ = workdir.from_workdir(folder)
-    _, model = workdir.build(run, workdir.open_data(run))
-    tx = train.make_optimizer(run.train, 1)
+    run, _ = from_workdir(folder)
+    _, model = build(run, open_data(run))
+    tx = make_optimizer(run.train, 1)
     with checkpoint.checkpoints(folder) as opened:
-        return jax.tree.leaves(checkpoint.load_latest(opened, train.init_state(model, tx, 0)))
+        return jax.tree.leaves(checkpoint.load_latest(opened, init_state(model, tx, 0)))
 
 
 def test_a_window_is_a_line_and_a_pass_is_evaluated(whole):

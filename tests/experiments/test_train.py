@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from ancf_jax.runs import run as workdir
+from ancf_jax.runs.run import build, from_workdir, open_data
 from ancf_jax.training import checkpoint
+from ancf_jax.types import shapes_of
 from experiments import evaluate, recommend, train
 
 
@@ -86,7 +87,7 @@ def test_an_empty_test_part_is_refused_before_training(script, arguments, tmp_pa
 
 
 def test_flags_of_another_model(script, arguments, tmp_path):
-    refused(script(train, *arguments("mf", tmp_path), "--heads=2"), "--heads", "not a setting of model mf")
+    refused(script(train, *arguments("mf", tmp_path), "--heads=2"), "not one of mf's")
     refused(script(train, *arguments("mf", tmp_path), "--model=fm"), "--model=fm", "ancf")
 
 
@@ -121,9 +122,9 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(script, arguments, tmp_path, 
     monkeypatch.setattr(checkpoint, "save", save)
     status, _, err = script(train, *arguments("mf", tmp_path, epochs=2))
     assert status == 1 and err.splitlines()[-1].startswith("error: the disk is full")
-    run, _ = workdir.from_workdir(tmp_path)
-    _, model = workdir.build(run, workdir.open_data(run))
-    epoch, params = checkpoint.load_best(tmp_path, jax.eval_shape(model.learn.init, jax.random.key(0), model.given))
+    run, _ = from_workdir(tmp_path)
+    _, model = build(run, open_data(run))
+    epoch, params = checkpoint.load_best(tmp_path, shapes_of(model))
     assert epoch == 1 and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
     monkeypatch.undo()
     assert script(train, *arguments("mf", tmp_path, epochs=2))[0] == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ancf_jax.reports import comparison as report_compare
+from ancf_jax.reports.comparison import overview, plots, spread, undominated
 from ancf_jax.reports.curves import Curve
 from ancf_jax.reports.groups import Groups
 
@@ -16,7 +16,7 @@ PLACES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 
 @given(PLACES)
 def test_labels_keep_their_order_and_distance(places):
-    labels = report_compare.spread(places, 0.02)
+    labels = spread(places, 0.02)
     assert (labels > -1e-9).all() and (labels < 1 + 1e-9).all()
     order = np.argsort(places, kind="stable")
     assert (np.diff(labels[order]) > 0.02 - 1e-9).all()
@@ -25,11 +25,11 @@ def test_labels_keep_their_order_and_distance(places):
 
 
 def test_labels_that_do_not_fit_share_the_height():
-    np.testing.assert_allclose(report_compare.spread(np.full(5, 0.3), 0.5), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(spread(np.full(5, 0.3), 0.5), [0, 0.25, 0.5, 0.75, 1])
 
 
 def test_labels_move_as_little_as_they_can():
-    np.testing.assert_allclose(report_compare.spread(np.array([0.5, 0.5, 0.9]), 0.2), [0.4, 0.6, 0.9])
+    np.testing.assert_allclose(spread(np.array([0.5, 0.5, 0.9]), 0.2), [0.4, 0.6, 0.9])
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
@@ -38,7 +38,7 @@ def test_undominated_points(points):
         return p[0] >= q[0] and p[1] >= q[1] and p != q
 
     expected = [not any(beats(p, q) for p in points) for q in points]
-    assert report_compare.undominated(*np.array(points).T).tolist() == expected
+    assert undominated(*np.array(points).T).tolist() == expected
 
 
 def rows(metrics, n=3):
@@ -55,7 +55,7 @@ def test_which_plots_there_are():
     table[2]["ndcg@10"] = table[2]["ndcg@10 ±"] = None
     groups = [Groups("By activity", "x", "rmse", ["1", "2"], [4, 4], {"m0": [(1.0, 0.1), (2.0, float("nan"))]})]
     curves = {"m0": Curve("rmse", [(1, 2.0), (2, 1.0)], [], 2, True), "m1": Curve("rmse", [], [(1, 2.0)], 1, True)}
-    found = report_compare.plots(table, metrics, groups, curves)
+    found = plots(table, metrics, groups, curves)
     captions = {title: [caption for caption, _ in each] for title, each in found.items()}
     assert list(captions) == ["Test metrics", "Beyond accuracy", "By activity", "Learning curves"]
     assert [caption.split(",")[0].split(" against")[0] for caption in captions["Test metrics"]] == [
@@ -67,12 +67,12 @@ def test_which_plots_there_are():
 
 
 def test_one_model_that_knows_nothing_but_its_metrics():
-    found = report_compare.plots(rows(("ndcg@10", "hr@10"), 1)[:1], ("ndcg@10", "hr@10"), [], {})
+    found = plots(rows(("ndcg@10", "hr@10"), 1)[:1], ("ndcg@10", "hr@10"), [], {})
     assert list(found) == ["Test metrics", "Beyond accuracy"]
-    assert b"<svg" in report_compare.overview(rows(("ndcg@10", "hr@10")), ("ndcg@10", "hr@10"))
+    assert b"<svg" in overview(rows(("ndcg@10", "hr@10")), ("ndcg@10", "hr@10"))
 
 
 def test_plots_need_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError):
-        report_compare.plots(rows(("hr@10",)), ("hr@10",), [], {})
+        plots(rows(("hr@10",)), ("hr@10",), [], {})

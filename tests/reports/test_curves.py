@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from ancf_jax.reports import curves as report_curves
-from ancf_jax.reports.curves import Curve
+from ancf_jax.reports.curves import Curve, curve, drawn, section, trend
 
 EPOCHS = np.arange(1, 31)
 RISING = 0.01 * EPOCHS
@@ -20,12 +19,12 @@ def shaped(values, metric="ndcg@10", full=True):
 def test_a_curve_is_read_from_records():
     records = [{"epoch": 1, "loss": 3.0}, {"epoch": 2, "loss": 2.0, "ndcg@10": 0.1, "hr@10": 0.5}]
     result = {"config": {"train": {"metric": "hr@10", "epochs": 2}}, "best_epoch": 2}
-    found = report_curves.curve(records, result)
+    found = curve(records, result)
     assert found == Curve("hr@10", [(1, 3.0), (2, 2.0)], [(2, 0.5)], 2, True)
-    assert not report_curves.curve(records, result | {"epochs_per_pass": 5}).full
+    assert not curve(records, result | {"epochs_per_pass": 5}).full
     records[1]["rmse"] = 0.9
-    assert report_curves.curve(records, result).values == [(2, 0.9)]
-    assert report_curves.curve(records, result).metric == "rmse"
+    assert curve(records, result).values == [(2, 0.9)]
+    assert curve(records, result).metric == "rmse"
 
 
 @pytest.mark.parametrize(
@@ -43,20 +42,20 @@ def test_a_curve_is_read_from_records():
     ],
 )
 def test_trends_of_known_shapes(values, metric, full, expected):
-    assert report_curves.trend(shaped(values, metric, full)) == expected
+    assert trend(shaped(values, metric, full)) == expected
 
 
 def test_a_fall_that_early_stopping_ends_at_once_is_no_overfitting():
-    assert report_curves.trend(Curve("ndcg@10", [], [(1, 0.1), (2, 0.3), (3, 0.2)], 2, False)) == ""
+    assert trend(Curve("ndcg@10", [], [(1, 0.1), (2, 0.3), (3, 0.2)], 2, False)) == ""
 
 
 def test_sentences_name_the_models():
     point = Curve("ndcg@10", [], [(1, 0.1)], 1, True)
     curves = {"mf": shaped(OVERFIT), "bpr": shaped(RISING), "gmf": shaped(OVERFIT), "ease": point}
-    (section,) = report_curves.section(curves, seeds=2)
-    first, falling, rising, single = section.note.splitlines()
+    (found,) = section(curves, seeds=2)
+    first, falling, rising, single = found.note.splitlines()
     assert "Seed 0" in first and falling.startswith("Overfitting") and "mf, gmf" in falling
     assert "bpr" in rising and "more epochs" in rising and single.endswith("ease.")
-    assert list(report_curves.drawn(curves)) == ["mf", "bpr", "gmf"]
-    assert "No validation metric got worse" in report_curves.section({"a": shaped(SATURATED)}, 1)[0].note
-    assert report_curves.section({"ease": point}, 1) == []
+    assert list(drawn(curves)) == ["mf", "bpr", "gmf"]
+    assert "No validation metric got worse" in section({"a": shaped(SATURATED)}, 1)[0].note
+    assert section({"ease": point}, 1) == []

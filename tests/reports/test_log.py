@@ -9,8 +9,7 @@ import pytest
 
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
-from ancf_jax.reports import log as report_data
-from ancf_jax.reports import log_plots as report_plots
+from ancf_jax.reports import log, log_plots
 
 
 def report_of(rows, timed=True, split=splits.leave_one_out):
@@ -18,12 +17,12 @@ def report_of(rows, timed=True, split=splits.leave_one_out):
     frame = pd.DataFrame(rows, columns=["user", "item", "value", "time"])
     order = np.argsort(np.argsort(frame["time"], kind="stable"))
     parts = split(build(frame["user"], frame["item"], frame["value"], order, frame["user"].max() + 1))
-    log = summary.of_log(frame, timed)
+    found = summary.of_log(frame, timed)
     return {
         "dataset": "shop <1>.csv",
         "split": "leave-one-out",
-        "read": log,
-        "cleaned": log,
+        "read": found,
+        "cleaned": found,
         "removed": [{"rule": "value below 1", "rows": 2}],
         "changed": [{"rule": "value clipped", "rows": 1}],
         "parts": summary.of_split(parts, np.sort(frame["time"]) if timed else None),
@@ -44,7 +43,7 @@ def cells(section):
 
 
 def test_tables_show_the_figures(shop):
-    by_title = {section.title: section for section in report_data.sections(shop)}
+    by_title = {section.title: section for section in log.sections(shop)}
     assert list(by_title) == [
         *("Counts", "Cleaning", "Values", "Times", "Long tail of items", "Activity of users"),
         *("Drift of the cleaned log", "Split: leave-one-out"),
@@ -69,29 +68,29 @@ def test_tables_show_the_figures(shop):
 
 def test_short_logs_show_the_time_of_day():
     report = report_of([(n % 2, n, 1.0, 1_500_000_000 + n) for n in range(8)])
-    times = next(section for section in report_data.sections(report) if section.title == "Times")
+    times = next(section for section in log.sections(report) if section.title == "Times")
     assert cells(times)["last"] == ["2017-07-14 02:40"] * 2
 
 
 def test_the_page_needs_no_other_file_and_escapes_names(shop):
-    pictures = report_plots.plots(shop)
-    page = report_data.page(shop, ["a <remark>"], pictures)
+    pictures = log_plots.plots(shop)
+    page = log.page(shop, ["a <remark>"], pictures)
     assert "shop &lt;1&gt;.csv" in page and "<1>" not in page and "a &lt;remark&gt;" in page
     assert "<code>--split=time</code>" in page  # of a finding
     sources = re.findall(r'(?:src|href)="([^"]{26})', page)
     assert sources == ["data:image/svg+xml;base64,"] * sum(map(len, pictures.values())) and len(sources) == 6
-    assert set(pictures) < {section.title for section in report_data.sections(shop)}
+    assert set(pictures) < {section.title for section in log.sections(shop)}
 
 
 def test_the_page_without_plots(shop):
-    page = report_data.page(shop, ["No plots"], {})
+    page = log.page(shop, ["No plots"], {})
     assert "<img" not in page and "No plots" in page and "<h2>Long tail of items</h2>" in page
 
 
 def test_plots_need_matplotlib(shop, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError):
-        report_plots.plots(shop)
+        log_plots.plots(shop)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ def test_plots_need_matplotlib(shop, monkeypatch):
 )
 def test_logs_of_next_to_nothing(rows, timed, plotted):
     report = report_of(rows, timed)
-    pictures = report_plots.plots(report)
+    pictures = log_plots.plots(report)
     assert set(pictures) == plotted and all(b"<svg" in svg for each in pictures.values() for _, svg in each)
-    assert ("no times" in report_data.sections(report)[0].note) == (not timed)
-    report_data.page(report, [], pictures)
+    assert ("no times" in log.sections(report)[0].note) == (not timed)
+    log.page(report, [], pictures)

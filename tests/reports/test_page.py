@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ancf_jax.reports import page as report
+from ancf_jax.reports import page
 
 RNG = np.random.default_rng(0)
 BASE = RNG.random(300)
@@ -26,7 +26,7 @@ def rows():
         "best <b>": [result(0.0001, seed) for seed in range(3)],
     }
     entries["same"][0]["users"]["ndcg@10"] = RNG.permutation(entries["same"][0]["users"]["ndcg@10"])
-    return report.summarise(entries, ("ndcg@10", "hr@10"))
+    return page.summarise(entries, ("ndcg@10", "hr@10"))
 
 
 def test_best_first_with_student_intervals(rows):
@@ -42,7 +42,7 @@ def test_only_significant_differences_are_named(rows):
 
 
 def test_one_seed_has_the_bootstrap_interval_over_users():
-    row = report.summarise({"one": [result(0.0, 0)]}, ("ndcg@10",))[0]
+    row = page.summarise({"one": [result(0.0, 0)]}, ("ndcg@10",))[0]
     normal = 1.96 * BASE.std() / np.sqrt(len(BASE))
     assert row["ndcg@10 ±"] == pytest.approx(normal, rel=0.1) and row["ahead_of"] == []
 
@@ -51,10 +51,10 @@ def test_the_lowest_error_is_first_and_metrics_of_some_have_a_table():
     entries = {"high": [result(0.0, 0)], "low": [result(-0.1, 0)], "none": [result(-0.2, 0)]}
     for results in entries.values():
         results[0]["rmse"], results[0]["users"]["rmse"] = results[0]["ndcg@10"], results[0]["users"]["ndcg@10"]
-    assert [row["model"] for row in report.summarise(entries, ("rmse",))] == ["none", "low", "high"]
+    assert [row["model"] for row in page.summarise(entries, ("rmse",))] == ["none", "low", "high"]
     del entries["none"][0]["rmse"]
-    rows = report.summarise(entries, ("ndcg@10", "rmse"))
-    all_models, errors = report.tables(rows, ("ndcg@10", "rmse"))
+    rows = page.summarise(entries, ("ndcg@10", "rmse"))
+    all_models, errors = page.tables(rows, ("ndcg@10", "rmse"))
     assert [line[0] for line in all_models.rows] == ["high", "low", "none"] and "rmse" not in all_models.headings
     assert errors.title == "Test rmse" and errors.headings == ["model", "rmse", "±"]
     assert [line[:2] for line in errors.rows] == [[row["model"], f"{row['rmse']:.4f}"] for row in (rows[1], rows[0])]
@@ -62,21 +62,21 @@ def test_the_lowest_error_is_first_and_metrics_of_some_have_a_table():
 
 
 def test_metrics_that_all_models_have_share_a_table(rows):
-    (section,) = report.tables(rows, ("ndcg@10", "hr@10"))
-    assert section == report.Section("Test metrics", *report.cells(rows, ("ndcg@10", "hr@10")))
+    (section,) = page.tables(rows, ("ndcg@10", "hr@10"))
+    assert section == page.Section("Test metrics", *page.cells(rows, ("ndcg@10", "hr@10")))
 
 
 def test_a_metric_that_one_seed_lacks_is_missing():
     results = [result(0.0, 0), result(0.0, 1)]
     results[0]["coverage@10"] = results[0]["gndcg@10"] = 0.5
-    row = report.summarise({"one": results}, ("ndcg@10", "gndcg@10"))[0]
+    row = page.summarise({"one": results}, ("ndcg@10", "gndcg@10"))[0]
     assert row["gndcg@10"] is row["gndcg@10 ±"] is row["coverage@10"] is None and row["ndcg@10 ±"] > 0
 
 
 def test_beyond_accuracy_is_known_or_left_out(rows):
-    assert report.beyond(rows, "ndcg@10") == []
+    assert page.beyond(rows, "ndcg@10") == []
     known = [row | {"coverage@10": 0.25, "popularity@10": 1234.5} for row in rows[:1]]
-    (section,) = report.beyond([*known, *rows[1:]], "ndcg@10")
+    (section,) = page.beyond([*known, *rows[1:]], "ndcg@10")
     assert [len(line) for line in (section.headings, *section.rows)] == [6] * 4
     assert section.rows[0][2:] == ["1,234.5", "-", "0.250", "-"] and section.rows[1][2:] == ["-"] * 4
 
@@ -99,18 +99,18 @@ def test_a_long_list_of_models_is_shortened(ahead_of, text):
         for name in names
     ]
     rows[0]["ahead_of"] = ahead_of
-    assert report.cells(rows, ("hr@10",))[1][0][-1] == text
+    assert page.cells(rows, ("hr@10",))[1][0][-1] == text
 
 
 def sections(rows):
     return [
-        report.Section("Test metrics", *report.cells(rows, ("ndcg@10", "hr@10"))),
-        report.Section("Words", [], [], "x"),
+        page.Section("Test metrics", *page.cells(rows, ("ndcg@10", "hr@10"))),
+        page.Section("Words", [], [], "x"),
     ]
 
 
 def test_markdown_is_aligned_and_has_the_tables_alone(rows):
-    text = report.markdown("T", sections(rows), ["note"])
+    text = page.markdown("T", sections(rows), ["note"])
     lines = [line for line in text.splitlines() if "|" in line]
     assert len(lines) == 5 and len({len(line) for line in lines}) == 1
     assert "all below" not in lines[2] and "worse" in lines[2] and "all below" in lines[3]
@@ -118,15 +118,15 @@ def test_markdown_is_aligned_and_has_the_tables_alone(rows):
 
 
 def test_the_page_needs_no_other_file_and_escapes_names(rows):
-    page = report.page("T <1>", sections(rows), {"Words": [("a <caption>", b"<svg/>")]}, ["a <note>", "run `x <y>`"])
-    assert "best &lt;b&gt;" in page and "T &lt;1&gt;" in page and "a &lt;note&gt;" in page
-    assert re.findall(r'(?:src|href)="([^"]{,26})', page) == ["#Test-metrics", "#Words", "data:image/svg+xml;base64,"]
-    assert page.index("<h2>Words</h2><p>x</p>") < page.index("<figcaption>a &lt;caption&gt;") < page.index("<img ")
-    assert "run <code>x &lt;y&gt;</code>" in page and not re.search("<(b|1|caption|note|y)>", page)
+    made = page.page("T <1>", sections(rows), {"Words": [("a <caption>", b"<svg/>")]}, ["a <note>", "run `x <y>`"])
+    assert "best &lt;b&gt;" in made and "T &lt;1&gt;" in made and "a &lt;note&gt;" in made
+    assert re.findall(r'(?:src|href)="([^"]{,26})', made) == ["#Test-metrics", "#Words", "data:image/svg+xml;base64,"]
+    assert made.index("<h2>Words</h2><p>x</p>") < made.index("<figcaption>a &lt;caption&gt;") < made.index("<img ")
+    assert "run <code>x &lt;y&gt;</code>" in made and not re.search("<(b|1|caption|note|y)>", made)
 
 
 def test_columns_of_text_are_told_from_numbers():
-    table = report.html_table(["name", "n", "why"], [["a", "-", "-"], ["b", "2", "x"]])
+    table = page.html_table(["name", "n", "why"], [["a", "-", "-"], ["b", "2", "x"]])
     assert re.findall(r"<t[hd]( class=\"text\")?>(\w+)<", table)[:3] == [
         ("", "name"),
         ("", "n"),

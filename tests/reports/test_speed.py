@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ancf_jax.reports import speed as report_speed
+from ancf_jax.reports import speed
 
 ALONE = {
     "unit": "samples",
@@ -38,7 +38,7 @@ RESULTS = {"first": ALONE, "second": COMPARED}
 
 def test_the_shares_of_operations():
     traced = ALONE | {"operations": {"total": 2.0, "gathers": 1.0, "copies": 0.5}}
-    title, headings, rows = report_speed.tables({"first": traced, "second": ALONE})[-1]
+    title, headings, rows = speed.tables({"first": traced, "second": ALONE})[-1]
     assert title == "where the time goes" and headings == ["benchmark", "gathers", "copies"]
     assert rows == [["first", "50%", "25%"]]
 
@@ -47,13 +47,13 @@ def test_an_epoch_and_a_full_ranking_of_one_model():
     work = ALONE["work"]
     ranking = ALONE | {"seconds": [0.25], "work": work | {"what": "ranking"}, "peak_memory": 2_000_000_000}
     wider = ALONE | {"work": work | {"config": {"factors": 16}}}  # whose ranking was not measured
-    (_, _, speed), (title, headings, rows) = report_speed.tables({"a": ALONE, "b": wider, "c": ranking})
-    assert len(speed) == 3
+    (_, _, rates), (title, headings, rows) = speed.tables({"a": ALONE, "b": wider, "c": ranking})
+    assert len(rates) == 3
     assert title == "an epoch of training and a full ranking"
     assert headings == ["model", "data", "epoch s", "ranking s", "memory MB"]
     assert rows == [["mf", "ml-1m", "1.50", "0.25", "2,000"]]
     short = {name: each | {"work": each["work"] | {"steps": 5}} for name, each in (("a", ALONE), ("c", ranking))}
-    assert len(report_speed.tables(short)) == 1  # no whole epoch
+    assert len(speed.tables(short)) == 1  # no whole epoch
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_an_epoch_and_a_full_ranking_of_one_model():
     ],
 )
 def test_three_digits(value, text):
-    assert report_speed.short(value) == text
+    assert speed.short(value) == text
 
 
 def test_tables():
-    (_, headings, speed), (_, other_headings, compared) = report_speed.tables(RESULTS)
-    first = {heading: cell.strip() for heading, cell in zip(headings, speed[0], strict=True)}
+    (_, headings, rates), (_, other_headings, compared) = speed.tables(RESULTS)
+    first = {heading: cell.strip() for heading, cell in zip(headings, rates[0], strict=True)}
     assert first == {
         "benchmark": "first",
         "rate": "483k",
@@ -85,7 +85,7 @@ def test_tables():
         "FLOP/s": "3G (2%)",
         "bytes/s": "8G (40%)",
     }
-    assert speed[1][headings.index("memory MB")] == "    7"  # the device's, aligned under 1,500
+    assert rates[1][headings.index("memory MB")] == "    7"  # the device's, aligned under 1,500
     (row,) = compared
     assert dict(zip(other_headings, row, strict=True)) == {
         "benchmark": "second",
@@ -100,11 +100,11 @@ def test_tables():
 
 
 def test_without_a_comparison_there_is_one_table():
-    assert [title for title, _, _ in report_speed.tables({"first": ALONE})] == ["speed"]
+    assert [title for title, _, _ in speed.tables({"first": ALONE})] == ["speed"]
 
 
 def test_the_page_says_where_and_how():
-    page = report_speed.markdown(json.loads(json.dumps(RESULTS)))
+    page = speed.markdown(json.loads(json.dumps(RESULTS)))
     assert page.count("cpu x 1; Python 3.11, jax 0.10; commit abc:") == 1
     assert "- `python -m experiments.benchmark --against=other`: second" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
@@ -112,4 +112,4 @@ def test_the_page_says_where_and_how():
 
 
 def test_the_plot_shows_each_ratio():
-    assert b"<svg" in report_speed.plot(RESULTS)
+    assert b"<svg" in speed.plot(RESULTS)

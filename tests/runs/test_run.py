@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.data.dataset import known_interactions
 from ancf_jax.models import MODELS
-from ancf_jax.runs import run as workdir
+from ancf_jax.models.factors import mf
+from ancf_jax.runs.run import Run, build, claim, from_workdir, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.training.loop import TrainState
-from ancf_jax.types import InputError, Query
+from ancf_jax.types import InputError, Query, shapes_of
 
-RUN = workdir.Run("neumf", DataConfig(dataset="log.csv"), MODELS["neumf"].config(tower=(8, 4)), TrainConfig())
+RUN = Run("neumf", DataConfig(dataset="log.csv"), MODELS["neumf"].config(tower=(8, 4)), TrainConfig())
 
 
 def changed(run, part, **values):
@@ -28,18 +30,18 @@ def changed(run, part, **values):
         RUN,
         RUN._replace(warm_start=("a/gmf", "b/mlp")),
         changed(changed(RUN, "data", fractions=(0.8, 0.1, 0.1)), "train", schedule="cosine", validation=False),
-        *(workdir.Run(name, DataConfig(), entry.config(), TrainConfig()) for name, entry in MODELS.items()),
+        *(Run(name, DataConfig(), entry.config(), TrainConfig()) for name, entry in MODELS.items()),
     ],
     ids=lambda run: run.model,
 )
 def test_config_json_round_trip(tmp_path, run):
-    workdir.claim(tmp_path, run, "0123abcd")
-    assert workdir.from_workdir(tmp_path) == (run, "0123abcd")
+    claim(tmp_path, run, "0123abcd")
+    assert from_workdir(tmp_path) == (run, "0123abcd")
 
 
 def test_from_workdir_may_read_the_data_from_elsewhere(tmp_path):
-    workdir.claim(tmp_path, RUN, "0123abcd")
-    run, _ = workdir.from_workdir(tmp_path, data_dir="elsewhere")
+    claim(tmp_path, RUN, "0123abcd")
+    run, _ = from_workdir(tmp_path, data_dir="elsewhere")
     assert run == changed(RUN, "data", data_dir="elsewhere")
 
 
@@ -57,39 +59,39 @@ def test_from_workdir_may_read_the_data_from_elsewhere(tmp_path):
     ],
 )
 def test_claim_refuses_another_run_and_names_what_differs(tmp_path, other, fingerprint, message):
-    workdir.claim(tmp_path, RUN, "abc")
+    claim(tmp_path, RUN, "abc")
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(InputError, match=f"--workdir: .* holds another run: {message}; choose another workdir"):
-        workdir.claim(tmp_path, other, fingerprint)
+        claim(tmp_path, other, fingerprint)
     assert (tmp_path / "config.json").read_text() == before
 
 
 def test_claim_allows_more_epochs_patience_and_a_moved_data_dir(tmp_path):
-    workdir.claim(tmp_path, RUN, "abc")
+    claim(tmp_path, RUN, "abc")
     longer = changed(changed(RUN, "train", epochs=99, patience=0), "data", data_dir="moved")
-    workdir.claim(tmp_path, longer, "abc")
-    assert workdir.from_workdir(tmp_path) == (longer, "abc")
+    claim(tmp_path, longer, "abc")
+    assert from_workdir(tmp_path) == (longer, "abc")
 
 
 def test_a_setting_that_config_json_does_not_name_yet_has_its_default(tmp_path):
-    workdir.claim(tmp_path, RUN, "abc")
+    claim(tmp_path, RUN, "abc")
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["train"]["precision"], stored["data"]["min_value"], stored["config"]["dropout"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
     with pytest.raises(InputError, match="precision is 'float32' there and 'bfloat16' here; choose another workdir"):
-        workdir.claim(tmp_path, changed(RUN, "train", precision="bfloat16"), "abc")
-    workdir.claim(tmp_path, RUN, "abc")
+        claim(tmp_path, changed(RUN, "train", precision="bfloat16"), "abc")
+    claim(tmp_path, RUN, "abc")
     assert json.loads((tmp_path / "config.json").read_text())["train"]["precision"] == "float32"
 
 
 def test_from_workdir_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(InputError, match=r"config\.json does not exist; train a model there first"):
-        workdir.from_workdir(tmp_path)
-    workdir.claim(tmp_path, RUN, "abc")
+        from_workdir(tmp_path)
+    claim(tmp_path, RUN, "abc")
     stored = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(stored | {"model": "oracle"}))
-    with pytest.raises(InputError, match="holds a model 'oracle'; known are popularity, "):
-        workdir.from_workdir(tmp_path)
+    with pytest.raises(InputError, match="--model=oracle is unknown; legal are popularity, "):
+        from_workdir(tmp_path)
 
 
 @pytest.fixture
@@ -97,10 +99,10 @@ def trained(tmp_path):
     """The workdir of a popularity model trained on a file of three users with four purchases each."""
     log = tmp_path / "log.csv"
     log.write_text("user,item\n" + "".join(f"{user},{(user + n) % 5}\n" for n in range(4) for user in range(3)))
-    run = workdir.Run("popularity", DataConfig(dataset=str(log)), MODELS["popularity"].config(), TrainConfig())
-    dataset = workdir.open_data(run)
-    workdir.claim(tmp_path / "run", run, dataset.fingerprint)
-    data, model = workdir.build(run, dataset)
+    run = Run("popularity", DataConfig(dataset=str(log)), MODELS["popularity"].config(), TrainConfig())
+    dataset = open_data(run)
+    claim(tmp_path / "run", run, dataset.fingerprint)
+    _, model = build(run, dataset)
     params = model.learn.sweep(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
     with checkpoint.checkpoints(tmp_path / "run") as opened:
         checkpoint.save(opened, TrainState(jnp.int32(1), params, ()), 0.5)
@@ -108,7 +110,7 @@ def trained(tmp_path):
 
 
 def test_open_trained_rebuilds_data_model_and_parameters(trained):
-    run, dataset, data, model, params = workdir.open_trained(trained[0])
+    run, dataset, data, model, params = open_trained(trained[0])
     assert run.model == "popularity" and (data.num_users, data.num_items) == (3, 5)
     counts = np.bincount(dataset.train.items, minlength=5)
     np.testing.assert_array_equal(params["tables"]["item"][:, 0], [*counts, 0])
@@ -117,44 +119,37 @@ def test_open_trained_rebuilds_data_model_and_parameters(trained):
 
 
 def test_the_model_is_built_in_the_arithmetic_of_the_run(trained, monkeypatch):
-    run = workdir.from_workdir(trained[0])[0]._replace(model="mf", config=MODELS["mf"].config(factors=2))
-    made, make = [], MODELS["mf"].make
-    monkeypatch.setitem(MODELS, "mf", MODELS["mf"]._replace(make=lambda *args: made.append(make(*args)) or made[-1]))
-    dataset = workdir.open_data(run)
-    assert workdir.build(run, dataset)[1] is made[0]
-    _, model = workdir.build(changed(run, "train", precision="bfloat16"), dataset)
-    ready = jax.eval_shape(lambda: model.prepare(model.learn.init(jax.random.key(0), model.given)))
+    run = from_workdir(trained[0])[0]._replace(model="mf", config=MODELS["mf"].config(factors=2))
+    made, make = [], mf.make
+    monkeypatch.setattr(mf, "make", lambda *args: made.append(make(*args)) or made[-1])
+    dataset = open_data(run)
+    assert build(run, dataset)[1] is made[0]
+    _, model = build(changed(run, "train", precision="bfloat16"), dataset)
+    ready = jax.eval_shape(model.prepare, shapes_of(model), model.given)
     assert {leaf.dtype for leaf in jax.tree.leaves(ready)} == {jnp.bfloat16.dtype}
 
 
 @pytest.mark.parametrize("setting", [{"lazy_rows": True}, {"precision": "bfloat16"}])
 def test_settings_of_gradient_steps_are_refused_for_sweeps(trained, setting):
-    run = workdir.from_workdir(trained[0])[0]
+    run = from_workdir(trained[0])[0]
     with pytest.raises(InputError, match=f"flag --{next(iter(setting))}: .*popularity learns in sweeps"):
-        workdir.build(changed(run, "train", **setting), workdir.open_data(run))
+        build(changed(run, "train", **setting), open_data(run))
 
 
 def test_open_trained_refuses_changed_data(trained):
     folder, log = trained
     log.write_text(log.read_text() + "2,1\n")
     with pytest.raises(InputError, match=r"was trained on other data than --dataset=.*log\.csv holds now"):
-        workdir.open_trained(folder)
+        open_trained(folder)
 
 
 def test_what_is_known_and_what_is_trained_on(trained):
-    run = workdir.from_workdir(trained[0])[0]
-    dataset = workdir.open_data(run)
+    run = from_workdir(trained[0])[0]
+    dataset = open_data(run)
     log = [[(user + n) % 5 for n in range(4)] for user in range(3)]
     assert dataset.train.items.reshape(3, 2).tolist() == [row[:2] for row in log]
-    known = workdir.known_interactions(dataset)
+    known = known_interactions(dataset)
     assert known.items.reshape(3, 3).tolist() == [row[:3] for row in log]
-    whole = workdir.open_data(changed(run, "train", validation=False))
+    whole = open_data(changed(run, "train", validation=False))
     assert whole.train.items.reshape(3, 3).tolist() == [row[:3] for row in log]
     assert len(whole.valid.users) == 0 and whole.fingerprint == dataset.fingerprint
-
-
-def test_provenance_says_where_and_with_what():
-    found = workdir.provenance()
-    assert found["versions"]["jax"] == jax.__version__ and found["versions"]["numpy"] == np.__version__
-    assert jax.devices()[0].device_kind in found["hardware"]
-    json.dumps(found)

@@ -4,11 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.data.interactions import build
 from ancf_jax.serving import explain
-from ancf_jax.types import ClosedForm, Query, Recommender
+from ancf_jax.types import ClosedForm, Given, Query, Recommender, as_they_are
 
 USERS, ITEMS, HISTORY = 2, 6, 4
-LEARN = ClosedForm(1, lambda key: None, lambda params, train, key: params)
+LEARN = ClosedForm(1, lambda key, given: None, lambda params, given, key: params)
+NOTHING = Given(build(*np.zeros((4, 0), np.int32), num_users=0))  # which a table of scores does not look at
 QUERY = Query(
     jnp.array([0, 1]),
     jnp.array([[6, 2, 4, 2], [6, 6, 6, 5]]),  # item 2 twice; one interaction
@@ -27,7 +29,7 @@ def test_attention_is_shared_out_over_items():
     paid[0, 0] = [[0, 0.3, 0.4, 0.3], [0, 0.5, 1.5, 0.0]]  # the second head is not normalised
     paid[0, 1] = [[0, 0.0, 1.0, 0.0], [0, 0.0, 0.2, 0.0]]
     paid[1, :] = [0, 0, 0, 1]
-    model = Recommender(LEARN, HISTORY, lambda p: p, lambda *_: None, attend=lambda paid, query, items: paid)
+    model = Recommender(LEARN, NOTHING, HISTORY, as_they_are, lambda *_: None, attend=lambda paid, query, items: paid)
     got = reasons(model, jnp.array(paid))
     assert got.method == explain.ATTENTION
     np.testing.assert_array_equal(got.items, [[[4, 2, 6], [4, 6, 6]], [[5, 6, 6], [6, 6, 6]]])
@@ -44,7 +46,7 @@ def removal_model():
         rows = jnp.pad(similar, ((0, 1), (0, 1)))[query.history]  # [B, H, I + 1]
         return jnp.take_along_axis(jnp.einsum("bh,bhi->bi", places, rows), items, axis=1)
 
-    return Recommender(LEARN, HISTORY, lambda p: p, score)
+    return Recommender(LEARN, NOTHING, HISTORY, as_they_are, score)
 
 
 @pytest.mark.parametrize("block", [1, 64])
@@ -80,7 +82,7 @@ def test_a_model_with_a_row_for_known_users_is_asked_as_for_a_new_one():
         weight = jnp.where(told < ITEMS, 1.0, 0.0)
         return jnp.einsum("bh,bhi->bi", weight, similar[told])[jnp.arange(len(items))[:, None], items % ITEMS]
 
-    got = reasons(Recommender(LEARN, HISTORY, lambda p: p, score), similar)
+    got = reasons(Recommender(LEARN, NOTHING, HISTORY, as_they_are, score), similar)
     assert got.method == explain.REMOVAL
     assert set(np.asarray(got.items[0, 0]).tolist()) == {2, 4, ITEMS} and got.items[1, 0, 0] == 5
     np.testing.assert_allclose(got.weights[1, 0, 0], similar[5, 3], rtol=1e-5)
@@ -92,7 +94,7 @@ def test_similarity_is_the_cosine_of_centred_vectors():
     centred = vectors - vectors.mean(axis=0)
     length = np.linalg.norm(centred, axis=1)
     cosine = centred @ centred.T / np.outer(length, length)
-    model = Recommender(LEARN, 0, lambda p: p, lambda *_: None, lambda vectors, query: (vectors[:2], vectors))
+    model = Recommender(LEARN, NOTHING, 0, as_they_are, lambda *_: None, lambda vectors, query: (vectors[:2], vectors))
     for table in (vectors, constant):  # a column for the user's bias changes nothing
         got = reasons(model, jnp.array(table))
         assert got.method == explain.SIMILARITY
@@ -108,7 +110,7 @@ def test_similarity_is_the_cosine_of_centred_vectors():
 @pytest.mark.parametrize("width", [None, 1])
 def test_no_reasons(width):
     embed = width and (lambda counts, query: (jnp.ones((2, width)), counts))  # one number has no direction
-    model = Recommender(LEARN, 0, lambda p: p, lambda *_: None, embed)
+    model = Recommender(LEARN, NOTHING, 0, as_they_are, lambda *_: None, embed)
     got = reasons(model, jnp.arange(1.0, ITEMS + 1)[:, None], count=99)
     assert got.method == (explain.SIMILARITY if width else explain.NOTHING)
     assert got.items.shape == (2, 2, ITEMS) and (got.items == ITEMS).all() and not got.weights.any()

@@ -1,145 +1,111 @@
-"""Top-N lists of a table of fixed scores, and the queries of known and new users."""
+"""Lists and scores by the data's own ids, of a table of fixed scores: whom they are for, and what they leave out."""
 
-from functools import partial
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
 from ancf_jax.serving import recommend
-from ancf_jax.serving.recommend import item_of, query_history, query_users, title_of, user_of
-from ancf_jax.types import ClosedForm, Data, InputError, Interactions, Query, Recommender
+from ancf_jax.serving.recommend import for_history, for_users, for_words, rows_of_list, scores_of
+from ancf_jax.serving.similar import TOGETHER, VECTORS, similar_items
+from ancf_jax.types import ClosedForm, Data, Given, InputError, Recommender, as_they_are
 
-NAN, INF = np.nan, np.inf
-LEARN = ClosedForm(1, lambda key: None, lambda params, train, key: params)
-
-
-def model(history: int = 0) -> Recommender:
-    """A model whose params are its scores [U + 1, I]."""
-    return Recommender(LEARN, history, lambda table: table, lambda table, query, items=None: table[query.users])
+USERS, ITEMS = 5, 6
+ROWS = [(0, 0), (0, 1), (1, 1), (1, 2), (2, 3), (3, 0), (3, 1), (3, 2), (4, 4)]
+SCORES = np.random.default_rng(0).permutation((USERS + 1) * ITEMS).reshape(USERS + 1, ITEMS).astype(np.float32)
 
 
-def log(rows, num_users: int) -> Interactions:
-    """Rows of user, item, value in the order of time."""
-    users, items, values = zip(*rows, strict=True)
-    return build(users, items, values, np.arange(len(rows)), num_users)
+def score(table, query, items=None):
+    rows = table[query.users]
+    return rows if items is None else jnp.take_along_axis(rows, items, axis=1)
 
 
-def lists(scores, seen, top_k):
-    query = Query(jnp.arange(len(scores)), jnp.zeros((len(scores), 0), int), jnp.zeros((len(scores), 0)))
-    items, best = recommend.recommend(model(), jnp.array(scores, jnp.float32), query, jnp.array(seen), top_k)
-    return items.tolist(), best.tolist()
-
-
-def test_best_first_without_what_is_seen():
-    items, scores = lists([[1, 4, 3, 2], [1, 1, 5, 1]], [[4, 1], [2, 2]], 2)  # item 4 is padding
-    assert items == [[2, 3], [0, 1]] and scores == [[3, 2], [1, 1]]
-
-
-@pytest.mark.parametrize(
-    ("scores", "seen", "expected"),
-    [
-        ([1, 2, 3], [0, 2], [1, 3, 3]),
-        ([NAN, INF, -INF], [3, 3], [3, 3, 3]),
-        ([NAN, 2, 7], [2, 2], [1, 3, 3]),
-        ([1, 2, 3], [3, 3], [2, 1, 0]),  # no longer than the catalogue
-    ],
-)
-def test_short_lists_end_in_padding(scores, seen, expected):
-    items, best = lists([scores], [seen], 5)
-    assert items == [expected]
-    assert np.isneginf(best[0]).tolist() == [item == 3 for item in expected]
-
-
-def inner(users, items):
-    """A model whose score is an inner product."""
-    return Recommender(
-        LEARN, 0, lambda p: p, lambda *_: None, lambda _, query: (jnp.array(users)[query.users], jnp.array(items))
+@pytest.fixture
+def server():
+    users, items = np.array(ROWS).T
+    log = build(users, items, np.ones(len(ROWS)), np.arange(len(ROWS)), USERS)
+    nothing = build(*np.zeros((4, 0), np.int32), num_users=USERS)
+    learn = ClosedForm(1, None, None)
+    model = Recommender(learn, Given(log), 0, as_they_are, score)
+    names = {
+        "user_ids": np.array([f"u{n}" for n in range(USERS)]),
+        "item_ids": np.array([f"i{n}" for n in range(ITEMS)]),
+    }
+    dataset = SimpleNamespace(
+        name="shop", titles=None, features=None, stream=None, train=log, valid=nothing, test=nothing, **names
     )
+    return recommend.make_server(dataset, Data(USERS, ITEMS, log), model, jnp.asarray(SCORES))
 
 
-def by_items(table):
-    """A model that is asked for items, not for all of them."""
-
-    def score(_, query, items=None):
-        return jnp.array(table)[query.users] if items is None else jnp.array(table)[query.users[:, None], items]
-
-    return Recommender(LEARN, 0, lambda p: p, score)
+def had(user):
+    return {item for owner, item in ROWS if owner == user}
 
 
-@pytest.mark.parametrize("vectors", [True, False])
-def test_large_catalogues_are_listed_by_blocks(monkeypatch, vectors):
-    rng = np.random.default_rng(0)
-    users, items = rng.integers(-2, 3, (2, 3)).astype(np.float32), rng.integers(-2, 3, (150, 3)).astype(np.float32)
-    table, seen = users @ items.T, rng.integers(0, 151, (2, 60))
-    monkeypatch.setattr(recommend, "SCORES", 2 * 64)
-    model = inner(users, items) if vectors else by_items(table)
-    query = Query(jnp.arange(2), jnp.zeros((2, 0), int), jnp.zeros((2, 0)))
-    found = jax.jit(partial(recommend.recommend, model, None, top_k=8))(query, jnp.array(seen))
-    for user, ids, scores in zip(range(2), *found, strict=True):
-        fit = np.setdiff1d(np.arange(150), seen[user])
-        best = fit[np.argsort(-table[user, fit], kind="stable")][:8]
-        np.testing.assert_array_equal(ids, best)
-        np.testing.assert_array_equal(scores, table[user, best])
+@pytest.mark.parametrize("block", [1, 2, 256])
+def test_lists_of_users_in_blocks_leave_out_what_they_have(server, monkeypatch, block):
+    monkeypatch.setattr(recommend, "BLOCK", block)
+    blocks = list(for_users(server, ["u3", "u0", "u4"], 3))
+    assert [person for each in blocks for person in each.people] == ["u3", "u0", "u4"]
+    found = np.concatenate([each.items for each in blocks])
+    for user, items in zip((3, 0, 4), found, strict=True):
+        fit = [item for item in np.argsort(-SCORES[user]) if item not in had(user)]
+        assert items.tolist() == fit[:3]
 
 
-@pytest.mark.parametrize("kept", [4, 3, 0])
-def test_the_recall_of_approximate_lists(monkeypatch, kept):
-    """Of the 3 + 1 items that are left to two users, those below `kept` are found."""
-
-    def lists_of(model, ready, query, seen, top_k, approximate=False):
-        exact = jnp.array([[0, 1, 3], [2, 4, 4]])
-        items = jnp.where(exact < kept, exact, 4) if approximate else exact
-        return items, jnp.where(items < 4, 1.0, -jnp.inf)
-
-    monkeypatch.setattr(recommend, "recommend", lists_of)
-    found = recommend.recall_of_approximate(model(), None, None, None, 3)
-    np.testing.assert_allclose(found, {4: 1.0, 3: 0.75, 0: 0.0}[kept])
+def test_lists_hold_what_may_be_recommended_alone(server):
+    (listed,) = for_users(server, ["u1"], 9, among=["i5", "i0", "i1", "i3"], exclude=["i3"])
+    fit = sorted({5, 0}, key=lambda item: -SCORES[1, item])  # user 1 has item 1
+    assert [row["item"] for row in rows_of_list(server.dataset, np.asarray(listed.items[0]))] == [f"i{n}" for n in fit]
 
 
-def test_queries_of_known_users():
-    train = log([(0, 5, 2.0), (2, 1, 1.0), (0, 3, 4.0)], 3)
-    whole = log([(0, 5, 2.0), (2, 1, 1.0), (0, 3, 4.0), (1, 6, 3.0), (0, 5, 1.0)], 3)
-    query, seen = query_users(model(2), Data(3, 7, train), whole, [2, 0, 1])
-    np.testing.assert_array_equal(query.users, [2, 0, 3])  # user 1 has no training row
-    np.testing.assert_array_equal(query.history, [[7, 1], [3, 5], [7, 6]])
-    np.testing.assert_array_equal(query.values, [[0, 1], [4, 1], [0, 3]])
-    np.testing.assert_array_equal(seen, [[7, 7, 7, 1], [7, 5, 3, 5], [7, 7, 7, 6]])  # a power of two wide
+def test_a_new_user_is_the_unknown_user_with_a_history(server):
+    listed = for_history(server, ["i2", "i0"], 2, exclude=["i1"])
+    fit = [item for item in np.argsort(-SCORES[USERS]) if item not in (2, 0, 1)]
+    assert listed.people == ["new user"] and listed.items[0].tolist() == fit[:2]
 
 
-@pytest.mark.parametrize(("history", "width"), [([6], 1), ([6, 2, 4], 4)])
-def test_query_of_a_new_user(history, width):
-    train = log([(0, 5, 2.0), (1, 1, 9.0), (0, 3, 3.0)], 2)
-    query, seen = query_history(model(2), Data(2, 7, train), history)
-    assert query.users.tolist() == [2] and seen.shape == (1, width)
-    np.testing.assert_array_equal(query.history, [([7, *history])[-2:]])
-    np.testing.assert_array_equal(query.values, [([0, 3, 3, 3])[: len(history) + 1][-2:]])  # the median of training
+@pytest.mark.parametrize("block", [2, 256])
+def test_scores_of_pairs(server, monkeypatch, block):
+    monkeypatch.setattr(recommend, "BLOCK", block)
+    found = scores_of(server, ["u1", "u1", "u4"], ["i0", "i5", "i4"])
+    np.testing.assert_array_equal(found, SCORES[[1, 1, 4], [0, 5, 4]])
+    assert scores_of(server, [], []).shape == (0,)
 
 
-def test_a_model_without_histories_gets_none():
-    train = log([(0, 5, 2.0)], 1)
-    for query, seen in (
-        query_history(model(), Data(1, 7, train), [4]),
-        query_users(model(), Data(1, 7, train), train, [0]),
+def test_unknown_ids_are_named(server):
+    with pytest.raises(InputError, match="unknown user 'u9'"):
+        list(for_users(server, ["u1", "u9"], 2))
+    for call in (
+        lambda: for_history(server, ["x"], 2),
+        lambda: list(for_users(server, ["u1"], 2, among=["x"])),
+        lambda: list(for_users(server, ["u1"], 2, exclude=["x"])),
+        lambda: scores_of(server, ["u1"], ["x"]),
     ):
-        assert query.history.shape == query.values.shape == (1, 0) and seen.shape == (1, 1)
+        with pytest.raises(InputError, match="unknown item 'x'"):
+            call()
+    with pytest.raises(InputError, match="does not score by features alone"):
+        for_words(server, "red", 2)
 
 
-def test_ids_as_people_write_them():
-    numbers = SimpleNamespace(user_ids=np.array([3, 10, 12]), item_ids=np.array([1]), titles=["One"])
-    texts = SimpleNamespace(user_ids=np.array(["anna", "bob"]), item_ids=np.array([1]), titles=None)
-    assert user_of(numbers, "10") == 1 and user_of(texts, "bob") == 1 and item_of(texts, "1") == 0
-    assert title_of(numbers, 0) == "One" and title_of(texts, 0) == "1"
-    for dataset, text, hint in (
-        (numbers, "11", "unknown user '11'; ids are whole numbers from 3 to 12, the nearest is 10; a new user"),
-        (numbers, "x", "unknown user 'x'; ids are whole numbers from 3 to 12; a new user is given by --history"),
-        (texts, "ana", "unknown user 'ana'; the nearest ids are anna; a new"),
-        (texts, "zoe", "unknown user 'zoe'; ids are written like anna and bob; a new"),
-    ):
-        with pytest.raises(InputError, match=hint):
-            user_of(dataset, text)
-    with pytest.raises(InputError, match=r"unknown item '9'; ids are whole numbers from 1 to 1, the nearest is 1$"):
-        item_of(numbers, "9")
+def test_items_are_alike_by_their_users_where_the_model_has_no_vectors(server):
+    matrix = np.zeros((USERS, ITEMS))
+    matrix[tuple(np.array(ROWS).T)] = 1
+    method, items, alike = similar_items(server, 1, 5)
+    both = matrix.T @ matrix[:, 1]
+    expected = both / np.sqrt(np.maximum(matrix.sum(0), 1) * matrix[:, 1].sum())
+    assert method == TOGETHER and sorted(items.tolist()) == [0, 2]  # nobody has item 1 and another
+    np.testing.assert_allclose(alike, expected[items], rtol=1e-6)
+    assert (np.diff(alike) <= 0).all()
+
+
+def test_items_are_alike_by_their_vectors(server):
+    vectors = np.random.default_rng(1).normal(size=(ITEMS, 3)).astype(np.float32)
+    model = server.model._replace(embed=lambda ready, query: (jnp.zeros((len(query.users), 3)), jnp.asarray(vectors)))
+    method, items, alike = similar_items(server._replace(model=model), 2, 9)
+    centred = vectors - vectors.mean(0)
+    cosine = centred @ centred[2] / np.linalg.norm(centred, axis=1) / np.linalg.norm(centred[2])
+    order = [item for item in np.argsort(-cosine) if item != 2 and cosine[item] > 0]
+    assert method == VECTORS and items.tolist() == order
+    np.testing.assert_allclose(alike, cosine[order], rtol=1e-4)

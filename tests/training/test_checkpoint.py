@@ -3,11 +3,22 @@
 import json
 import os
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, read_json, save, warm_start, write_json
+from ancf_jax.training.checkpoint import (
+    checkpoints,
+    in_folder,
+    in_memory,
+    load_best,
+    load_latest,
+    read_json,
+    save,
+    warm_start,
+    write_json,
+)
 from ancf_jax.training.loop import TrainState
 from ancf_jax.types import InputError
 
@@ -158,3 +169,28 @@ def test_read_json_names_the_file_and_what_is_wrong(tmp_path):
     (tmp_path / "config.json").write_text('{"model": ')
     with pytest.raises(InputError, match=r"config\.json is damaged: "):
         read_json(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.5, 0.4, 0.3], [0.5, 0.5, 0.5], [-np.inf, -2.0, -1.0], [3.0]])
+def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
+    """Bit for bit, of the earliest best epoch; what is kept is safe from the step that takes the state's memory."""
+    take = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
+    found = []
+    for keeper in (in_folder(tmp_path), in_memory()):
+        with keeper as kept:
+            assert kept.latest(state_of(0)) is None
+            for epoch, value in enumerate(values, start=1):
+                state = jax.tree.map(jnp.copy, state_of(epoch))
+                kept.save(epoch, state, value)
+                take(state)
+        found.append(kept.best(state_of(0).params))
+    (epoch, params), (other, same) = found
+    assert epoch == other == 1 + int(np.argmax(values))
+    assert jax.tree.structure(params) == jax.tree.structure(same)
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+
+
+def test_memory_keeps_nothing_to_resume_from():
+    with in_memory() as kept:
+        kept.save(1, state_of(1), 0.5)
+        assert kept.latest(state_of(1)) is None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
 from ancf_jax.settings import TrainConfig
@@ -124,6 +125,7 @@ def test_each_row_has_one_owner_whatever_the_slots_held(ids, stale):
 
 SMALL = {"factors": 4, "tower_factors": 2, "tower": (6, 4), "history": 5, "window": 4, "negatives": 3, "targets": 2}
 VARIANTS = {
+    "abcf": {"tower": ()},
     "mf": {"pool": 3},
     "mf, whole catalogue": {},
     "ancf, ordered": {"ordered": True, "tower": ()},
@@ -145,11 +147,12 @@ def data():
 def model_of(name):
     entry = MODELS[name.partition(",")[0]]
     values = SMALL | VARIANTS.get(name, {})
-    return entry.make(entry.config(**{k: v for k, v in values.items() if k in vars(entry.config())}), data())
+    own = {name: value for name, value in values.items() if name in settings_of(entry.config)}
+    return entry.make(from_json(entry.config, own), data())
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in [*MODELS, *list(VARIANTS)[1:]] if isinstance(model_of(name).learn, Gradient)]
+    "name", [name for name in dict.fromkeys([*MODELS, *VARIANTS]) if isinstance(model_of(name).learn, Gradient)]
 )
 def test_a_step_of_every_model_is_the_dense_one(name):
     model = model_of(name)

@@ -53,6 +53,7 @@ def attention_matrix(users: ArrayLike, items: ArrayLike) -> Array:
     Each row is a distribution over the items. By hand, with D = 4 and so sqrt(D) = 2: user 0 sees the first feature,
     user 1 the second, user 2 both; e^s is 1, 2, 1 for user 0, 1, 1, 3 for user 1 and their product 1, 2, 3 for user 2.
 
+    >>> import numpy as np
     >>> users = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0]])
     >>> items = 2 * jnp.log(jnp.array([[1.0, 1, 1, 1], [2, 1, 1, 1], [1, 3, 1, 1]]))
     >>> print(np.asarray(attention_matrix(users, items)).round(4))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.config import from_json
+from ancf_jax.config import from_json, settings_of, to_json
 from ancf_jax.data.interactions import build
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.hybrid import Config, make
@@ -233,3 +233,31 @@ def test_the_term_of_content_is_trained_on_the_history_alone(described, randomis
 def test_the_term_of_content_is_order_free():
     with pytest.raises(InputError, match=r"flag --content_weight: 2.0 .* legal with --ordered is 0"):
         config_of(content_weight=2.0, ordered=True)
+
+
+def test_its_settings_and_ancfs_are_one_flat_list():
+    assert set(settings_of(Config)) == {"id_dropout", "content_weight"} | set(settings_of(ancf.Config))
+    config = from_json(Config, {"id_dropout": 0.5, "factors": 8, "tower": [4]})
+    assert config == Config(id_dropout=0.5, ancf=ancf.Config(factors=8, tower=(4,)))
+    assert from_json(Config, to_json(config)) == config and "ancf" not in to_json(config)
+    with pytest.raises(InputError, match="flag --heads: 3 does not divide --factors=32"):
+        from_json(Config, {"heads": 3})
+    for given in ({"history": 0}, {"user": False}):
+        with pytest.raises(InputError, match="flags --history, --user: hybrid knows users"):
+            from_json(Config, given)
+
+
+def test_a_config_json_from_before_still_opens():
+    """The fields that it had when they were copies of ANCF's."""
+    shared = {
+        "factors": 16,
+        "history": 20,
+        "ordered": False,
+        "layers": 1,
+        "heads": 4,
+        "tower": [8, 4],
+        "tower_factors": 8,
+    }
+    shared |= {"dropout": 0.1, "loss": "bpr", "negatives": 9, "ratio": 2.0, "targets": 5, "l2": 0.01, "stddev": 0.1}
+    config = from_json(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
+    assert config == Config(0.4, 3.0, ancf.Config(**{**shared, "tower": (8, 4)}))

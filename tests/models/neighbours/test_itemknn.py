@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.models.neighbours import itemknn as neighbours
 from ancf_jax.models.neighbours.itemknn import Config, make
 from ancf_jax.types import Data
 
@@ -40,7 +39,9 @@ def similarities(rows, similarity, shrinkage, activity):
 )
 def test_scores_are_sums_over_the_nearest_neighbours(log, ask, monkeypatch, k, similarity, shrinkage, activity):
     rows, data = log
-    monkeypatch.setattr(neighbours, "BLOCK", 3 * (USERS + ITEMS))  # three blocks, the last one not full
+    monkeypatch.setattr(
+        "ancf_jax.models.neighbours.itemknn.BLOCK", 3 * (USERS + ITEMS)
+    )  # three blocks, the last one not full
     model = make(Config(k, similarity, shrinkage, activity), data)
     assert model.history == min(2 * max(map(len, rows)), ITEMS)  # validation and test items come on top
     params = jax.jit(model.learn.sweep)(

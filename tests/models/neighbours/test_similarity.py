@@ -8,8 +8,7 @@ from scipy.sparse import csr_matrix
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_similarity
 
-from ancf_jax.models.neighbours import similarity as module
-from ancf_jax.models.neighbours.similarity import comparable, farthest, product, similarity, slices
+from ancf_jax.models.neighbours.similarity import SIMILARITIES, comparable, farthest, product, similarity, slices
 from ancf_jax.types import InputError
 
 ROWS, COLUMNS = 11, 40
@@ -78,7 +77,7 @@ def test_pearson_of_rows_without_gaps_is_numpys(values):
     np.testing.assert_allclose(between("pearson", whole), np.corrcoef(whole), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", module.SIMILARITIES)
+@pytest.mark.parametrize("kind", SIMILARITIES)
 def test_weights_and_shrinkage_enter_by_the_definition(values, kind):
     weight = np.random.default_rng(2).uniform(0.1, 2, COLUMNS)
     found = between(kind, values, weight, 2.5)
@@ -88,7 +87,7 @@ def test_weights_and_shrinkage_enter_by_the_definition(values, kind):
 
 def test_a_product_is_that_of_the_matrix_in_any_slices_and_chunks(values, monkeypatch):
     matrix = sparse(values)
-    monkeypatch.setattr(module, "CHUNK", 7 * 3)  # slices of seven rows at once
+    monkeypatch.setattr("ancf_jax.models.neighbours.similarity.CHUNK", 7 * 3)  # slices of seven rows at once
     x = np.random.default_rng(3).normal(size=(COLUMNS, 3)).astype(np.float32)
     np.testing.assert_allclose(product(slices(matrix, 4), jnp.asarray(x), ROWS), matrix @ x, rtol=1e-5, atol=1e-5)
 

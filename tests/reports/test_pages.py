@@ -11,11 +11,7 @@ import pytest
 
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
-from ancf_jax.reports import curves as report_curves
-from ancf_jax.reports import groups as report_groups
-from ancf_jax.reports import log as report_data
-from ancf_jax.reports import log_plots as report_plots
-from ancf_jax.reports import page as report
+from ancf_jax.reports import curves, groups, log, log_plots, page
 
 PHONE = 390  # CSS pixels
 METRICS = ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
@@ -48,20 +44,18 @@ def comparison():
     for n, name in enumerate(NAMES):
         row = {"model": name, "seeds": 1, "epochs": 3.0, "training seconds": 2.0**n, "ahead_of": NAMES[n + 2 :: 2]}
         row |= {key: float(rng.random()) for metric in METRICS for key in (metric, f"{metric} ±")}
-        rows.append(row | {metric: float(rng.random()) for metric in report.BEYOND})
+        rows.append(row | {metric: float(rng.random()) for metric in page.BEYOND})
     values = {name: [(0.1, 0.02)] * 3 for name in NAMES}
-    groups = [
-        report_groups.Groups("Users by activity", "x", "rmse", ["1 to 2", "3 to 9", "10 to 999"], [5] * 3, values)
-    ]
-    curves = {name: report_curves.Curve("rmse", [(1, 2.0), (2, 1.5)], [(1, 0.9), (2, 1.0)], 1, True) for name in NAMES}
+    parts = [groups.Groups("Users by activity", "x", "rmse", ["1 to 2", "3 to 9", "10 to 999"], [5] * 3, values)]
+    learnt = {name: curves.Curve("rmse", [(1, 2.0), (2, 1.5)], [(1, 0.9), (2, 1.0)], 1, True) for name in NAMES}
     sections = [
-        report.Section("Test metrics", *report.cells(rows, METRICS)),
-        *report.beyond(rows, "ndcg@10"),
-        *report_groups.sections(groups, NAMES),
-        *report_curves.section(curves, 1),
+        page.Section("Test metrics", *page.cells(rows, METRICS)),
+        *page.beyond(rows, "ndcg@10"),
+        *groups.sections(parts, NAMES),
+        *curves.section(learnt, 1),
     ]
     figures = {section.title: [("A caption of some length", PLOT)] * 3 for section in sections}  # drawing takes time
-    return report.page("log.csv: 30 models", sections, figures, ["Command: `python " + "--flag=value " * 30 + "`"])
+    return page.page("log.csv: 30 models", sections, figures, ["Command: `python " + "--flag=value " * 30 + "`"])
 
 
 def description():
@@ -69,20 +63,20 @@ def description():
     rng = np.random.default_rng(0)
     days = 15_000 * 86_400 + rng.integers(0, 200 * 86_400, 300)
     columns = (rng.integers(0, 20, 300), rng.zipf(1.5, 300) % 50, rng.integers(1, 400_000, 300), days)
-    log = pd.DataFrame(dict(zip(("user", "item", "value", "time"), columns, strict=True)))
-    order = np.argsort(np.argsort(log["time"], kind="stable"))
-    parts = splits.leave_one_out(build(log["user"], log["item"], log["value"], order, 20))
-    found = summary.of_log(log, True)
+    frame = pd.DataFrame(dict(zip(("user", "item", "value", "time"), columns, strict=True)))
+    order = np.argsort(np.argsort(frame["time"], kind="stable"))
+    parts = splits.leave_one_out(build(frame["user"], frame["item"], frame["value"], order, 20))
+    found = summary.of_log(frame, True)
     described = {"dataset": "a_log_of_purchases.csv", "split": "leave-one-out", "read": found, "cleaned": found}
-    described |= {"parts": summary.of_split(parts, np.sort(log["time"])), "changed": []}
+    described |= {"parts": summary.of_split(parts, np.sort(frame["time"])), "changed": []}
     described |= {"removed": [{"rule": "a rule of " + "many words " * 9, "rows": 2}]}
-    return report_data.page(described, ["Command: " + "--flag=value " * 30], report_plots.plots(described))
+    return log.page(described, ["Command: " + "--flag=value " * 30], log_plots.plots(described))
 
 
 def test_pages_fit_a_phone(chromium, tmp_path):
     pages = [comparison(), description()]
     frames = [
-        f'<iframe style="width: {PHONE}px; height: 800px" srcdoc="{html.escape(page)}"></iframe>' for page in pages
+        f'<iframe style="width: {PHONE}px; height: 800px" srcdoc="{html.escape(each)}"></iframe>' for each in pages
     ]
     (tmp_path / "pages.html").write_text(f"<!doctype html><title>-</title>{MEASURE}{''.join(frames)}")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
@@ -91,8 +85,8 @@ def test_pages_fit_a_phone(chromium, tmp_path):
     assert "CONSOLE" not in done.stderr, done.stderr
     measured = re.search("<title>([^<]+)</title>", done.stdout)
     assert measured and measured[1] != "-", done.stdout[:200]
-    for page, line in zip(pages, measured[1].split(","), strict=True):
+    for each, line in zip(pages, measured[1].split(","), strict=True):
         width, needed, images, first = map(int, line.split())
         assert width <= PHONE and needed <= width
-        assert images == page.count("<img ") > 5
+        assert images == each.count("<img ") > 5
         assert first < 0.6 * PHONE  # of tables that scroll; it stays, so it must leave room for the others

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from ancf_jax.models import MODELS
-from ancf_jax.runs import run as workdir
+from ancf_jax.runs.fit import fit_run
+from ancf_jax.runs.results import evaluator_of
+from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
-from experiments.train import train
 
 pytestmark = pytest.mark.xdist_group("distributed")  # its fixture is dear: one worker runs it, once
 
@@ -24,7 +25,7 @@ COLUMNS = {"user_column": "customer", "item_column": "product"}
 
 def together(arguments):
     """Run a command as two processes that share the work; what each printed."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         meet = [f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2"]
@@ -59,8 +60,8 @@ def runs(tmp_path_factory):
     arguments = [f"--{name}={value}" for name, value in settings.items()]
     printed = [together([*arguments, "--epochs=1"]), together([*arguments, "--mesh=model=2"])]
     data = DataConfig(dataset=f"{folder}/log.csv", **COLUMNS)
-    run = workdir.Run("mf", data, MODELS["mf"].config(**MODEL), TrainConfig(**STEPS))
-    train(run, folder / "one", workdir.open_data(run), "one")
+    run = Run("mf", data, MODELS["mf"].config(**MODEL), TrainConfig(**STEPS))
+    fit_run(run, open_data(run), folder / "one")
     return folder / "one", folder / "two", printed
 
 
@@ -90,7 +91,7 @@ def test_only_the_first_process_speaks(runs):
 def test_one_process_uses_what_two_have_trained(runs):
     _, two, _ = runs
     result = json.loads((two / "result.json").read_text())
-    _, dataset, data, model, params = workdir.open_trained(two)
+    _, dataset, data, model, params = open_trained(two)
     assert params["tables"]["item"].shape == (len(dataset.item_ids) + 1, 4)
-    found = workdir.evaluator_on_test(model, data, dataset, full=False)(params).metrics
+    found = evaluator_of("test", model, data, dataset)(params).metrics
     np.testing.assert_allclose([found[name] for name in found], [result[name] for name in found], rtol=1e-5)

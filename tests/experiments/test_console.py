@@ -55,7 +55,7 @@ def test_last_line_is_json(run):
     ("argument", "message"),
     [
         ("--epochs=abc", "--epochs=abc"),
-        ("--epoch=3", "'epoch'"),
+        ("--epoch=3", "--epochs?"),
         ("--epochs=0", "flag --epochs: 0"),
         ("--flagfile=missing.flags", "missing.flags"),
         ("--novalidation=true", "--novalidation=true"),
@@ -74,7 +74,7 @@ def test_bad_input_is_one_line(run):
 
 def test_help(run):
     status, out, _ = run(fail(AssertionError), "--help")
-    assert status == 0 and "--epochs" in out and "(default: 20)" in out
+    assert status == 0 and "--epochs" in out and "--epochs=20" in out
 
 
 def test_interrupt(run):
@@ -127,7 +127,7 @@ def test_table_in_a_file(capsys):
 
 def test_progress_in_a_file(capsys, monkeypatch):
     clock = iter([0, 1, 2, 3, 14, 15])
-    monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(console.bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with console.progress("ancf", 10) as report:
         for epoch in range(6, 11):  # a run that resumed
             report({"epoch": epoch, "loss": 1 / epoch, "ndcg@10": jnp.float32(0.25), "best": None})

@@ -1,0 +1,114 @@
+"""What every recommender must do, whichever it is: learn, score, attend and be kept as types.py says."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.contract.board import SIZE, Case
+from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save
+from ancf_jax.types import Interactions, shapes_of
+
+
+@pytest.mark.able("personal")
+def test_the_withheld_item_is_ranked_above_the_other_parity(case: Case) -> None:
+    for user in range(SIZE):
+        other_parity = range(1 - user % 2, SIZE, 2)
+        assert all(case.scores[user, user] > case.scores[user, item] for item in other_parity), f"user {user}"
+
+
+def test_scores_are_finite(case: Case) -> None:
+    assert case.scores.shape == (SIZE, SIZE) and case.scores.dtype == np.float32
+    assert np.isfinite(case.scores).all()
+
+
+def test_a_batch_is_a_loop_over_users(case: Case) -> None:
+    for user in (0, 3, SIZE - 1):
+        alone = case.trained.score(case.trained.ready, case.ask([user]))
+        np.testing.assert_allclose(alone, case.scores[[user]], rtol=1e-4, atol=1e-5)
+
+
+def test_given_items_have_the_scores_of_their_columns(case: Case) -> None:
+    items = np.random.default_rng(1).integers(0, SIZE, (SIZE, 5)).astype(np.int32)
+    found = case.trained.score(case.trained.ready, case.ask(), jnp.asarray(items))
+    np.testing.assert_allclose(found, np.take_along_axis(case.scores, items, axis=1), rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_and_interpreted_scores_agree(case: Case) -> None:
+    ready = case.model.prepare(case.trained.state.params, case.model.given)
+    np.testing.assert_allclose(case.model.score(ready, case.ask()), case.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_gives_back_every_bit(case: Case, tmp_path: Path) -> None:
+    kept = case.trained.state
+    with checkpoints(tmp_path) as opened:
+        save(opened, kept, 0.5)
+    with checkpoints(tmp_path) as opened:
+        state = load_latest(opened, jax.tree.map(jnp.zeros_like, kept))
+    epoch, params = load_best(tmp_path, shapes_of(case.model))
+    assert state is not None and epoch == state.epoch == kept.epoch
+    for loaded, saved in ((state, kept), (params, kept.params)):
+        assert jax.tree.structure(loaded) == jax.tree.structure(saved)  # type: ignore[operator]
+        for leaf, expected in zip(jax.tree.leaves(loaded), jax.tree.leaves(saved), strict=True):
+            assert leaf.dtype == expected.dtype
+            np.testing.assert_array_equal(leaf, expected)
+    ready = jax.jit(case.model.prepare)(params, case.model.given)
+    np.testing.assert_array_equal(case.trained.score(ready, case.ask()), case.scores)
+
+
+@pytest.mark.able("embeds")
+def test_embeddings_give_the_score_as_an_inner_product(case: Case) -> None:
+    assert case.model.embed is not None
+    users, items = jax.jit(case.model.embed)(case.trained.ready, case.ask())
+    assert len(users) == len(items) == SIZE
+    np.testing.assert_allclose(users @ items.T, case.scores, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.able("attends")
+def test_attention_is_a_distribution_over_the_history(case: Case) -> None:
+    assert case.model.attend is not None
+    attend, query = jax.jit(case.model.attend), case.ask()
+    items = jnp.arange(SIZE * 3).reshape(SIZE, 3) % SIZE
+    weights = np.asarray(attend(case.trained.ready, query, items))
+    users, candidates, heads, length = weights.shape
+    assert (users, candidates, length) == (SIZE, 3, case.model.history) and heads >= 1
+    assert (weights >= 0).all()
+    padding = np.broadcast_to((np.asarray(query.history) == SIZE)[:, None, None], weights.shape)
+    assert padding.any() and not weights[padding].any()
+    np.testing.assert_allclose(weights.sum(-1), 1, rtol=1e-5)
+    nothing = query._replace(history=jnp.full_like(query.history, SIZE))
+    assert not np.asarray(attend(case.trained.ready, nothing, items)).any()
+
+
+@pytest.mark.able("learns by gradient")
+def test_padding_rows_stay_zero_while_the_others_learn(case: Case) -> None:
+    before, tables = shapes_of(case.model)["tables"], case.trained.state.params["tables"]
+    assert tables.keys() == before.keys()
+    for key, table in tables.items():
+        assert table.shape[0] == SIZE + 1 and table.shape == before[key].shape
+        np.testing.assert_array_equal(table[-1], 0, err_msg=key)
+        assert np.asarray(table[:-1]).any(axis=1).all(), key
+
+
+@pytest.mark.able("streams")
+def test_models_that_stream_sample_from_any_part_of_the_rows(case: Case) -> None:
+    """`sample` reads the first four columns of the log and the knowledge that it is given, and no more."""
+    train = case.data.train._replace(offsets=np.zeros(SIZE + 1, np.int32), known=np.zeros(1, np.int32))
+    rows = np.random.default_rng(0).permutation(len(train.users))[:10]
+    users, items, values, order = (np.asarray(column)[rows] for column in train[:4])
+    part = Interactions(users, items, values, order, train.offsets, train.known)
+    sample, key, given = case.model.learn.sample, jax.random.key(0), case.model.given  # type: ignore[union-attr]
+    found = sample(key, given._replace(train=part), jnp.arange(10))
+    expected = sample(key, given._replace(train=train), jnp.asarray(rows))
+    for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf, other)
+
+
+def test_unknown_users_are_scored_by_their_history(case: Case) -> None:
+    query, known = case.ask([SIZE, SIZE, SIZE]), case.ask([0, 1, SIZE])
+    scores = case.trained.score(case.trained.ready, query._replace(history=known.history, values=known.values))
+    assert scores.shape == (3, SIZE) and np.isfinite(scores).all()
+    differ = [bool((scores[a] != scores[b]).any()) for a, b in ((0, 1), (0, 2))]
+    assert differ == [case.model.history > 0] * 2

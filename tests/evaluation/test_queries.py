@@ -1,0 +1,50 @@
+"""Queries of known and new users, and the items that they have."""
+
+import numpy as np
+import pytest
+
+from ancf_jax.data.interactions import build
+from ancf_jax.evaluation.queries import query_history, query_users
+from ancf_jax.types import ClosedForm, Data, Given, Interactions, Recommender, as_they_are
+
+LEARN = ClosedForm(1, lambda key, given: None, lambda params, given, key: params)
+NOTHING = Given(build(*np.zeros((4, 0), np.int32), num_users=0))  # which a table of scores does not look at
+
+
+def model(history: int = 0) -> Recommender:
+    """A model that asks for so many interactions."""
+    return Recommender(LEARN, NOTHING, history, as_they_are, lambda *_: None)
+
+
+def log(rows, num_users: int) -> Interactions:
+    """Rows of user, item, value in the order of time."""
+    users, items, values = zip(*rows, strict=True)
+    return build(users, items, values, np.arange(len(rows)), num_users)
+
+
+def test_queries_of_known_users():
+    train = log([(0, 5, 2.0), (2, 1, 1.0), (0, 3, 4.0)], 3)
+    whole = log([(0, 5, 2.0), (2, 1, 1.0), (0, 3, 4.0), (1, 6, 3.0), (0, 5, 1.0)], 3)
+    query, seen = query_users(model(2), Data(3, 7, train), whole, [2, 0, 1])
+    np.testing.assert_array_equal(query.users, [2, 0, 3])  # user 1 has no training row
+    np.testing.assert_array_equal(query.history, [[7, 1], [3, 5], [7, 6]])
+    np.testing.assert_array_equal(query.values, [[0, 1], [4, 1], [0, 3]])
+    np.testing.assert_array_equal(seen, [[7, 7, 7, 1], [7, 5, 3, 5], [7, 7, 7, 6]])  # a power of two wide
+
+
+@pytest.mark.parametrize(("history", "width"), [([6], 1), ([6, 2, 4], 4)])
+def test_query_of_a_new_user(history, width):
+    train = log([(0, 5, 2.0), (1, 1, 9.0), (0, 3, 3.0)], 2)
+    query, seen = query_history(model(2), Data(2, 7, train), history)
+    assert query.users.tolist() == [2] and seen.shape == (1, width)
+    np.testing.assert_array_equal(query.history, [([7, *history])[-2:]])
+    np.testing.assert_array_equal(query.values, [([0, 3, 3, 3])[: len(history) + 1][-2:]])  # the median of training
+
+
+def test_a_model_without_histories_gets_none():
+    train = log([(0, 5, 2.0)], 1)
+    for query, seen in (
+        query_history(model(), Data(1, 7, train), [4]),
+        query_users(model(), Data(1, 7, train), train, [0]),
+    ):
+        assert query.history.shape == query.values.shape == (1, 0) and seen.shape == (1, 1)
