@@ -267,32 +267,15 @@ class TrainConfig:
     metric: str = field(
         "ndcg@10", "validation metric that picks the best epoch: at a cut-off of --ks, or package.module:function"
     )
+    knows: str = field(
+        "valid",
+        "what a model knows when it is tested: the training part alone, or the validation part too, in the history or, "
+        "where it reads no history of a user it was trained on, by training again",
+        ("train", "valid"),
+    )
+    until: int = field(0, "stop after so many of --epochs, whose schedule stays (0: after all)", low=0)
     patience: int = field(5, "evaluations without improvement before training stops (0: never)", low=0)
     eval_every: int = field(1, "epochs between evaluations", low=1)
-
-
-@dataclass(frozen=True)
-class MeshConfig:
-    """Which devices and processes share the work. A run may resume on others; its results change by rounding alone.
-
-    But for --stream, whose windows depend on the number of processes.
-    """
-
-    mesh: str = field(
-        "", "devices as data=A,model=B: batches split in A, tables in B (empty: one; data=all of several processes)"
-    )
-    coordinator: str = field("", "HOST:PORT of process 0, where several processes meet")
-    num_processes: int = field(1, "processes that train together", low=1)
-    process_id: int = field(0, "the number of this process; process 0 prints and writes", low=0)
-
-    def __post_init__(self) -> None:
-        if bool(self.coordinator) != (self.num_processes > 1) or self.process_id >= self.num_processes:
-            raise InputError(
-                "flags --coordinator, --num_processes, --process_id: legal are all three or none, with at least 2 "
-                "processes, numbered from 0"
-            )
-        if self.coordinator and not re.fullmatch(r".+:\d+", self.coordinator):
-            raise InputError(f"flag --coordinator: {self.coordinator!r} is not HOST:PORT")
 
 
 @dataclass(frozen=True)

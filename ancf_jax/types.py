@@ -137,6 +137,7 @@ class Recommender(NamedTuple):
     embed: Callable[[Any, Query], tuple[Array, Array]] | None = None  # ready, query -> [B, D], [I, D]
     attend: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, heads, H]
     rates: bool = False
+    alone: bool = False  # a user it was trained on is scored by what it learned, whatever the query's history
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
     unit: str = ""

@@ -92,12 +92,12 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | None = 
     flags.DEFINE_integer("steps", 0, "training steps, or calls of topn, in a run (0: an epoch, or 20 calls)", **number)
     flags.DEFINE_integer("queries", 256, "users in a call of topn", **at_least_1)
     flags.DEFINE_integer("top_k", 10, "items in a list of topn", **at_least_1)
-    flags.DEFINE_integer("repeats", 5, "timed runs", **at_least_1)
+    flags.DEFINE_integer("runs", 5, "timed runs", **at_least_1)
     flags.DEFINE_string("against", "", f"a library that does the same: {', '.join(LIBRARIES)}", **shared)
     flags.DEFINE_string(
         "peer_python", "", "the Python that has that library: see experiments/peers/README.md", **shared
     )
-    flags.DEFINE_integer("peer_repeats", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
+    flags.DEFINE_integer("peer_runs", 0, "its timed runs (0: as many; 1: one, without a warm-up)", **number)
     flags.DEFINE_list("peer_options", [], "NAME=VALUE settings of that library's own", **shared)
     flags.DEFINE_boolean("quality", False, f"also {METRIC} of both models after the same number of runs", **shared)
     flags.DEFINE_boolean("trace", False, "trace one more run: what its operations take; for Perfetto too", **shared)

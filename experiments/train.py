@@ -11,7 +11,8 @@ from typing import Any
 from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
-from ancf_jax.settings import EvalConfig, MeshConfig
+from ancf_jax.devices.settings import MeshConfig
+from ancf_jax.settings import EvalConfig
 from experiments import console, options
 
 

@@ -8,8 +8,9 @@ import pytest
 
 import ancf_jax
 from ancf_jax.config import SWITCHED_OFF, as_arguments, settings_of
+from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.models import MODELS
-from ancf_jax.settings import DataConfig, EvalConfig, MeshConfig, TrainConfig
+from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 
 
 @pytest.mark.parametrize(

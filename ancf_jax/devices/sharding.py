@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from ancf_jax.settings import MeshConfig
+from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.types import Array, ArrayLike, ClosedForm, InputError, Recommender, map_scoring, shapes_of
 
 

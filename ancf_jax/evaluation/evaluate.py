@@ -41,6 +41,13 @@ class Evaluation(NamedTuple):
     per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see value_errors.ratio_per_user
 
 
+class Asked(NamedTuple):
+    """What queries are made of."""
+
+    trained: Array  # [U] whether a user has a training row; one without is asked for as the unknown user
+    history: Interactions  # what a query carries of each user
+
+
 def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None, repeats: bool = False) -> str:
     """The protocol and its policy on ties in words, for tables; the arguments are those of make_evaluator."""
     if among is not None:
@@ -64,6 +71,7 @@ def make_evaluator(
     in_units: value_errors.InUnits = value_errors.as_predicted,
     beyond: bool = False,
     repeats: bool = False,
+    history: Interactions | None = None,
     block: int = 256,
     memory_budget: float = EvalConfig.memory_budget,
     mesh: Mesh | None = None,
@@ -71,8 +79,9 @@ def make_evaluator(
     """Make the function that evaluates the parameters of `model` on `held_out`; compiled on its first call.
 
     `seen` is what each user is known to have (training, and validation when testing): it is the history in the query,
-    and full ranking leaves it out, but for items that are held out again. A user without training rows is queried as
-    the unknown user U. Users without held-out items are not evaluated, and a held-out item counts once.
+    unless `history` is given for that, and full ranking leaves it out, but for items that are held out again. A user
+    without training rows is queried as the unknown user U. Users without held-out items are not evaluated, and a
+    held-out item counts once.
 
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user, who are given items that
     tie in the order of their ids, also give coverage@10, gini@10, novelty@10 and popularity@10, against the number of
@@ -115,7 +124,10 @@ def make_evaluator(
         step, catalogue = _given_step(model, data, ks, own), ()
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
-    parts = replicate((np.diff(data.train.offsets) > 0, seen, held_out, *catalogue), mesh)
+    seen = replicate(seen, mesh)
+    trained = replicate(np.diff(data.train.offsets) > 0, mesh)
+    asked = Asked(trained, seen if history is None else replicate(history, mesh))
+    parts = (asked, seen, *replicate((held_out, *catalogue), mesh))
     in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
     prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
     order = np.argsort(users, kind="stable")
@@ -189,14 +201,14 @@ def _full_step(
 
     def step(
         ready: Any,
-        trained: Array,
+        asked: Asked,
         seen: Interactions,
         held_out: Interactions,
         away: Array,
         counts: Array,
         users: Array,
     ) -> dict[str, Array]:
-        scores = model.score(ready, _query(model, data, trained, seen, users))  # [B, I]
+        scores = model.score(ready, _query(model, data, asked, users))  # [B, I]
         held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
         rows = jnp.arange(len(users))[:, None]
         hidden = jnp.broadcast_to(away, scores.shape)
@@ -226,14 +238,14 @@ def _full_step(
 def _given_step(model: Recommender, data: Data, ks: tuple[int, ...], own: Mapping[str, Metric]) -> Step:
     def step(
         ready: Any,
-        trained: Array,
+        asked: Asked,
         seen: Interactions,
         held_out: Interactions,
         users: Array,
         items: Array,
         others: Array,
     ) -> dict[str, Array]:
-        scores = model.score(ready, _query(model, data, trained, seen, users), items)  # [B, K]
+        scores = model.score(ready, _query(model, data, asked, users), items)  # [B, K]
         ranks = untied(candidate_ranks(scores, others)[:, None])  # [B, 1]
         count, visible = jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1  # [B]
         values = metrics.ranking(ranks, count, visible, ks)
@@ -242,9 +254,9 @@ def _given_step(model: Recommender, data: Data, ks: tuple[int, ...], own: Mappin
     return step
 
 
-def _query(model: Recommender, data: Data, trained: Array, seen: Interactions, users: Array) -> Query:
-    known = jnp.where(trained[users], users, data.num_users)
-    return Query(known, *_latest(seen, users, model.history, data.num_items))
+def _query(model: Recommender, data: Data, asked: Asked, users: Array) -> Query:
+    known = jnp.where(asked.trained[users], users, data.num_users)
+    return Query(known, *_latest(asked.history, users, model.history, data.num_items))
 
 
 def _latest(part: Interactions, users: Array, length: int, padding: int) -> tuple[Array, Array]:

@@ -30,19 +30,19 @@ def make_predictor(
 ) -> tuple[Windows, Callable[..., dict[str, Array]]]:
     """The rows (users [W], ends [W]) that hold all pairs of `held_out`, and the function that predicts some of them.
 
-    A row is a window of at most WIDTH pairs of one user. predict(ready, trained, seen, held_out, users [B], ends [B])
+    A row is a window of at most WIDTH pairs of one user. predict(ready, asked, seen, held_out, users [B], ends [B])
     gives what predicted(ready, query, items [B, P]) does and the pairs' places in held_out, each [B, P], the place R
-    where a window has fewer pairs; `ask` makes a query from trained, seen and users.
+    where a window has fewer pairs; `ask` makes a query from asked and users.
     """
     counts = np.diff(held_out.offsets)
     width = min(int(counts.max()), WIDTH)
 
     def predict(
-        ready: Any, trained: Array, seen: Interactions, held_out: Interactions, users: Array, ends: Array
+        ready: Any, asked: Any, seen: Interactions, held_out: Interactions, users: Array, ends: Array
     ) -> dict[str, Array]:
         items, _ = take_window(held_out, users, ends, width, num_items)  # [B, P]
         places = jnp.where(items < num_items, ends[:, None] - width + jnp.arange(width), len(held_out.items))
-        return predicted(ready, ask(trained, seen, users), jnp.minimum(items, num_items - 1)) | {"places": places}
+        return predicted(ready, ask(asked, users), jnp.minimum(items, num_items - 1)) | {"places": places}
 
     return windows(np.asarray(held_out.offsets), width), predict
 

@@ -1,6 +1,7 @@
 """Random bits from an integer hash of a counter, seeded by one word of JAX's generator.
 
-The hash is the finaliser of Steele, Lea & Flood, Fast Splittable Pseudorandom Number Generators, 2014, on 32 bits.
+The hash is the 32-bit finaliser of Appleby, MurmurHash3, 2011, of a counter as in Steele, Lea & Flood, Fast Splittable
+Pseudorandom Number Generators, 2014.
 Drawing every word from threefry took a third of a training step with dropout on a CPU, and a tenth of BPR's.
 """
 

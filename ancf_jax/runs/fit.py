@@ -1,6 +1,7 @@
 """Train a run, in a folder that it resumes from or in memory alone, and test its best epoch."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,21 +15,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from ancf_jax.data.dataset import Dataset, cleaning, ranked
+from ancf_jax.data.dataset import Dataset, cleaning, fold_validation, ranked
 from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
-from ancf_jax.evaluation.evaluate import protocol
-from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
-from ancf_jax.runs.run import STORED, Run, as_json, build, claim
+from ancf_jax.evaluation.evaluate import Evaluation, protocol
+from ancf_jax.runs.knowledge import known_rows, seconds_of, trains_again, what_is_known
+from ancf_jax.runs.results import DEFAULT, evaluator_of, fingerprint_of, provenance, reported, save_users
+from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, build, claim, from_workdir
 from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import TrainState, batch_of, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training.loop import TrainState, batch_of, fit, init_state, last_epoch, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
+USERS = "users.npz"
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
 
@@ -74,7 +77,7 @@ def fit_run(
     picks = run.train.metric if run.train.validation else ""
     judge = partial(evaluator_of, model=model, data=data, dataset=dataset, mesh=mesh)
     # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
+    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "", knows=run.train.knows)
     as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
     on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
     if folder is not None:
@@ -82,17 +85,78 @@ def fit_run(
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
         if run.data.dataset == IN_MEMORY:
             save_dataset(folder / STORED, dataset)
+    best, params, records, a_pass = _learn(run, dataset, model, folder, on_valid, mesh, progress, watch)
+    seconds = [record["seconds"] for record in records]
+    result = {
+        "model": run.model,
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
+        "knows": what_is_known(run, model),
+        "rows": {"known": known_rows(run, dataset), "test": fingerprint_of(dataset, "test")},
+        "removed": cleaning(dataset)["removed"],
+        "seed": run.train.seed,
+        "epochs": len(records),
+        "best_epoch": best,
+        "valid": {name: value for name, value in records[best - 1].items() if name not in TIMES},
+        "evaluation": reported(evaluation),
+        "training_seconds": sum(seconds),
+        "seconds_per_epoch": float(np.median(seconds)),  # compiling left out
+        "epochs_per_pass": a_pass,
+        "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
+        "starts_from": [Path(start).parent.name for start in run.warm_start],
+        "start_seconds": sum(seconds_of(Path(start)) for start in run.warm_start),
+        "command": command,
+        "config": as_json(run),
+        **provenance(),
+    }
+    if trains_again(run, model):
+        later = replace(run.train, validation=False, until=best // a_pass)
+        inside = None if folder is None else emptied(folder / WHOLE, later.until)
+        options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
+        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, **options)
+        data, model, params, per_user = again[:4]
+        metrics = {name: value for name, value in again.result.items() if name not in result}
+        result |= metrics | {
+            "trained_again": True,
+            "training_seconds": result["training_seconds"] + again.result["training_seconds"],
+        }
+        if folder is not None:
+            shutil.copyfile(folder / WHOLE / USERS, folder / USERS)
+    else:
+        tested = on_test(params)
+        per_user = tested.per_user
+        result |= {"users_tested": len(tested.users), **tested.metrics}
+        if folder is not None:
+            save_users(folder / USERS, dataset, tested)
+    result["this_process_seconds"] = time.perf_counter() - started
+    if folder is not None:
+        checkpoint.write_json(folder / "result.json", result)
+    return Trained(data, model, params, per_user, result)
 
+
+def _learn(
+    run: Run,
+    dataset: Dataset,
+    model: Recommender,
+    folder: Path | None,
+    on_valid: Callable[[Params], Evaluation] | None,
+    mesh: Mesh | None,
+    progress: Progress,
+    watch: Report | None,
+) -> tuple[int, Params, list[dict[str, float]], int]:
+    """Train: the best epoch, its parameters, the records of all epochs, and how many of these are a pass of the log."""
     # What the engine calls an epoch is one window of a streamed log.
     stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
-    config = replace(run.train, epochs=run.train.epochs * a_pass, eval_every=run.train.eval_every * a_pass)
+    passes = {name: getattr(run.train, name) * a_pass for name in ("epochs", "eval_every", "until")}
+    config = replace(run.train, **passes)
     parts: Any = nullcontext()
     if stream is not None:
         parts = windows(stream, config.seed, config.epochs, jax.process_index(), jax.process_count())
     tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
     state = init_state(model, tx, run.train.seed, mesh)
     keeper: Any = checkpoint.in_memory() if folder is None else checkpoint.in_folder(folder)
-    with keeper as kept, progress(epochs_of(model.learn, config.epochs)) as told, parts as part:
+    with keeper as kept, progress(last_epoch(model.learn, config)) as told, parts as part:
         resumed = kept.latest(state)
         if resumed is None and run.warm_start:
             state = state._replace(params=checkpoint.warm_start(state.params, [Path(w) for w in run.warm_start]))
@@ -125,34 +189,14 @@ def fit_run(
             mesh=mesh,
         )
     best, params = kept.best(state.params)
-    tested = on_test(params)
-    if folder is not None:
-        save_users(folder / "users.npz", dataset, tested)
-    result = {
-        "model": run.model,
-        "dataset": dataset.name,
-        "split": dataset.split,
-        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
-        "users_tested": len(tested.users),
-        "removed": cleaning(dataset)["removed"],
-        "seed": run.train.seed,
-        "epochs": len(done.records),
-        "best_epoch": best,
-        "valid": {name: value for name, value in done.records[best - 1].items() if name not in TIMES},
-        **tested.metrics,
-        "evaluation": reported(evaluation),
-        "training_seconds": sum(record["seconds"] for record in done.records),
-        "seconds_per_epoch": float(np.median([record["seconds"] for record in done.records])),  # compiling left out
-        "epochs_per_pass": a_pass,
-        "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
-        "this_process_seconds": time.perf_counter() - started,
-        "command": command,
-        "config": as_json(run),
-        **provenance(),
-    }
-    if folder is not None:
-        checkpoint.write_json(folder / "result.json", result)
-    return Trained(data, model, params, tested.per_user, result)
+    return best, params, done.records, a_pass
+
+
+def emptied(folder: Path, until: int) -> Path:
+    """The folder of a run trained again, without what is there of another number of epochs."""
+    if folder.exists() and from_workdir(folder)[0].train.until != until:
+        shutil.rmtree(folder)
+    return folder
 
 
 def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """What a run leaves behind beside its checkpoints: the evaluation of the test part, and where it was measured."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from jax.sharding import Mesh
 
 from ancf_jax.config import to_json
@@ -35,13 +37,15 @@ def evaluator_of(
     *,
     metric: str = "",
     full: bool = False,
+    knows: str = "valid",
     mesh: Mesh | None = None,
 ) -> Callable[[Params], Evaluation]:
     """The evaluator of the part "test" or "valid": by the data set's published candidates, or by full ranking.
 
-    Held-out values are in the log's own units, and so are predictions of them. With `metric`, what picks the epoch is
-    among the metrics. Raises InputError if it, or one of one's own in `config`, is none, or for --clip_predictions of a
-    log that is not in memory, and as make_evaluator does.
+    When the test part is predicted, a history holds the validation part too, unless `knows` is "train"; its items are
+    not ranked either way. Held-out values are in the log's own units, and so are predictions of them. With `metric`,
+    what picks the epoch is among the metrics. Raises InputError if it, or one of one's own in `config`, is none, or for
+    --clip_predictions of a log that is not in memory, and as make_evaluator does.
     """
     test = part == "test"
     held_out = in_log_units(dataset, getattr(dataset, part))
@@ -68,6 +72,7 @@ def evaluator_of(
         in_units=in_units(dataset, clip=config.clip_predictions),
         beyond=beyond,
         repeats=dataset.repeats,
+        history=dataset.train if knows == "train" else None,
         memory_budget=config.memory_budget,
         mesh=mesh,
     )
@@ -86,6 +91,23 @@ def in_units(dataset: Dataset, *, clip: bool) -> Callable[[np.ndarray, np.ndarra
     if clip and dataset.stream is not None:
         raise InputError("flag --clip_predictions: needs the training part in memory, so not with --stream")
     return partial(targets.restore, dataset.target, clip=clip)
+
+
+def fingerprint_of(dataset: Dataset, *parts: str) -> str:
+    """The same for the same rows of the same users and items by their own ids, whatever else a data set holds.
+
+    Of `parts` such as "train" and "valid" together; the candidates of a part belong to it.
+    """
+    users, items = (pd.util.hash_array(np.asarray(ids)) for ids in (dataset.user_ids, dataset.item_ids))
+    digest = hashlib.sha256()
+    found = [getattr(dataset, name) for name in parts]
+    rows = np.concatenate([np.column_stack([users[part.users], items[part.items]]) for part in found])
+    digest.update(np.ascontiguousarray(rows[np.lexsort(rows.T)]).tobytes())
+    for name in parts:
+        candidates = getattr(dataset, f"{name}_candidates", None)
+        if candidates is not None:
+            digest.update(np.ascontiguousarray(items[candidates]).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:

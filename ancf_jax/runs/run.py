@@ -22,6 +22,7 @@ from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shap
 VERSION = 2  # of config.json
 STORED = "dataset.npz"  # the data, where they came from no file
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
+WHOLE = "whole"  # the folder in a run's of the same run trained on the validation part too
 
 
 class Run(NamedTuple):
@@ -79,7 +80,14 @@ def claim(workdir: Path, run: Run, fingerprint: str) -> None:
         for part, value in mine.items():
             here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs[part]))
             for name in here:
-                if here[name] != there.get(name) and name not in FREE.get(part, ()):
+                if here[name] == there.get(name):
+                    continue
+                if name == "epochs" and run.train.schedule != "constant":
+                    raise InputError(
+                        f"flag --epochs: {workdir} was trained for {there[name]} epochs by --schedule="
+                        f"{run.train.schedule}, which ends with them; {here[name]} are another run, in another workdir"
+                    )
+                if name not in FREE.get(part, ()):
                     what = "data set" if name == "fingerprint" else name
                     raise InputError(
                         f"--workdir: {workdir} holds another run: {what} is {there.get(name)!r} there and "
@@ -131,19 +139,23 @@ def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
 
 
 def open_trained(
-    workdir: Path, data_dir: str = "", mesh: Mesh | None = None, users: Sequence[str] = ()
+    workdir: Path, data_dir: str = "", mesh: Mesh | None = None, users: Sequence[str] = (), *, whole: bool = True
 ) -> tuple[Run, Dataset, Data, Recommender, Params]:
     """All that is needed to use the best model of a workdir, for `users` among others, given by their ids.
 
-    Raises InputError if its data set has changed.
+    Where it was trained again on the validation part too, that is the model, unless `whole` is false. Raises InputError
+    if its data set has changed.
     """
+    done = workdir / "result.json"
+    if whole and done.exists() and read_json(done).get("trained_again"):
+        return open_trained(workdir / WHOLE, data_dir, mesh, users)
     run, fingerprint = from_workdir(workdir, data_dir)
     stored = workdir / STORED
     dataset = _folded(run, load_dataset(stored)) if stored.exists() else open_data(run, users)
     if dataset.fingerprint != fingerprint:
         raise InputError(
             f"--workdir: {workdir} was trained on other data than --dataset={run.data.dataset} holds now "
-            f"(fingerprint {fingerprint} then, {dataset.fingerprint} now)"
+            f"(fingerprint {fingerprint} then, {dataset.fingerprint} now); train it again, in another workdir"
         )
     data, model = build(run, dataset)
     model = shard(model, mesh)

@@ -20,7 +20,7 @@ from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, s
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
-from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender
+from ancf_jax.types import Array, ClosedForm, Given, Gradient, InputError, Interactions, Params, Recommender
 
 
 class TrainState(NamedTuple):
@@ -47,6 +47,12 @@ def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
 def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
     """How many epochs there are: a closed form has its own number of sweeps."""
     return learn.sweeps if isinstance(learn, ClosedForm) else epochs
+
+
+def last_epoch(learn: Gradient | ClosedForm, config: TrainConfig) -> int:
+    """The epoch that training ends with, if nothing stops it earlier."""
+    epochs = epochs_of(learn, config.epochs)
+    return min(epochs, config.until) if config.until else epochs
 
 
 def make_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
@@ -153,7 +159,9 @@ def fit(
     axis of the mesh does not divide a batch.
     """
     records = list(records or [])
-    epochs = epochs_of(model.learn, config.epochs)
+    epochs = last_epoch(model.learn, config)
+    if int(state.epoch) > epochs:
+        raise InputError(f"flag --epochs: {int(state.epoch)} epochs are trained already; legal are at least as many")
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
     given = model.given

@@ -18,6 +18,8 @@ from ancf_jax.types import Array, Given, Gradient, Params, Recommender, Rows, ma
 def in_bfloat16(model: Recommender) -> Recommender:
     """A model learnt by gradient that computes its loss and scores in bfloat16, from and to float32.
 
+    The last sum of a score is float32: the 8 bits of bfloat16 would tie many items.
+
     The loss casts rows after they are gathered: no table is cast as a whole, and a row's gradients are summed in
     float32. `prepare` casts everything, once before scoring.
     """

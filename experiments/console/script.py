@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from absl import flags, logging
 
 from ancf_jax import config
+from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.models import MODELS, entry_of
-from ancf_jax.settings import MeshConfig
 from ancf_jax.types import InputError
 from experiments import options
 from experiments.console import manual

@@ -19,10 +19,11 @@ import pytest
 
 from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.interactions import build
+from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.devices.sharding import abstract, check_batch, connect, parse_mesh, shard
 from ancf_jax.evaluation.evaluate import make_evaluator
 from ancf_jax.models import MODELS
-from ancf_jax.settings import MeshConfig, TrainConfig
+from ancf_jax.settings import TrainConfig
 from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save, warm_start
 from ancf_jax.training.loop import TrainState, fit, init_state
 from ancf_jax.training.optimizers import make_optimizer

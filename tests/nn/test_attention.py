@@ -203,6 +203,17 @@ def test_columns_far_below_later_ones_are_exact(example, apart, smoothing):
 
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.5])
+@pytest.mark.parametrize("slope", [-15.0, 15.0])
+def test_columns_far_apart_in_recency_are_exact(example, slope, smoothing):
+    """What is latest may count e^60 times less than what is oldest, or more; logits of 2 are nothing against it."""
+    inputs = example | {"recency": (slope * np.arange(H) + np.zeros((HEADS, 1))).astype(np.float32)}
+    found, expected = all_three(inputs, smoothing), step_by_step(inputs, smoothing)
+    for name in found:
+        size = np.abs(expected[name]).max(axis=-1, keepdims=True)
+        assert (np.abs(found[name] - expected[name]) <= 3e-5 * size).all(), name
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
 @pytest.mark.parametrize("apart", [38.0, 45.0, 120.0])
 def test_gradients_of_columns_far_below_later_ones_are_exact(example, apart, smoothing):
     """The derivative along one direction, of a sum in which each column counts by its own size, in float64."""

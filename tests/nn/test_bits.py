@@ -29,10 +29,16 @@ def test_neighbours_and_rehashed_words_are_independent():
 
 def test_hash_is_a_bijection_that_flips_half_the_bits():
     some = jnp.arange(1 << 16, dtype=jnp.uint32)
-    assert len(np.unique(hashed(some))) == 1 << 16
+    for shift in (0, 8, 16):
+        assert len(np.unique(hashed(some << shift))) == 1 << 16
     for bit in range(32):
         flipped = np.asarray(hashed(some) ^ hashed(some ^ jnp.uint32(1 << bit)))
         assert abs(np.bitwise_count(flipped).mean() - 16) < 0.2
+
+
+def test_hash_is_the_finaliser_of_murmurhash3():
+    """Its published words: fmix32(1), and of all ones."""
+    assert [int(word) for word in hashed(jnp.array([0, 1, 2**32 - 1], jnp.uint32))] == [0, 0x514E28B7, 0x81F16F39]
 
 
 def test_words_depend_on_the_key_alone():

@@ -136,3 +136,16 @@ def test_over_items_is_one_call_on_all_items(block):
 def test_multi_hot_drops_padding_and_repeats():
     found = multi_hot(jnp.array([[4, 0, 2], [4, 4, 1], [3, 3, 3], [4, 4, 4]]), 4)
     np.testing.assert_array_equal(found, [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]])
+
+
+def test_later_layers_of_a_tower_start_by_he_as_well():
+    tower = Tower((300, 200))
+    variables = tower.init(jax.random.key(0), [jnp.zeros((1, 3))])["params"]
+    np.testing.assert_allclose(np.std(variables["layer_1"]["kernel"]), (2 / 300) ** 0.5, rtol=0.03)
+
+
+@pytest.mark.parametrize(("feed", "width"), [(0, 12), (5, 5)])
+def test_the_feed_forward_layer_is_as_wide_as_asked_or_twice_the_state(feed, width):
+    encoder = SelfAttention(1, 2, 0.0, causal=True, feed=feed)
+    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 4, 6)), jnp.ones((1, 4), bool))["params"]
+    assert shapes["feed_in_0"]["kernel"].shape == (6, width) and shapes["feed_out_0"]["kernel"].shape == (width, 6)

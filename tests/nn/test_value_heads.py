@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as sk
 from scipy.stats import logistic
 
-from ancf_jax.nn.value_heads import make_head, moments
+from ancf_jax.nn.value_heads import damped_means, make_head, moments
 from ancf_jax.types import InputError
 
 VALUES = np.repeat([0.5, 2.0, 3.0, 10.0], [3, 1, 5, 2])
@@ -113,3 +113,10 @@ def test_ordinal_needs_some_levels_and_not_too_many(values):
     with pytest.raises(InputError, match=message):
         make_head("ordinal", values)
     assert make_head("ordinal", np.arange(100)).init()["thresholds"].shape == (99,)
+
+
+@pytest.mark.parametrize(("damping", "expected"), [(0.0, [4.0, 3.0, 0.0]), (3.0, [1.0, 1.2, 0.0])])
+def test_damped_means(damping, expected):
+    """One value of 4, two of 2 and 4, and none."""
+    found = damped_means(jnp.array([4.0, 2.0, 4.0]), jnp.array([0, 1, 1]), 3, damping)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -117,4 +117,4 @@ def make(config: Config, data: Data) -> Recommender:
         return user * scale, tables["item"][:num_items]
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
-    return Recommender(learn, given, length, prepare, inner_products(embed), embed)
+    return Recommender(learn, given, length, prepare, inner_products(embed), embed, alone=True)

@@ -190,6 +190,7 @@ def make(config: Config, data: Data) -> Recommender:
         prepare,
         inner_products(embed),
         embed,
+        alone=True,
     )
 
 

@@ -184,5 +184,11 @@ def over_graph(
 
     learn = Gradient(len(data.train.users), init, sample, loss, batch=8192)
     return Recommender(
-        learn, Given(data.train, graph_of(edges(data))), longest(data.train), prepare, inner_products(embed), embed
+        learn,
+        Given(data.train, graph_of(edges(data))),
+        longest(data.train),
+        prepare,
+        inner_products(embed),
+        embed,
+        alone=True,
     )

@@ -328,3 +328,12 @@ def test_recency_starts_as_power_laws():
     """Head n weighs the interaction d steps back by (1 + d)^-s, with slopes s from 3 to 1."""
     found = np.exp(recency_init(jax.random.key(0), (3, 6)))
     np.testing.assert_allclose(found, [[(1.0 + d) ** -s for d in range(6)] for s in (3, 2, 1)], rtol=1e-5)
+
+
+def test_parameters_start_small_and_weights_of_paths_at_one(data):
+    """Positions spread as the embeddings do, and the tower's output as one over the root of its width."""
+    model = make(data, ORDERED, factors=256, stddev=0.2, tower=(4, 400), history=40)
+    net = model.learn.init(jax.random.key(0), model.given)["net"]
+    np.testing.assert_allclose(np.std(net["position"]), 0.2, rtol=0.05)
+    np.testing.assert_allclose(np.std(net["hidden"]), 400**-0.5, rtol=0.15)
+    assert (net["product"] == 1).all() and (net["attended"] == 1).all() and net["bias"] == 0
