@@ -1,16 +1,19 @@
 """Compare models: python -m experiments.compare --dataset=ml-100k --models=mf,neumf,ancf --workdir=checkpoints/compare
 
-Each name in --models is a recipe (experiments/recipes/DATASET-NAME.flags) or else a model with its defaults. Every
-model is trained for every seed in a workdir of its own, finished runs are reused, interrupted ones resumed; then the
-tables, best first, and results.json, report.md, report.tex and report.html with plots in --workdir. The columns are
-those of --ks, and metrics of one's own (--own_metric); the first orders the rows and is tested.
+Each name in --models is a recipe of the data set (experiments/recipes/DATASET-NAME.flags), the file of a recipe, or a
+model with its defaults; flags of data and training given here go over a recipe's. All runs are checked before the first
+is trained, every seed in a workdir of its own; what a recipe starts from is trained first. Finished runs are reused,
+interrupted ones resumed; then the tables, best first, and results.json, report.md, report.tex and report.html with
+plots in --workdir. The columns are those of --ks, and metrics of one's own (--own_metric); the first orders the rows
+and is tested.
 """
 
 import json
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -22,7 +25,7 @@ def define() -> None:
     """The flags of the data and of training, and the comparison's own."""
     options.define_data_and_training()
     flags.DEFINE_list("models", ["all"], "recipes or models, or all: every model", allow_override=True)
-    flags.DEFINE_integer("seeds", 1, "runs of each model, with seeds 0, 1, ...", lower_bound=1, allow_override=True)
+    flags.DEFINE_integer("seeds", 1, "runs of each model, from --seed on", lower_bound=1, allow_override=True)
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
 
 
@@ -40,12 +43,13 @@ from ancf_jax.reports import groups as report_groups
 from ancf_jax.reports import latex as report_latex
 from ancf_jax.reports import page as report
 from ancf_jax.runs.fit import Progress, fit_run, read_records
-from ancf_jax.runs.results import provenance, reported
-from ancf_jax.runs.run import Run, as_json, claim, open_data, reads_features
+from ancf_jax.runs.knowledge import known_rows
+from ancf_jax.runs.results import fingerprint_of, provenance, reported
+from ancf_jax.runs.run import Run, as_json, build, check_claim, open_data, reads_features
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
-from experiments import train
+from experiments import recipe, train
 
 METRICS = ("ndcg", "hr")
 PUBLISHED = ("recall", "ndcg")  # of the splits that came with LightGCN
@@ -53,42 +57,73 @@ GRADED = "gndcg"
 REWARDS = ("ips", "snips")
 
 
-def recipe(name: str, dataset: str, seed: int, root: Path) -> Run:
-    """The run called `name` on `dataset`: its recipe, then the flags given to this script, then the seed."""
-    path = options.RECIPES / f"{Path(dataset).name.partition('.')[0]}-{name}.flags"
-    if not path.exists() and name not in MODELS:
-        recipes = sorted(p.stem.removeprefix(f"{dataset}-") for p in options.RECIPES.glob(f"{dataset}-*.flags"))
-        legal = ", ".join(dict.fromkeys([*MODELS, *recipes]))
-        raise InputError(f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}")
-    values = flags.FlagValues()
-    shared = {field for cls in (DataConfig, TrainConfig) for field in cls.__dataclass_fields__}
-    given = [flags.FLAGS[flag].serialize() for flag in sorted(shared & given_flags())]
-    written = [f"--flagfile={path}"] if path.exists() else [f"--model={name}"]
-    argv = ["recipe", *written, *given, f"--seed={seed}"]
-    options.define_run(values, argv)
-    values(argv)
-    return options.run_from_flags(root, values)
+class Job(NamedTuple):
+    """A run in its folder, and the data that it is trained and tested on."""
+
+    run: Run
+    dataset: Dataset
+    label: str
 
 
 def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
     """The result of the run that its workdir holds; None if there is nothing, or a run of fewer epochs, to go on."""
     path = folder / "result.json"
     result = checkpoint.read_json(path) if path.exists() else None
-    if result is None or result["config"]["train"] != as_json(run)["train"]:
+    if result is None or result["config"]["train"] != as_json(run)["train"] or "rows" not in result:
         return None
-    return result if result.get("evaluation") == reported(from_flags(EvalConfig)) else None
+    return result if result["evaluation"] == reported(from_flags(EvalConfig)) else None
 
 
-def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dict[str, Any]:
+def checked(runs: Mapping[Path, Run], optional: bool) -> dict[Path, Job]:
+    """The jobs of these runs, after the data are read, every model is made once, and no folder holds another run.
+
+    If `optional`, a model that cannot run on these data is left out, and said. Raises InputError if the models would
+    know or be tested on different rows.
+    """
+    datasets: dict[Any, Dataset] = {}
+    jobs: dict[Path, Job] = {}
+    refused: dict[str, InputError | None] = {}
+    rows: dict[tuple[str, ...], str] = {}
+    for folder, run in runs.items():
+        key, label = (run.data, run.train.validation, reads_features(run)), folder.parent.name
+        try:
+            if key not in datasets:
+                console.say(f"reading {run.data.dataset} ...")
+                datasets[key] = open_data(run)
+                train.describe(datasets[key])
+            dataset = datasets[key]
+            if label not in refused:
+                build(run, dataset)
+                refused[label] = None
+                known = known_rows(run, dataset), fingerprint_of(dataset, "test")
+                rows.setdefault(known, label)
+        except InputError as error:
+            if not optional:
+                raise
+            refused[label] = error
+        if refused[label] is None:
+            check_claim(folder, run, dataset.fingerprint)
+            jobs[folder] = Job(run, dataset, label)
+    for label, why in refused.items():
+        if why is not None:
+            console.say(f"left out: {label} ({why})")
+    if len(rows) > 1:
+        first, second = list(rows.values())[:2]
+        raise InputError(
+            f"--models: {first} and {second} would not know, or not be tested on, the same rows, so they cannot share "
+            "a table; give all of them the same flags of data, --knows and --validation"
+        )
+    return jobs
+
+
+def collect(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
     """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
-    result = trained_before(folder, run)
-    if result is not None:
-        claim(folder, run, dataset.fingerprint)
-    else:
+    result = trained_before(folder, job.run)
+    if result is None:
         with options.watching(folder) as watch:
             result = fit_run(
-                run,
-                dataset,
+                job.run,
+                job.dataset,
                 folder,
                 evaluation=from_flags(EvalConfig),
                 progress=progress,
@@ -102,37 +137,55 @@ def collect(folder: Path, run: Run, dataset: Dataset, progress: Progress) -> dic
 def main() -> dict[str, Any]:
     """Train what is not trained yet, and report."""
     given = flags.FLAGS
-    names = list(MODELS) if given.models == ["all"] else given.models
-    seeds = range(given.seeds)
+    every = given.models == ["all"]
+    names = list(MODELS) if every else given.models
+    first = from_flags(TrainConfig).seed
     dataset = given.train_path or given.dataset or DataConfig().dataset
     root = Path(given.workdir or f"checkpoints/compare-{Path(dataset).name}")
-    runs = {(name, seed): recipe(name, dataset, seed, root) for name in names for seed in seeds}
-    datasets: dict[Any, Dataset] = {}
-    entries: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    missing = [(name, seed) for (name, seed), run in runs.items() if not trained_before(root / name / str(seed), run)]
+    labels = {recipe.label_of(name): name for name in names}
+    if len(labels) < len(names):
+        raise InputError(f"--models: two of {', '.join(names)} would have one name in the table")
+    shared = recipe.given_of(DataConfig, TrainConfig)
+    seeds = range(first, first + given.seeds)
+    wanted = {
+        root / label / str(seed): recipe.run_of(name, dataset, shared, seed, root)
+        for label, name in labels.items()
+        for seed in seeds
+    }
+    jobs = checked(recipe.with_starts(wanted, dataset, shared, root), every)
+    shown = [label for label in labels if root / label / str(first) in jobs]
+    entries: dict[str, list[dict[str, Any]]] = {label: [] for label in shown}
+    missing = [folder for folder, job in jobs.items() if trained_before(folder, job.run) is None]
     started = time.monotonic()
-    for (name, seed), run in runs.items():
-        key = (run.data, run.train.validation, reads_features(run))
-        if key not in datasets:
-            console.say(f"reading {run.data.dataset} ...")
-            datasets[key] = open_data(run)
-            train.describe(datasets[key])
-        place = (name, seed)
-        many = len(missing) > 1 and place in missing
-        series = console.Series(missing.index(place) + 1, len(missing), started) if many else None
-        progress = partial(console.progress, f"{name} seed {seed}", series=series)
-        entries[name].append(collect(root / name / str(seed), run, datasets[key], progress))
-    if len({(results[0]["split"], results[0]["users_tested"]) for results in entries.values()}) > 1:
-        raise InputError("--models: the recipes read or split the data differently, so they cannot share a table")
-    metrics = columns(entries, entries[names[0]][0]["split"], *shown_by_flags())
+    try:
+        for folder, job in jobs.items():
+            many = len(missing) > 1 and folder in missing
+            series = console.Series(missing.index(folder) + 1, len(missing), started) if many else None
+            progress = partial(console.progress, f"{job.label} seed {folder.name}", series=series)
+            result = collect(folder, job, progress)
+            if folder in wanted:
+                entries[job.label].append(result)
+    except KeyboardInterrupt:
+        entries = {label: results for label, results in entries.items() if len(results) == len(seeds)}
+        if entries:
+            console.say(f"interrupted; of {len(shown)} models {len(entries)} are done:")
+            report_on(root, entries, len(seeds))
+        raise
+    return report_on(root, entries, len(seeds))
+
+
+def report_on(root: Path, entries: dict[str, list[dict[str, Any]]], seeds: int) -> dict[str, Any]:
+    """Write the pages and print the tables of the results of every model and seed."""
+    one = next(iter(entries.values()))[0]
+    metrics = columns(entries, one["split"], *shown_by_flags())
     rows = report.summarise(entries, metrics)
-    head = entries[names[0]][0] | provenance()
+    head = one | provenance()
     head["command"] = console.command("experiments.compare")
     write(root, rows, head, entries, metrics)
     for n, each in enumerate(report.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
         console.table([heading.partition(" (")[0] for heading in each.headings], each.rows, title)
-    console.say(*report.notes(head, len(seeds), metrics)[:-2])
+    console.say(*report.notes(head, seeds, metrics, rows)[:-2])
     console.say(f"wrote {root}/results.json, {root}/report.md, {root}/report.tex and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
@@ -177,7 +230,7 @@ def write(
     """results.json, report.md, report.tex, report.html with plots, and plot.svg, the first of them."""
     title = f"{head['dataset']}: " + (f"{len(rows)} models compared" if len(rows) > 1 else rows[0]["model"])
     seeds = len(next(iter(entries.values())))
-    remarks = report.notes(head, seeds, metrics)
+    remarks = report.notes(head, seeds, metrics, rows)
     runs = {
         name: [{key: value for key, value in result.items() if key != "users"} for result in results]
         for name, results in entries.items()
@@ -191,7 +244,7 @@ def write(
     curves = {}
     for name in names:
         first = entries[name][0]
-        curves[name] = report_curves.curve(read_records(root / name / "0", first["epochs"]), first)
+        curves[name] = report_curves.curve(read_records(root / name / str(first["seed"]), first["epochs"]), first)
     sections = [
         *report.tables(rows, metrics),
         *report.beyond(rows, ranking),

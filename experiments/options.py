@@ -24,8 +24,8 @@ def define_run(values: flags.FlagValues = flags.FLAGS, argv: Sequence[str] | Non
     define_data_and_training(values)
     _define_model(values)
     start = (
-        "workdirs whose parameters of the same name and shape start this model; {seed} is --seed, {runs} the folder "
-        "two above --workdir, where a comparison keeps its runs as MODEL/SEED"
+        "workdirs whose parameters of the same name and shape start this model; {seed} is --seed, {runs}/NAME/{seed} a "
+        "recipe's or model's own run, which is trained first where it is not there"
     )
     flags.DEFINE_list("warm_start", [], start, flag_values=values, allow_override=True)
     define_flags(entry_of(model_in(sys.argv if argv is None else argv)).config, values=values)

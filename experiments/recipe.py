@@ -1,18 +1,16 @@
-"""Runs by name: the file of a recipe, a recipe of a named data set, or a model with its defaults."""
+"""Runs by name: the file of a recipe, one of a named data set, or a model with its defaults; what they start from."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
+from ancf_jax.config import given_flags, settings_of
 from ancf_jax.models import MODELS
 from ancf_jax.runs.run import Run
 from ancf_jax.settings import DATASETS
 from ancf_jax.types import InputError
 from experiments import options
-
-START = re.compile(r"\{runs\}/([^/{}]+)/\{seed\}")  # in a recipe, a run that stands beside its own
 
 
 def arguments_of(name: str, dataset: str) -> list[str]:
@@ -28,8 +26,8 @@ def arguments_of(name: str, dataset: str) -> list[str]:
     if dataset in DATASETS and recipe.exists():
         return [f"--flagfile={recipe}"]
     if name not in MODELS and "." not in name:
-        known = sorted(path.stem.removeprefix(f"{dataset}-") for path in options.RECIPES.glob(f"{dataset}-*.flags"))
-        legal = ", ".join(dict.fromkeys([*MODELS, *(known if dataset in DATASETS else [])]))
+        recipes = sorted(path.stem.removeprefix(f"{dataset}-") for path in options.RECIPES.glob(f"{dataset}-*.flags"))
+        legal = ", ".join(dict.fromkeys([*MODELS, *(recipes if dataset in DATASETS else [])]))
         raise InputError(
             f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}, a file that ends in "
             ".flags, and package.module of a model of one's own"
@@ -37,10 +35,47 @@ def arguments_of(name: str, dataset: str) -> list[str]:
     return [f"--model={name}"]
 
 
+def label_of(name: str) -> str:
+    """What a run is called in tables and folders: a file by its name alone."""
+    return Path(name).stem if name.endswith(".flags") else name
+
+
+def given_of(*classes: type) -> list[str]:
+    """The flags of these dataclasses that this script was given, but for the seed."""
+    names = {name for cls in classes for name in settings_of(cls)} - {"seed"}
+    return [flags.FLAGS[name].serialize() for name in sorted(names & given_flags())]
+
+
 def run_of(name: str, dataset: str, given: Sequence[str], seed: int, runs: Path) -> Run:
-    """The run called `name` on `dataset`, with the flags `given` over its own, beside those in the folder `runs`."""
+    """The run called `name` on `dataset`, with the flags `given` over its own.
+
+    What it starts from stands beside it in the folder `runs`.
+    """
     argv = ["recipe", *arguments_of(name, dataset), *given, f"--seed={seed}"]
     values = flags.FlagValues()
     options.define_run(values, argv)
     values(argv)
     return options.run_from_flags(runs, values)
+
+
+def with_starts(wanted: Mapping[Path, Run], dataset: str, given: Sequence[str], runs: Path) -> dict[Path, Run]:
+    """The runs by their folders, and before each what it starts from, if that is RUNS/NAME/SEED and not done yet.
+
+    `given` as in run_of, for the runs that are added.
+    """
+    found: dict[Path, Run] = {}
+
+    def add(folder: Path, run: Run) -> None:
+        for start in map(Path, run.warm_start):
+            if start in found or start.parent.parent != runs or not start.name.isdigit():
+                continue
+            if start in wanted:
+                add(start, wanted[start])
+            elif not (start / "result.json").exists():
+                add(start, run_of(start.parent.name, dataset, given, int(start.name), runs))
+        found[folder] = run
+
+    for folder, run in wanted.items():
+        if folder not in found:
+            add(folder, run)
+    return found

@@ -12,7 +12,7 @@ from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.devices.settings import MeshConfig
-from ancf_jax.settings import EvalConfig
+from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from experiments import console, options
 
 
@@ -32,32 +32,39 @@ from ancf_jax.devices.sharding import connect
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.runs.fit import fit_run
 from ancf_jax.runs.run import open_data
+from experiments import recipe
 
 
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
     mesh = connect(from_flags(MeshConfig))
     folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")
-    run = options.run_from_flags(folder.parent.parent)
-    console.say(f"reading {run.data.dataset} ...")
-    dataset = open_data(run)
-    describe(dataset)
-    with options.watching(folder) as watch:
-        result = fit_run(
-            run,
-            dataset,
-            folder,
-            evaluation=from_flags(EvalConfig),
-            mesh=mesh,
-            progress=partial(console.progress, run.model),
-            watch=watch,
-            command=console.command("experiments.train"),
-        ).result
+    # In a comparison's folder, what this run starts from stands beside it; else it is kept inside.
+    seed = str(from_flags(TrainConfig).seed)
+    runs = folder.parent.parent if folder.name == seed else folder / "starts"
+    run = options.run_from_flags(runs)
+    jobs = recipe.with_starts({folder: run}, run.data.dataset, recipe.given_of(DataConfig), runs)
+    for place, each in jobs.items():
+        if place != folder:
+            console.say(f"{run.model} starts from {place.parent.name}, which is trained first, in {place}")
+        console.say(f"reading {each.data.dataset} ...")
+        dataset = open_data(each)
+        describe(dataset)
+        with options.watching(place) as watch:
+            result = fit_run(
+                each,
+                dataset,
+                place,
+                evaluation=from_flags(EvalConfig),
+                mesh=mesh,
+                progress=partial(console.progress, each.model),
+                watch=watch,
+                command=console.command("experiments.train"),
+            ).result
     names = [name for name in result if "@" in name or ":" in name or name in ("mrr", "auc", *ERRORS)]
     rows = [(name, result["valid"].get(name), result[name]) for name in names]
-    console.table(
-        ("metric", "validation", "test"), rows, f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}"
-    )
+    title = f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}; known at test: {result['knows']}"
+    console.table(("metric", "validation", "test"), rows, title)
     console.say(f"wrote {folder}/result.json")
     return {name: value for name, value in result.items() if name not in ("config", "versions")}
 

@@ -13,6 +13,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
+CARRIED = ("starts_from", "knows", "commit", "versions", "python", "hardware")  # of a result, in its row
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; }
 body { margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -46,6 +47,8 @@ class Section(NamedTuple):
 def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """One row a model, the best by metrics[0], which all of them have, first.
 
+    Seconds of training count those of what a model starts from. Each row says where it was measured.
+
     entries: model -> one result a seed, each with its metrics, seconds, and per-user values under 'users'. Each metric
     is the mean over seeds with the half width of its 95% interval over seeds and users, see stats.mean_interval; both
     None for a model without it. Those of BEYOND are means alone. 'ahead_of' names the models that are worse by
@@ -60,7 +63,9 @@ def summarise(entries: dict[str, list[dict[str, Any]]], metrics: Sequence[str]) 
             known = all(metric in result for result in results)
             row[metric] = float(np.mean([result[metric] for result in results])) if known else None
         row["epochs"] = float(np.mean([result["best_epoch"] for result in results]))
-        row["training seconds"] = float(np.mean([result["training_seconds"] for result in results]))
+        seconds = [result["training_seconds"] + result.get("start_seconds", 0.0) for result in results]
+        row["training seconds"] = float(np.mean(seconds))
+        row |= {name: results[0].get(name) for name in CARRIED}
         rows.append(row)
     rows.sort(key=lambda row: -merit(metrics[0], row[metrics[0]]))
     upper = np.triu_indices(len(rows), 1)
@@ -100,9 +105,14 @@ def tables(rows: list[dict[str, Any]], metrics: Sequence[str]) -> list[Section]:
         names = list(group)
         best = sorted(some, key=lambda row: -merit(names[0], row[names[0]]))
         headings = ["model", *(part for metric in names for part in (metric, "±"))]
-        table = [[row["model"], *_figures(row, names)] for row in best]
+        table = [[_marked(row), *_figures(row, names)] for row in best]
         found.append(Section(f"Test {', '.join(names)}", headings, table))
     return found
+
+
+def _marked(row: dict[str, Any]) -> str:
+    """A model's name, with a star if it starts from other trained models."""
+    return f"{row['model']} *" if row.get("starts_from") else row["model"]
 
 
 def _figures(row: dict[str, Any], metrics: Sequence[str]) -> list[str]:
@@ -122,7 +132,7 @@ def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str]
     for n, row in enumerate(rows):
         ahead = _ahead([other["model"] for other in rows[n + 1 :]], row["ahead_of"])
         table.append(
-            [row["model"], *_figures(row, metrics), f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead]
+            [_marked(row), *_figures(row, metrics), f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead]
         )
     return headings, table
 
@@ -158,8 +168,8 @@ def _figure(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]:
-    """What must stand with the table: data, protocol, intervals, tests, where it was measured."""
+def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str], rows: Sequence[dict[str, Any]] = ()) -> list[str]:
+    """What must stand with the table of `rows`: data, protocol, what was known, intervals, tests, where measured."""
     errors = ["Errors of predicted values are over all held-out pairs; lower is better."] if "rmse" in metrics else []
     graded = ["gndcg: NDCG with the held-out values as gains."] if any("gndcg" in name for name in metrics) else []
     policy = "ips, snips: what a choice of the model's policy would earn, estimated off-policy from held-out values."
@@ -171,6 +181,8 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]
     return [
         f"Data: {head['dataset']}, split {head['split']}, {head['users_tested']:,} users tested.",
         f"Protocol: {head['protocol']}.",
+        *_knowledge(rows),
+        *_starts(rows),
         "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
         f"Seeds: {seeds}. ±: half width of the 95% interval {over} (Student's t{two_way}).",
         f"Ahead of: paired t-test {over.partition(',')[0]}, two-sided, Holm-corrected over all pairs, p < .05.",
@@ -180,6 +192,23 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str]) -> list[str]
         f"Measured on {head['hardware']}; Python {head['python']}, {versions}; commit {head['commit']}.",
         f"Command: `{head['command']}`",
     ]
+
+
+def _knowledge(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the models knew as they were tested."""
+    by: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("knows"):
+            by.setdefault(row["knows"], []).append(row["model"])
+    if len(by) < 2:
+        return [f"Known at test: {what}." for what in by]
+    return ["Known at test: " + "; ".join(f"{what} ({', '.join(names)})" for what, names in by.items()) + "."]
+
+
+def _starts(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Which models start from others."""
+    found = [f"{row['model']} from {', '.join(row['starts_from'])}" for row in rows if row.get("starts_from")]
+    return [f"* starts from trained models, whose seconds are counted: {'; '.join(found)}."] if found else []
 
 
 def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) -> str:

@@ -67,16 +67,25 @@ def _without_version(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def claim(workdir: Path, run: Run, fingerprint: str) -> None:
-    """Write config.json, or check that the one there is of the same run on the same data.
+    """Write config.json, after `check_claim`."""
+    check_claim(workdir, run, fingerprint)
+    write_json(workdir / "config.json", _as_kept(run, fingerprint))
 
-    Raises InputError naming the first setting that differs: a workdir is never overwritten by another run. A setting
-    that did not exist when config.json was written counts as its default.
+
+def _as_kept(run: Run, fingerprint: str) -> dict[str, Any]:
+    return {"version": VERSION} | as_json(run) | {"fingerprint": fingerprint}
+
+
+def check_claim(workdir: Path, run: Run, fingerprint: str) -> None:
+    """Raises InputError if a workdir holds another run, or the same on other data: it is never overwritten.
+
+    The message names the first setting that differs. One that did not exist when config.json was written counts as its
+    default.
     """
-    path = workdir / "config.json"
-    mine = {"version": VERSION} | as_json(run) | {"fingerprint": fingerprint}
-    if path.exists():
+    mine = _as_kept(run, fingerprint)
+    if (workdir / "config.json").exists():
         stored, their_data = from_workdir(workdir)
-        theirs = {"version": VERSION} | as_json(stored) | {"fingerprint": their_data}
+        theirs = _as_kept(stored, their_data)
         for part, value in mine.items():
             here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs[part]))
             for name in here:
@@ -93,7 +102,6 @@ def claim(workdir: Path, run: Run, fingerprint: str) -> None:
                         f"--workdir: {workdir} holds another run: {what} is {there.get(name)!r} there and "
                         f"{here[name]!r} here; choose another workdir"
                     )
-    write_json(path, mine)
 
 
 def check_streams(run: Run) -> None:
