@@ -40,8 +40,8 @@ class DataConfig:
     data_dir: str = field("", "where originals are looked for, in a folder of the data set's name ($ANCF_DATA_DIR)")
     user_column: str = field("user", "column of the user ids, for a file")
     item_column: str = field("item", "column of the item ids, for a file")
-    value_column: str = field("", "column of ratings or quantities, for a file; every row counts 1 without it")
-    time_column: str = field("", "column of times (numbers or dates), for a file; file order without it")
+    value_column: str = field("", "column of ratings or quantities (empty: a row counts 1)")
+    time_column: str = field("", "column of times, numbers or dates (empty: file order)")
     basket_column: str = field(
         "",
         "column of baskets, such as invoices, for a file: --split=leave-last-basket-out holds out whole ones, and "
@@ -75,12 +75,12 @@ class DataConfig:
         "",
         "items to rank each test row among: lines of (USER,ITEM), then items, between tabs, as the NCF paper's files",
     )
-    items_path: str = field("", "a table of items: their ids, and what else is known of them")
+    items_path: str = field("", "a table of items: their ids, titles and features")
     items_id_column: str = field("", "column of the ids in --items_path and --item_vectors (empty: as --item_column)")
     title_column: str = field(
         AUTO, "column of titles in --items_path; auto is 'title' where there is one, empty is none"
     )
-    item_text: tuple[str, ...] = field((), "columns of --items_path that are text, for models of item features")
+    item_text: tuple[str, ...] = field((), "columns of --items_path that are text")
     item_categories: tuple[str, ...] = field(
         (), "columns of --items_path that are categories, several in a cell separated by |"
     )
@@ -246,7 +246,7 @@ class TrainConfig:
     """How a model is trained, whichever model it is."""
 
     seed: int = field(0, "seed of initialisation, order and sampling", low=0, high=MAX_SEED)
-    epochs: int = field(20, "epochs (sweeps for closed forms stop earlier by themselves)", low=1)
+    epochs: int = field(20, "epochs; sweeps for closed forms may stop earlier", low=1)
     batch_size: int = field(0, "training rows in a step (0: the model's own)", low=0)
     optimizer: str = field("adam", "optimizer", ("adam", "adagrad", "sgd"))
     learning_rate: float = field(0.001, "peak learning rate", above=0)
@@ -274,7 +274,7 @@ class TrainConfig:
         ("train", "valid"),
     )
     until: int = field(0, "stop after so many of --epochs, whose schedule stays (0: after all)", low=0)
-    patience: int = field(5, "evaluations without improvement before training stops (0: never)", low=0)
+    patience: int = field(5, "evaluations without improvement before a stop (0: never)", low=0)
     eval_every: int = field(1, "epochs between evaluations", low=1)
 
 

@@ -57,7 +57,8 @@ def main() -> dict[str, Any]:
         raise InputError(f"flag --per_user: {exported} is no .parquet file in a folder that exists")
     mesh = connect(from_flags(MeshConfig))
     console.status(f"reading {options.workdir} and its data ...")
-    run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, mesh)
+    opened = open_trained(Path(options.workdir), options.data_dir, mesh, whole=options.part == "test")
+    run, dataset, data, model, params = opened
     if options.part == "valid" and not run.train.validation:
         raise InputError(
             f"--part=valid: {options.workdir} was trained with --novalidation, so on its validation part too; "

@@ -26,8 +26,8 @@ def arguments_of(name: str, dataset: str) -> list[str]:
     if dataset in DATASETS and recipe.exists():
         return [f"--flagfile={recipe}"]
     if name not in MODELS and "." not in name:
-        recipes = sorted(path.stem.removeprefix(f"{dataset}-") for path in options.RECIPES.glob(f"{dataset}-*.flags"))
-        legal = ", ".join(dict.fromkeys([*MODELS, *(recipes if dataset in DATASETS else [])]))
+        recipes = sorted(options.RECIPES.glob(f"{dataset}-*.flags")) if dataset in DATASETS else []
+        legal = ", ".join(dict.fromkeys([*MODELS, *(path.stem.removeprefix(f"{dataset}-") for path in recipes)]))
         raise InputError(
             f"--models: {name!r} is neither a model nor a recipe for {dataset}; legal are {legal}, a file that ends in "
             ".flags, and package.module of a model of one's own"

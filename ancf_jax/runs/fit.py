@@ -74,7 +74,7 @@ def fit_run(
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
     if run.train.validation and not len(dataset.valid.users):
         raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
-    picks = run.train.metric if run.train.validation else ""
+    picks = run.train.metric
     judge = partial(evaluator_of, model=model, data=data, dataset=dataset, mesh=mesh)
     # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
     on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "", knows=run.train.knows)

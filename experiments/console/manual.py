@@ -23,12 +23,19 @@ MODEL = "Model"  # of the hyperparameters; its title goes on with the model's na
 # stands nowhere here is named with the first of its class. All of a script's own are explained, and all of a model.
 PURPOSES = {
     OWN: ("", ""),
-    "What is read": ("dataset user_column item_column value_column time_column items_path", "title_column users_path"),
+    "What is read": (
+        "dataset user_column item_column value_column time_column items_path",
+        "items_id_column title_column users_path users_id_column separator decimal encoding header na_values where "
+        "time_format",
+    ),
     "Cleaning": (
         "duplicates user_core",
-        "item_core min_value anonymous anonymous_ids drop_items returns clip_quantile",
+        "item_core min_value repeats anonymous anonymous_ids drop_items returns clip_quantile",
     ),
-    "Splitting": ("split fractions", "folds fold split_seed"),
+    "Splitting": (
+        "split fractions",
+        "folds fold split_seed basket_column train_path valid_path test_path negatives_path",
+    ),
     "Features": (
         "item_text",
         "item_categories item_numbers item_vectors user_categories user_numbers user_vectors text_terms",
@@ -36,12 +43,12 @@ PURPOSES = {
     "Training": (
         "epochs batch_size learning_rate metric patience seed",
         "optimizer schedule warmup cycles weight_decay clip lazy_rows precision validation eval_every target stream "
-        "stream_rows warm_start",
+        "stream_rows warm_start knows until",
     ),
     MODEL: ("model", ""),
-    "Evaluation": ("part protocol", ""),
+    "Evaluation": ("part protocol", "ks own_metric clip_predictions"),
     "Devices": ("", "memory_budget mesh coordinator num_processes process_id"),
-    "Where things go": ("workdir data_dir json flagfile", ""),
+    "Where things go": ("workdir data_dir json flagfile", "tensorboard"),
 }
 
 
@@ -112,7 +119,7 @@ def _by_purpose(values: flags.FlagValues) -> Iterator[tuple[str, Flag]]:
         current = {flag.name: flag for flag in defined if flag.name in values and values[flag.name] is flag}
         if current and ":" in module:  # see define_flags
             settings = [flag for flag in _of_class(pkgutil.resolve_name(module)) if flag.name in current]
-            shared = module.startswith("ancf_jax.settings:")
+            shared = module.startswith(("ancf_jax.settings:", "ancf_jax.devices.settings:"))
             home = purpose_of[settings[0].name] if shared else MODEL
             yield from ((purpose_of.get(flag.name, home) if shared else home, flag) for flag in settings)
         elif module.startswith("experiments.") or module == sys.argv[0]:

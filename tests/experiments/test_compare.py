@@ -10,7 +10,7 @@ import pytest
 
 from ancf_jax.data.named.benchmarks import NAMED
 from ancf_jax.models import MODELS
-from experiments import compare
+from experiments import compare, recipe
 
 pytestmark = pytest.mark.xdist_group("compare")  # its fixture is dear: one worker runs it, once
 
@@ -112,7 +112,7 @@ def test_rewards_of_a_policy_stand_beside_ranks_and_errors():
 
 def test_finished_runs_are_reused(compared, script):
     folder, options, _ = compared
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/result.json")}
     assert len(before) == 4
     assert script(compare, *options)[0] == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -139,10 +139,76 @@ def test_recipes_are_legal_and_named_after_their_data(path, tmp_path, script):
 
         @staticmethod
         def main():
-            runs.append(compare.recipe(path.stem.removeprefix(f"{dataset}-"), dataset, 3, tmp_path))
+            runs.append(recipe.run_of(path.stem.removeprefix(f"{dataset}-"), dataset, [], 3, tmp_path))
             return {}
 
     assert script(Parsed)[0] == 0
     (run,) = runs
     assert run.data.dataset == dataset and run.train.seed == 3 and run.model in MODELS
     assert all(start.startswith(str(tmp_path)) and start.endswith("/3") for start in run.warm_start)
+
+
+def test_what_a_recipe_starts_from_is_trained_first_and_marked(script, shop, tmp_path):
+    (tmp_path / "warm.flags").write_text("--model=mf\n--factors=4\n--window=8\n--warm_start={runs}/mf/{seed}\n")
+    options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", "--epochs=1"]
+    more = [f"--workdir={tmp_path}/runs", f"--models={tmp_path}/warm.flags,popularity", "--seed=7"]
+    status, out, err = script(compare, *options, *more)
+    assert status == 0, err
+    result = json.loads((tmp_path / "runs" / "warm" / "7" / "result.json").read_text())
+    start = json.loads((tmp_path / "runs" / "mf" / "7" / "result.json").read_text())
+    assert result["starts_from"] == ["mf"] and result["start_seconds"] == start["training_seconds"] > 0
+    rows = {row["model"]: row for row in json.loads((tmp_path / "runs" / "results.json").read_text())["rows"]}
+    assert set(rows) == {"warm", "popularity"} and rows["warm"]["commit"] == result["commit"]
+    assert rows["warm"]["training seconds"] == pytest.approx(result["training_seconds"] + result["start_seconds"])
+    assert "warm *" in out and "* starts from trained models, whose seconds are counted: warm from mf." in out
+
+
+def test_models_of_different_rows_share_no_table(script, shop, tmp_path):
+    """Two readings of one file, and a model that knows less than another; nothing is trained before it is refused."""
+    log = (shop / "log.csv").read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join([log[0], *log[:0:-1]]) + "\n")
+    columns = "--user_column=customer\n--item_column=product\n"
+    (tmp_path / "other.flags").write_text(f"--model=popularity\n--dataset={tmp_path}/other.csv\n{columns}")
+    (tmp_path / "less.flags").write_text(f"--model=itemknn\n--dataset={shop}/log.csv\n{columns}--knows=train\n")
+    (tmp_path / "own.flags").write_text(f"--model=itemknn\n--dataset={shop}/log.csv\n{columns}")
+    for pair in (("own", "other"), ("own", "less")):
+        models = ",".join(f"{tmp_path}/{name}.flags" for name in pair)
+        status, _, err = script(compare, f"--models={models}", f"--workdir={tmp_path}/runs")
+        assert status == 2 and "the same rows, so they cannot share a table" in err and err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_flags_that_would_be_ignored_are_refused(script, compared):
+    status, _, err = script(compare, *compared[1], "--factors=3")
+    assert status == 2 and "--factors" in err
+
+
+def test_all_models_on_a_log_without_features_leave_out_those_that_need_them(script, shop, tmp_path, monkeypatch):
+    few = {name: MODELS[name] for name in ("popularity", "content", "random")}
+    monkeypatch.setattr(compare, "MODELS", few)
+    options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", f"--workdir={tmp_path}"]
+    status, out, err = script(compare, *options, "--models=all")
+    assert status == 0, err
+    assert "left out: content (" in out and set(json.loads(out.splitlines()[-1])["models"]) == {"popularity", "random"}
+
+
+def test_a_log_called_like_a_data_set_has_none_of_its_recipes(script, shop, tmp_path):
+    shutil.copyfile(shop / "log.csv", tmp_path / "ml-100k.csv")
+    options = [f"--dataset={tmp_path}/ml-100k.csv", "--user_column=customer", "--item_column=product"]
+    status, _, err = script(compare, *options, f"--workdir={tmp_path}/runs", "--models=ancf-ordered")
+    assert status == 2 and "'ancf-ordered' is neither a model nor a recipe" in err
+
+
+def test_an_interrupted_comparison_shows_what_it_has(script, shop, tmp_path, monkeypatch):
+    collect = compare.collect
+
+    def stop(folder, job, progress):
+        if job.label == "random":
+            raise KeyboardInterrupt
+        return collect(folder, job, progress)
+
+    monkeypatch.setattr(compare, "collect", stop)
+    options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", f"--workdir={tmp_path}"]
+    status, out, _ = script(compare, *options, "--models=popularity,random")
+    assert status == 130 and "of 2 models 1 are done" in out and "popularity" in out
+    assert (tmp_path / "report.html").exists()

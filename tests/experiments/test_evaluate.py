@@ -51,8 +51,8 @@ def test_validation_part(script, trained):
 
 
 def test_protocols_of_a_data_set_with_candidates(script, trained, monkeypatch):
-    def with_candidates(*args, opened=evaluate.open_trained):
-        run, dataset, *rest = opened(*args)
+    def with_candidates(*args, opened=evaluate.open_trained, **options):
+        run, dataset, *rest = opened(*args, **options)
         others = np.argsort(np.arange(15) == dataset.test.items[:, None], axis=1, kind="stable")  # its own item last
         return run, dataset._replace(test_candidates=others[:, -4:].astype(np.int32)), *rest
 

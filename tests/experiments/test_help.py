@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 
 from ancf_jax import settings
 from ancf_jax.config import define_flags, field, settings_of
+from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.models import MODELS, entry_of
 from experiments import benchmark, compare, console, describe, evaluate, options, recommend, train
 from experiments.console import manual
@@ -60,15 +61,15 @@ def test_help_of_a_model_is_short(asked):
     assert max(explained(out).values()) <= 2
     titles = [line for line in out.splitlines() if line in {*manual.PURPOSES, "Model mf"}]
     before = ["What is read", "Cleaning", "Splitting", "Features", "Training", "Model mf"]
-    assert titles == [*before, "Devices", "Where things go"]
+    assert titles == [*before, "Evaluation", "Devices", "Where things go"]
 
 
 def test_every_flag_is_there_once_and_no_other_models(asked):
     _, out, _ = asked(train, "--model=mf", "--help")
-    classes = (settings.DataConfig, settings.TrainConfig, settings.EvalConfig, settings.MeshConfig)
+    classes = (settings.DataConfig, settings.TrainConfig, settings.EvalConfig, MeshConfig)
     own = {name for cls in (*classes, entry_of("mf").config) for name in settings_of(cls)}
     found = [*explained(out), *named(out)]
-    assert sorted(found) == sorted(own | {"model", "workdir", "warm_start", "json", "flagfile"})
+    assert sorted(found) == sorted(own | {"model", "workdir", "warm_start", "json", "tensorboard", "flagfile"})
     assert "--factors=64        embedding width D" in out and "--heads" not in out
 
 
@@ -97,7 +98,7 @@ def test_helpfull_is_of_every_model_and_without_noise(asked):
         section = out.partition(f"\nModel {name}\n")[2].partition("\nModel ")[0]
         assert set(settings_of(entry.config)) <= set(explained(f"{section}\n"))
     assert out.count("\nModel mf\n") == 1 and named(out) == []
-    assert "log_dir" not in out and "amazon-book, or a file" in " ".join(out.split())
+    assert "log_dir" not in out and ", or a file, or a folder of files" in " ".join(out.split())
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -121,7 +122,7 @@ def test_every_script_answers(script, asked):
 def test_purposes_name_flags_that_are_there():
     values = flags.FlagValues()
     benchmark.define(values, ["script"])
-    define_flags(settings.MeshConfig, values=values)
+    define_flags(MeshConfig, values=values)
     defined = {*values, "part", "protocol", "json", "flagfile"}
     assert {name for parts in manual.PURPOSES.values() for name in " ".join(parts).split()} <= defined
 

@@ -36,10 +36,10 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def arguments(log):
-    """The flags that stream the log: two passes of three windows."""
+    """The flags that stream the log: two passes of three windows, and none on the validation part too."""
     data = [f"--dataset={log}", "--time_column=when", "--stream", "--stream_rows=20", "--fractions=0.6,0.2,0.2"]
     net = ["--factors=2", "--tower_factors=2", "--tower=4", "--dropout=0.2", "--batch_size=5", "--epochs=2"]
-    return lambda folder: [*data, "--model=neumf", *net, f"--workdir={folder}"]
+    return lambda folder: [*data, "--model=neumf", *net, "--knows=train", f"--workdir={folder}"]
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,60 @@ def test_a_folder_holds_the_result_and_is_opened(run_of, tmp_path):
     done = fit_run(run, dataset, tmp_path)
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(done.result))
     assert len(read_records(tmp_path, 3)) == 3 and len(read_records(tmp_path, 2)) == 2
-    opened, _, _, _, params = open_trained(tmp_path)
+    opened, _, _, _, params = open_trained(tmp_path, whole=False)
     assert opened == run
+    again, _, data, _, params = open_trained(tmp_path)
+    assert again.train == dataclasses.replace(run.train, validation=False, until=done.result["best_epoch"])
+    assert len(data.train.users) == len(dataset.train.users) + len(dataset.valid.users)
     jax.tree.map(np.testing.assert_array_equal, params, done.params)
+
+
+def test_training_again_is_training_without_validation_for_as_many_epochs(run_of):
+    run, dataset = run_of("neumf")
+    done = fit_run(run, dataset)
+    assert done.result["trained_again"] and "by training again" in done.result["knows"]
+    until = done.result["best_epoch"]
+    plain, whole = run_of("neumf", validation=False, until=until)
+    expected = fit_run(plain, whole)
+    assert expected.result["epochs"] == until and "trained on both" in expected.result["knows"]
+    jax.tree.map(np.testing.assert_array_equal, done.params, expected.params)
+    assert done.result["rows"] == expected.result["rows"]
+    assert {name: done.result[name] for name in ("ndcg@10", "auc")} == {
+        name: expected.result[name] for name in ("ndcg@10", "auc")
+    }
+
+
+def test_what_is_known_is_the_training_part_alone_if_asked(run_of):
+    (run, dataset), (alone, _) = run_of("itemknn"), run_of("itemknn", knows="train")
+    whole, part = fit_run(run, dataset), fit_run(alone, dataset)
+    assert "the latter as history" in whole.result["knows"] and part.result["knows"] == "the training part alone"
+    assert whole.result["rows"]["test"] == part.result["rows"]["test"]
+    assert whole.result["rows"]["known"] != part.result["rows"]["known"]
+    jax.tree.map(np.testing.assert_array_equal, whole.params, part.params)  # the same model, of other histories
+    assert (whole.per_user["auc"] != part.per_user["auc"]).any()
+    for knows in ("valid", "train"):
+        run, dataset = run_of("neumf", knows=knows)
+        assert fit_run(run, dataset).result.get("trained_again", False) == (knows == "valid")
+
+
+def test_more_epochs_of_a_schedule_that_ends_with_them_are_another_run(run_of, tmp_path):
+    run, dataset = run_of("neumf", schedule="cosine")
+    fit_run(run, dataset, tmp_path)
+    longer, _ = run_of("neumf", schedule="cosine", epochs=5)
+    with pytest.raises(InputError, match=r"flag --epochs: .* was trained for 3 epochs by --schedule=cosine"):
+        fit_run(longer, dataset, tmp_path)
+    constant, dataset = run_of("itemknn")
+    fit_run(constant, dataset, tmp_path / "constant")
+
+
+def test_fewer_epochs_than_are_done_are_refused(run_of, tmp_path):
+    run, dataset = run_of("neumf", patience=0)
+    fit_run(run, dataset, tmp_path)
+    before = (tmp_path / "result.json").read_text()
+    shorter, _ = run_of("neumf", patience=0, epochs=2)
+    with pytest.raises(InputError, match="flag --epochs: 3 epochs are trained already"):
+        fit_run(shorter, dataset, tmp_path)
+    assert (tmp_path / "result.json").read_text() == before
 
 
 def test_the_best_epoch_of_validation_is_tested_and_the_last_without(run_of):
@@ -73,13 +124,15 @@ def test_the_best_epoch_of_validation_is_tested_and_the_last_without(run_of):
 
     @contextmanager
     def progress(epochs):
-        assert epochs == 5
-        yield told.append
+        told.append([])
+        yield told[-1].append
+        assert len(told[-1]) <= epochs
 
     result = fit_run(run, dataset, progress=progress).result
-    values = [record["ndcg@10"] for record in told]
+    values = [record["ndcg@10"] for record in told[0]]
+    assert len(told) == 2 and len(told[1]) == result["best_epoch"]  # trained again
     assert result["best_epoch"] == 1 + int(np.argmax(values)) and result["valid"]["ndcg@10"] == max(values)
-    assert all({"epoch", "loss", "seconds"} <= record.keys() for record in told)
+    assert all({"epoch", "loss", "seconds"} <= record.keys() for record in told[0])
     run, dataset = run_of("neumf", validation=False)
     result = fit_run(run, dataset).result
     assert result["best_epoch"] == 3 and result["valid"] == {}
@@ -87,5 +140,5 @@ def test_the_best_epoch_of_validation_is_tested_and_the_last_without(run_of):
 
 def test_an_unknown_metric_is_refused_with_those_there_are(run_of):
     run, dataset = run_of("neumf", metric="accuracy")
-    with pytest.raises(InputError, match=r"--metric=accuracy is unknown; legal are .*ndcg@10"):
+    with pytest.raises(InputError, match=r"flag --metric: 'accuracy' is unknown here; legal are .*ndcg@10"):
         fit_run(run, dataset)

@@ -34,7 +34,15 @@ def server():
         "item_ids": np.array([f"i{n}" for n in range(ITEMS)]),
     }
     dataset = SimpleNamespace(
-        name="shop", titles=None, features=None, stream=None, train=log, valid=nothing, test=nothing, **names
+        name="shop",
+        titles=None,
+        features=None,
+        stream=None,
+        repeats=False,
+        **names,
+        train=log,
+        valid=nothing,
+        test=nothing,
     )
     return recommend.make_server(dataset, Data(USERS, ITEMS, log), model, jnp.asarray(SCORES))
 
