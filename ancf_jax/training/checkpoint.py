@@ -144,7 +144,7 @@ def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]
                 there, here = (tuple(leaves[name].shape) if name in leaves else "absent" for leaves in (have, want))
                 raise InputError(
                     f"the checkpoint in {opened.directory} is of another model: {part}.{name} is {there} there and "
-                    f"{here} here"
+                    f"{here} here; train the model again, in another workdir"
                 )
     return _restore(opened, step, abstract)
 
