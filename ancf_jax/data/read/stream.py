@@ -143,10 +143,12 @@ def _between_times(groups: list[RowGroup], starts: np.ndarray, border: int, conf
                 pieces[n] = _times(groups[n], int(starts[n]), config)
         places, times = (np.concatenate([pieces[n][k] for n in sorted(pieces)]) for k in (0, 1))
         changes = places[1:][np.diff(times) != 0]
-        near = int(changes[np.argmin(np.abs(changes - border))]) if len(changes) else int(starts[-1])
+        near = int(changes[np.argmin(np.abs(changes - border))]) if len(changes) else None
         below = border - starts[low] if low else math.inf
         above = starts[high + 1] - border if high + 1 < len(groups) else math.inf
-        if abs(near - border) < min(below, above) or below == above == math.inf:
+        if below == above == math.inf:
+            return int(starts[-1]) if near is None else near
+        if near is not None and abs(near - border) < min(below, above):
             return near
         low, high = max(low - 1, 0), min(high + 1, len(groups) - 1)
 

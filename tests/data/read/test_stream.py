@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ancf_jax.data.clean import Removed
@@ -225,6 +225,7 @@ def test_repeated_pairs_stay_in_training_and_files_come_by_name(tmp_path, repeat
         assert sorted(window(1).items.tolist()) == [1, 1, 2]
 
 
+@example([0, 1, 0, 0, 0, 0], 1)  # the end is nearer than the only change, and none
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=30), st.integers(1, 7))
 def test_cuts_fall_between_two_times_as_in_memory(tmp_path_factory, steps, size):
     frame = pd.DataFrame({"user": 1, "item": np.arange(len(steps)), "when": np.cumsum(steps)})
