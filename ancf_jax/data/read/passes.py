@@ -61,7 +61,7 @@ def windows(
     """
     length = window_rows(stream, processes) // processes
     user_index, item_index = pd.Index(stream.user_ids), pd.Index(stream.item_ids)
-    config = replace(stream.config, time_column="")
+    config = replace(stream.config, time_column="", time_format="")
 
     @lru_cache(1)  # a row group is often the end of one window and the beginning of the next
     def read(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

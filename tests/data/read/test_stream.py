@@ -371,6 +371,8 @@ def test_times_of_every_type(tmp_path, kind):
     form = "%d/%m/%Y %H:%M:%S" if kind == "text" else ""
     found = load(config(write(tmp_path / "log", frame), time_format=form))
     assert len(found.test.users) == 10  # the ninth row from the end has the time of the tenth
+    with passes.windows(found.stream, seed=0, last=1) as window:
+        assert len(rows_of(window(1))) == 14
     frame.loc[7, "when"] = frame["when"][0]
     with pytest.raises(InputError, match=r"a\.parquet: row 8 is earlier"):
         load(config(write(tmp_path / "late", frame), time_format=form))
