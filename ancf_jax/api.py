@@ -111,16 +111,15 @@ def fit(
         command=f"ancf_jax.fit({run.model!r}, ...)",
         progress=progress,
     )
-    return Fitted(run, dataset, trained)
+    return Fitted(trained)
 
 
 @in_arguments()
 def open_run(workdir: str | Path, data_dir: str = "") -> Fitted:
     """The best model of a run that `fit` or a script trained in a folder. Raises InputError if there is none."""
     folder = Path(workdir)
-    run, dataset, data, model, params = open_trained(folder, data_dir)
-    done = folder / "result.json"
-    return Fitted(run, dataset, Trained(data, model, params, {}, read_json(done) if done.exists() else {}))
+    opened, done = open_trained(folder, data_dir), folder / "result.json"
+    return Fitted(Trained(*opened, {}, read_json(done) if done.exists() else {}))
 
 
 @in_arguments()

@@ -38,9 +38,17 @@ class in_arguments(ContextDecorator):
 class Fitted:
     """A trained model and the data that it was trained on. Users and items are given by their own ids."""
 
-    run: Run
-    dataset: Dataset
     trained: Trained
+
+    @property
+    def run(self) -> Run:
+        """The model's name and settings, as it was trained last."""
+        return self.trained.run
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it was trained on; where that was the validation part too, that part is empty."""
+        return self.trained.dataset
 
     @property
     def result(self) -> dict[str, Any]:
@@ -49,18 +57,21 @@ class Fitted:
 
     @cached_property
     def _server(self) -> Server:
-        return make_server(self.dataset, *self.trained[:3])
+        return make_server(self.dataset, self.trained.data, self.trained.model, self.trained.params)
 
     @in_arguments()
     def evaluate(self, part: str = "test", *, full: bool = False, **settings: Any) -> dict[str, float]:
         """The metrics of the part "test" or "valid", such as "ndcg@10".
 
         By the data set's own protocol, or by full ranking; `settings` are fields of settings.EvalConfig, such as
-        ks=(5, 12). Raises InputError if the part is empty.
+        ks=(5, 12). Raises InputError if the part is empty, as "valid" is where the model was trained on it too; what
+        its epoch was picked by is in `result["valid"]`.
         """
-        data, model, params = self.trained[:3]
+        run, dataset, data, model, params = self.trained[:5]
+        if part == "valid" and not len(dataset.valid.users):
+            raise InputError('argument part: the model was trained on the validation part too; legal is "test"')
         config = from_json(EvalConfig, settings)
-        return evaluator_of(part, model, data, self.dataset, config, full=full)(params).metrics
+        return evaluator_of(part, model, data, dataset, config, knows=run.train.knows, full=full)(params).metrics
 
     @in_arguments()
     def recommend(
@@ -104,7 +115,7 @@ class Fitted:
 
         What a weight is, is said in `.attrs["method"]`. Arguments and errors as for `recommend`.
         """
-        data, model = self.trained[:2]
+        data, model = self.trained.data, self.trained.model
         explain, rows, method = make_explainer(model, data.num_users, data.num_items, reasons), [], ""
         for listed in self._listed(users, history, top_k, None, ()):
             found = explain(self._server.ready, listed.query, listed.items, listed.seen)

@@ -71,7 +71,9 @@ def main() -> dict[str, Any]:
         candidates = None
     among = ranked(dataset, getattr(dataset, options.part))
     config = from_flags(EvalConfig)
-    evaluator = evaluator_of(options.part, model, data, dataset, config, full=candidates is None, mesh=mesh)
+    evaluator = evaluator_of(
+        options.part, model, data, dataset, config, knows=run.train.knows, full=candidates is None, mesh=mesh
+    )
     how = protocol(candidates, among, dataset.repeats)
     console.say(f"{run.model} on the {options.part} part of {dataset.name}", how)
     evaluation = evaluator(params)

@@ -81,10 +81,10 @@ def test_what_is_saved_opens_without_its_log(fitted, tmp_path):
 
 
 def test_what_was_saved_for_use_is_not_trained_on(fitted, tmp_path):
-    model = ancf_jax.fit("mf", fitted.dataset, epochs=1, factors=2)
+    model = ancf_jax.fit("mf", fitted.dataset, epochs=1, factors=2, knows="train")
     model.save(tmp_path / "mf")
     with pytest.raises(ancf_jax.InputError, match="was saved for use"):
-        ancf_jax.fit("mf", fitted.dataset, epochs=1, factors=2, workdir=tmp_path / "mf")
+        ancf_jax.fit("mf", fitted.dataset, epochs=1, factors=2, knows="train", workdir=tmp_path / "mf")
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,23 @@ def test_what_was_saved_for_use_is_not_trained_on(fitted, tmp_path):
 def test_unknown_ids_are_named_with_the_nearest(fitted, call, message):
     with pytest.raises(ancf_jax.InputError, match=message):
         call(fitted)
+
+
+@pytest.mark.parametrize("model", ["popularity", "bpr"])
+def test_a_model_trained_again_is_judged_by_no_row_that_it_learnt(log, tmp_path, model):
+    """It is saved, opened and evaluated as what it is: trained on the validation part too."""
+    fitted = ancf_jax.fit(model, ancf_jax.load(log), epochs=2)
+    assert fitted.result["trained_again"] and not fitted.run.train.validation
+    with pytest.raises(ancf_jax.InputError, match="argument part: the model was trained on the validation part too"):
+        fitted.evaluate("valid")
+    fitted.save(tmp_path)
+    opened = ancf_jax.open_run(tmp_path)
+    assert opened.evaluate() == fitted.evaluate() and opened.result == fitted.result
+    pd.testing.assert_frame_equal(opened.recommend(["c3"]), fitted.recommend(["c3"]))
+
+
+def test_a_model_that_knows_the_training_part_alone_is_evaluated_so(log):
+    dataset = ancf_jax.load(log)
+    found = {knows: ancf_jax.fit("itemknn", dataset, knows=knows) for knows in ("train", "valid")}
+    ranks = {knows: fitted.evaluate()["mrr"] for knows, fitted in found.items()}
+    assert ranks == {knows: fitted.result["mrr"] for knows, fitted in found.items()} and len(set(ranks.values())) == 2

@@ -86,7 +86,9 @@ def ranking(model: Recommender, data: Data, dataset: Dataset, memory_budget: flo
     Its cost is that of the scores alone.
     """
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
-    evaluate = evaluator_of("test", model, data, dataset, EvalConfig(memory_budget=memory_budget), full=True)
+    evaluate = evaluator_of(
+        "test", model, data, dataset, EvalConfig(memory_budget=memory_budget), knows="valid", full=True
+    )
     users = np.unique(dataset.test.users)
 
     def cost_of_run() -> Cost:

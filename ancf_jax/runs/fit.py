@@ -42,8 +42,10 @@ def silent(epochs: int) -> AbstractContextManager[Report]:
 
 
 class Trained(NamedTuple):
-    """A run that is done."""
+    """A run that is done: by what it was trained on last, which holds the validation part if it was trained again."""
 
+    run: Run
+    dataset: Dataset
     data: Data
     model: Recommender
     params: Params  # of the best epoch
@@ -75,9 +77,9 @@ def fit_run(
     if run.train.validation and not len(dataset.valid.users):
         raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
     picks = run.train.metric
-    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, mesh=mesh)
+    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, knows=run.train.knows, mesh=mesh)
     # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "", knows=run.train.knows)
+    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
     as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
     on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
     if folder is not None:
@@ -115,7 +117,7 @@ def fit_run(
         inside = None if folder is None else emptied(folder / WHOLE, later.until)
         options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
         again = fit_run(run._replace(train=later), fold_validation(dataset), inside, **options)
-        data, model, params, per_user = again[:4]
+        run, dataset, data, model, params, per_user = again[:6]
         metrics = {name: value for name, value in again.result.items() if name not in result}
         result |= metrics | {
             "trained_again": True,
@@ -132,7 +134,7 @@ def fit_run(
     result["this_process_seconds"] = time.perf_counter() - started
     if folder is not None:
         checkpoint.write_json(folder / "result.json", result)
-    return Trained(data, model, params, per_user, result)
+    return Trained(run, dataset, data, model, params, per_user, result)
 
 
 def _learn(

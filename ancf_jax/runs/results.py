@@ -35,9 +35,9 @@ def evaluator_of(
     dataset: Dataset,
     config: EvalConfig = DEFAULT,
     *,
+    knows: str,
     metric: str = "",
     full: bool = False,
-    knows: str = "valid",
     mesh: Mesh | None = None,
 ) -> Callable[[Params], Evaluation]:
     """The evaluator of the part "test" or "valid": by the data set's published candidates, or by full ranking.

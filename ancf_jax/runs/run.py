@@ -154,10 +154,10 @@ def open_trained(
     Where it was trained again on the validation part too, that is the model, unless `whole` is false. Raises InputError
     if its data set has changed.
     """
-    done = workdir / "result.json"
-    if whole and done.exists() and read_json(done).get("trained_again"):
-        return open_trained(workdir / WHOLE, data_dir, mesh, users)
     run, fingerprint = from_workdir(workdir, data_dir)
+    done = workdir / "result.json"
+    if whole and run.train.validation and done.exists() and read_json(done).get("trained_again"):
+        return open_trained(workdir / WHOLE, data_dir, mesh, users)
     stored = workdir / STORED
     dataset = _folded(run, load_dataset(stored)) if stored.exists() else open_data(run, users)
     if dataset.fingerprint != fingerprint:

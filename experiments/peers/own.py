@@ -43,10 +43,12 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
 
     def metrics(path: str) -> dict[str, float]:
         if not path:
-            return evaluator_of("test", model, data, dataset, full=True)(job.params()).metrics
+            return evaluator_of("test", model, data, dataset, knows="valid", full=True)(job.params()).metrics
         with np.load(path) as factors:
             params = profile.pad_factors(factors["user"], factors["item"])
-        return evaluator_of("test", profile.inner_product(model), data, dataset, full=True)(params).metrics
+        return evaluator_of("test", profile.inner_product(model), data, dataset, knows="valid", full=True)(
+            params
+        ).metrics
 
     def cost_and_rates(_: str) -> dict[str, float]:
         cost, rates = job.cost(), profile.machine_rates(options.precision)

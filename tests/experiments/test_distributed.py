@@ -93,5 +93,5 @@ def test_one_process_uses_what_two_have_trained(runs):
     result = json.loads((two / "result.json").read_text())
     _, dataset, data, model, params = open_trained(two)
     assert params["tables"]["item"].shape == (len(dataset.item_ids) + 1, 4)
-    found = evaluator_of("test", model, data, dataset)(params).metrics
+    found = evaluator_of("test", model, data, dataset, knows="valid")(params).metrics
     np.testing.assert_allclose([found[name] for name in found], [result[name] for name in found], rtol=1e-5)
