@@ -34,6 +34,7 @@ from ancf_jax.fitted import Fitted, in_arguments
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.reports.page import summarise
 from ancf_jax.runs.fit import Progress, Trained, fit_run, silent
+from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.run import Run, check_streams, open_trained
 from ancf_jax.settings import IN_MEMORY, DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training.checkpoint import read_json
@@ -100,14 +101,12 @@ def fit(
 
     Raises InputError for what is no setting or no legal value, FloatingPointError where the loss is not finite.
     """
-    judged = {key: value for key, value in hyperparameters.items() if key in settings_of(EvalConfig)}
-    learnt = {key: value for key, value in hyperparameters.items() if key not in judged}
-    run = _run(model, dataset, epochs, seed, learnt)
+    run, judged = _asked(model, dataset, epochs, seed, **hyperparameters)
     trained = fit_run(
         run,
         dataset if run.train.validation else fold_validation(dataset),
         None if workdir is None else Path(workdir),
-        evaluation=from_json(EvalConfig, judged),
+        evaluation=judged,
         command=f"ancf_jax.fit({run.model!r}, ...)",
         progress=progress,
     )
@@ -143,37 +142,48 @@ def compare(
         hyperparameters: settings of `fit` that all models get.
 
     Returns a row a model: the mean of each metric with the half width of its 95% interval beside it, and the models
-    that it is ahead of with p < .05, see reports.page.summarise.
+    that it is ahead of with p < .05, see reports.page.summarise; and the trained models that it starts from. Raises
+    InputError, before any is trained, if the models would not know or be tested on the same rows, and as `fit` does.
     """
+    named = models if isinstance(models, Mapping) else {name: {} for name in models}
+    wanted = {label: {"model": label, **hyperparameters, **own} for label, own in named.items()}
+    known = {}
+    for label, settings in wanted.items():
+        asked = {name: value for name, value in settings.items() if name != "progress"}
+        known[label] = rows_of(_asked(dataset=dataset, **asked)[0], dataset)
+    check_alike(known)
     entries: dict[str, list[dict[str, Any]]] = {}
-    for label, own in (models if isinstance(models, Mapping) else {name: {} for name in models}).items():
-        settings = {"model": label, **hyperparameters, **own}
+    for label, settings in wanted.items():
         folders = [None if workdir is None else Path(workdir, label, str(seed)) for seed in range(seeds)]
         fits = [fit(dataset=dataset, seed=seed, workdir=folder, **settings) for seed, folder in enumerate(folders)]
         entries[label] = [{**one.result, "users": one.trained.per_user} for one in fits]
     rows = summarise(entries, metrics)
     shown = ["model", *(name for metric in metrics for name in (metric, f"{metric} ±")), "epochs", "training seconds"]
-    return pd.DataFrame([{**{name: row[name] for name in shown}, "ahead of": row["ahead_of"]} for row in rows])
+    more = {"ahead of": "ahead_of", "starts from": "starts_from"}
+    table = [{name: row[name] for name in shown} | {name: row[key] for name, key in more.items()} for row in rows]
+    return pd.DataFrame(table)
 
 
-def _run(
+def _asked(
     model: str | ModuleType | Callable[..., Any],
     dataset: Dataset,
-    epochs: int | None,
-    seed: int,
-    hyperparameters: Mapping[str, Any],
-) -> Run:
-    """The run that `fit` is asked for."""
+    epochs: int | None = None,
+    seed: int = 0,
+    **hyperparameters: Any,
+) -> tuple[Run, EvalConfig]:
+    """The run that `fit` is asked for, and how it is evaluated."""
     name = model if isinstance(model, str) else _name_of(model)
     config, given = entry_of(name).config, dict(hyperparameters)
     start = given.pop("warm_start", ())
     _known(name, given, config, TrainConfig, EvalConfig)
-    training = {key: given.pop(key) for key in list(given) if key in settings_of(TrainConfig)}
+    training, judged = (
+        {key: given.pop(key) for key in list(given) if key in settings_of(cls)} for cls in (TrainConfig, EvalConfig)
+    )
     training |= {"seed": seed} | ({} if epochs is None else {"epochs": epochs})
     paths = tuple(map(str, [start] if isinstance(start, str | Path) else start))
     run = Run(name, dataset.config, from_json(config, given), from_json(TrainConfig, training), paths)
     check_streams(run)
-    return run
+    return run, from_json(EvalConfig, judged)
 
 
 def _name_of(model: ModuleType | Callable[..., Any]) -> str:

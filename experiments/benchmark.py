@@ -49,6 +49,7 @@ PEERS: dict[str, dict[str, tuple[str, ...]]] = {  # library -> what -> models
     "implicit": {"training": ("bpr", "ials"), "topn": WITH_FACTORS},
     "recbole": {"training": ("neumf", "bpr", "sasrec"), "ranking": ("neumf", "bpr", "sasrec")},
 }
+IDLE = ("ks", "own_metric", "clip_predictions", "knows", "until", "tensorboard")  # what no benchmark reads
 Ask = Callable[[str], dict[str, Any]]  # command -> what a process answers
 
 
@@ -71,6 +72,9 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
     sizes = [values.users, values.items, values.interactions]
     if any(sizes) and not all(sizes):
         raise InputError("--users, --items, --interactions: legal are all three or none; a synthetic log needs them")
+    for name in IDLE:
+        if name in given_flags(values):
+            raise InputError(f"--{name}: no benchmark reads it; leave it out")
     if run.data.stream:
         raise InputError("--stream: benchmarks hold the whole log in memory; leave it out")
     if values.against:

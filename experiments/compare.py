@@ -43,8 +43,8 @@ from ancf_jax.reports import groups as report_groups
 from ancf_jax.reports import latex as report_latex
 from ancf_jax.reports import page as report
 from ancf_jax.runs.fit import Progress, fit_run, read_records
-from ancf_jax.runs.knowledge import known_rows
-from ancf_jax.runs.results import fingerprint_of, provenance, reported
+from ancf_jax.runs.knowledge import check_alike, rows_of
+from ancf_jax.runs.results import provenance, reported
 from ancf_jax.runs.run import Run, as_json, build, check_claim, open_data, reads_features
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training import checkpoint
@@ -83,7 +83,7 @@ def checked(runs: Mapping[Path, Run], optional: bool) -> dict[Path, Job]:
     datasets: dict[Any, Dataset] = {}
     jobs: dict[Path, Job] = {}
     refused: dict[str, InputError | None] = {}
-    rows: dict[tuple[str, ...], str] = {}
+    rows: dict[str, dict[str, str]] = {}
     for folder, run in runs.items():
         key, label = (run.data, run.train.validation, reads_features(run)), folder.parent.name
         try:
@@ -95,8 +95,7 @@ def checked(runs: Mapping[Path, Run], optional: bool) -> dict[Path, Job]:
             if label not in refused:
                 build(run, dataset)
                 refused[label] = None
-                known = known_rows(run, dataset), fingerprint_of(dataset, "test")
-                rows.setdefault(known, label)
+                rows[label] = rows_of(run, dataset)
         except InputError as error:
             if not optional:
                 raise
@@ -107,12 +106,7 @@ def checked(runs: Mapping[Path, Run], optional: bool) -> dict[Path, Job]:
     for label, why in refused.items():
         if why is not None:
             console.say(f"left out: {label} ({why})")
-    if len(rows) > 1:
-        first, second = list(rows.values())[:2]
-        raise InputError(
-            f"--models: {first} and {second} would not know, or not be tested on, the same rows, so they cannot share "
-            "a table; give all of them the same flags of data, --knows and --validation"
-        )
+    check_alike(rows)
     return jobs
 
 

@@ -147,3 +147,10 @@ def test_the_package_is_light_until_it_is_used():
     root = Path(__file__).parents[1]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_models_that_know_different_rows_share_no_table(dataset, monkeypatch):
+    monkeypatch.setattr(api, "fit_run", None)  # refused before anything is trained
+    with pytest.raises(ancf_jax.InputError, match="models: most and less would not know") as error:
+        ancf_jax.compare({"most": {"model": "popularity"}, "less": {"model": "itemknn", "knows": "train"}}, dataset)
+    assert "--" not in str(error.value)

@@ -20,8 +20,8 @@ from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
 from ancf_jax.evaluation.evaluate import Evaluation, protocol
-from ancf_jax.runs.knowledge import known_rows, seconds_of, trains_again, what_is_known
-from ancf_jax.runs.results import DEFAULT, evaluator_of, fingerprint_of, provenance, reported, save_users
+from ancf_jax.runs.knowledge import rows_of, seconds_of, trains_again, what_is_known
+from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
 from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, build, claim, from_workdir
 from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
@@ -95,7 +95,7 @@ def fit_run(
         "split": dataset.split,
         "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
         "knows": what_is_known(run, model),
-        "rows": {"known": known_rows(run, dataset), "test": fingerprint_of(dataset, "test")},
+        "rows": rows_of(run, dataset),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
         "epochs": len(records),

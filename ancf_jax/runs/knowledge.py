@@ -1,12 +1,13 @@
 """What a model knows when it is tested, and where it started: what has to be the same, or said, in one table."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.runs.results import fingerprint_of
 from ancf_jax.runs.run import Run
 from ancf_jax.training.checkpoint import read_json
-from ancf_jax.types import Recommender
+from ancf_jax.types import InputError, Recommender
 
 
 def trains_again(run: Run, model: Recommender) -> bool:
@@ -27,10 +28,22 @@ def what_is_known(run: Run, model: Recommender) -> str:
     return f"the training and the validation part, {how}"
 
 
-def known_rows(run: Run, dataset: Dataset) -> str:
-    """The fingerprint of the rows that are known."""
+def rows_of(run: Run, dataset: Dataset) -> dict[str, str]:
+    """The fingerprints of the rows that are known, and of those that are tested."""
     alone = run.train.validation and run.train.knows == "train"
-    return fingerprint_of(dataset, *(("train",) if alone else ("train", "valid")))
+    known = fingerprint_of(dataset, *(("train",) if alone else ("train", "valid")))
+    return {"known": known, "test": fingerprint_of(dataset, "test")}
+
+
+def check_alike(rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Raises InputError if the runs of a table, label -> `rows_of`, would not know or be tested on the same rows."""
+    first = next(iter(rows), "")
+    for label in rows:
+        if rows[label] != rows[first]:
+            raise InputError(
+                f"--models: {first} and {label} would not know, or not be tested on, the same rows, so they cannot "
+                "share a table; give all of them the same flags of data, --knows and --validation"
+            )
 
 
 def seconds_of(start: Path) -> float:

@@ -206,6 +206,7 @@ def test_suites_are_legal(name, script):
         (["--against=implicit"], ["does not do training of gmf", "training of bpr, ials"]),
         (["--against=recbole", "--model=neumf", "--steps=3"], ["--steps", "whole epochs"]),
         (["--peer_options=use_cg"], ["'use_cg' is not NAME=VALUE"]),
+        (["--ks=5"], ["--ks: no benchmark reads it"]),
         (["--items=0"], ["--users, --items, --interactions"]),
         (["--quality"], ["--quality", "--against=implicit"]),
         (["--suite=fast"], ["'fast' is unknown", "quick"]),
