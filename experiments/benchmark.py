@@ -72,9 +72,9 @@ def benchmark_of(name: str, values: flags.FlagValues = flags.FLAGS) -> Benchmark
     sizes = [values.users, values.items, values.interactions]
     if any(sizes) and not all(sizes):
         raise InputError("--users, --items, --interactions: legal are all three or none; a synthetic log needs them")
-    for name in IDLE:
-        if name in given_flags(values):
-            raise InputError(f"--{name}: no benchmark reads it; leave it out")
+    idle = [flag for flag in IDLE if flag in given_flags(values)]
+    if idle:
+        raise InputError(f"--{idle[0]}: no benchmark reads it; leave it out")
     if run.data.stream:
         raise InputError("--stream: benchmarks hold the whole log in memory; leave it out")
     if values.against:
