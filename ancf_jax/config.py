@@ -28,6 +28,7 @@ def field(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    absent: Any = None,
 ) -> Any:
     """A dataclass field, with what its flag's help shows and `from_flags` checks.
 
@@ -38,8 +39,9 @@ def field(
         low: the smallest legal number.
         high: the largest legal number.
         above: the number that every legal one exceeds.
+        absent: the value that stands for what was done before there was this setting, if not the default.
     """
-    metadata = {"help": help, "legal": legal, "low": low, "high": high, "above": above}
+    metadata = {"help": help, "legal": legal, "low": low, "high": high, "above": above, "absent": absent}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -85,7 +87,7 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
 
     Args:
         classes: dataclasses with fields of type bool, int, float, str, or tuple[one of these, ...], or `nested` ones;
-            any of them but bool may be joined with Auto.
+            any of them may be joined with Auto, which a bool is where its flag is not given.
         values: where the flags are defined; the command line's unless a recipe is read beside it.
     """
     define: dict[Any, Any] = {
@@ -98,7 +100,7 @@ def define_flags(*classes: type, values: flags.FlagValues = flags.FLAGS) -> None
     for cls in classes:
         for name, setting in settings_of(cls).items():
             kind = typing.get_origin(setting.kind) or setting.kind
-            kind = str if setting.auto and kind is not tuple else kind
+            kind = str if setting.auto and kind not in (bool, tuple) else kind
             where: dict[str, Any] = {"flag_values": values, "module_name": f"{cls.__module__}:{cls.__qualname__}"}
             define[kind](name, None, help_of(setting), allow_override=True, **where)
 
@@ -154,6 +156,12 @@ def from_json(cls: type[Config], values: Mapping[str, Any]) -> Config:
     own = parts.pop("")
     defaults: dict[str, Any] = {spec.name: spec.default for spec in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**own, **{part: dataclasses.replace(defaults[part], **given) for part, given in parts.items()})
+
+
+def from_before(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """`from_json` of what may have been written before there were some of the settings."""
+    absent = {name: setting.metadata.get("absent") for name, setting in settings_of(cls).items() if name not in values}
+    return from_json(cls, {name: value for name, value in absent.items() if value is not None} | dict(values))
 
 
 def label_of(cls: type) -> str:

@@ -28,7 +28,7 @@ else:
 
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
-Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ...}
+Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ..., 'held': ...}; see Gradient
 
 
 class InputError(ValueError):
@@ -54,6 +54,7 @@ class Data(NamedTuple):
     train: Interactions
     features: Matrix | None = None  # [I, F] float32: what is known of the items beside who chose them
     user_features: Matrix | None = None  # [U, G] float32: what is known of the users beside what they chose
+    ordered: bool = False  # the log has times, by which what is held out of a user came after all of training
 
 
 class Given(NamedTuple):
@@ -93,9 +94,9 @@ class Rows:
 class Gradient(NamedTuple):
     """A model that learns by gradient steps: `rows` examples in an epoch, by default `batch` of them a step.
 
-    `advance` sets what no step moves, for its gradient is always zero: a schedule's value, a copy of other parameters.
-    Weight decay is on what is called a kernel in `net`, as Flax's layers call their matrices, but for what stands below
-    a key `held`: there `advance` keeps its matrices.
+    Steps move the `tables` and the `net` of the params. What stands below a third key, `held`, is set by `init` and
+    `advance` alone, and has no gradient: a closed form, a schedule's value, a copy of other parameters. Weight decay is
+    on what is called a kernel in `net`, as Flax's layers call their matrices.
     """
 
     rows: int
@@ -105,6 +106,7 @@ class Gradient(NamedTuple):
     # params, given, batch, key -> mean loss [], sums
     batch: int = 1024
     advance: Callable[[Params, Array], Params] | None = None  # params, n -> params as epoch n (from 1) starts
+    ranks: bool = False  # what `init` gives ranks already, so it is evaluated too, as epoch 0
 
 
 class ClosedForm(NamedTuple):
@@ -146,6 +148,11 @@ class Recommender(NamedTuple):
 def as_they_are(params: Params, given: Given) -> Params:
     """The `prepare` of a model that scores by its parameters."""
     return params
+
+
+def moved(params: Params) -> Params:
+    """The part of the params that gradient steps move: all but `held`."""
+    return {name: part for name, part in params.items() if name != "held"}
 
 
 def shapes_of(model: Recommender) -> Params:

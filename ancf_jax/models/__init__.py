@@ -46,6 +46,7 @@ MODELS = {
     "content": _in("baselines", "content", features=True),
     "ease": _in("linear", "ease"),
     "slim": _in("linear", "slim"),
+    "slit": _in("linear", "slit"),
     "puresvd": _in("linear", "puresvd"),
     "mf": _in("factors", "mf"),
     "biased_mf": _in("factors", "biased_mf", streams=True),

@@ -88,7 +88,7 @@ def fit_run(
         if run.data.dataset == IN_MEMORY:
             save_dataset(folder / STORED, dataset)
     best, params, records, a_pass = _learn(run, dataset, model, folder, on_valid, mesh, progress, watch)
-    seconds = [record["seconds"] for record in records]
+    seconds = [record["seconds"] for record in records if record["epoch"]]
     result = {
         "model": run.model,
         "dataset": dataset.name,
@@ -98,9 +98,15 @@ def fit_run(
         "rows": rows_of(run, dataset),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
-        "epochs": len(records),
+        "epochs": int(records[-1]["epoch"]),
         "best_epoch": best,
-        "valid": {name: value for name, value in records[best - 1].items() if name not in TIMES},
+        "valid": {
+            name: value
+            for record in records
+            if record["epoch"] == best
+            for name, value in record.items()
+            if name not in TIMES
+        },
         "evaluation": reported(evaluation),
         "training_seconds": sum(seconds),
         "seconds_per_epoch": float(np.median(seconds)),  # compiling left out

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
-from ancf_jax.config import AUTO, from_json, settings_of, to_json
+from ancf_jax.config import AUTO, from_before, from_json, settings_of, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
 from ancf_jax.data.read.passes import window_rows
 from ancf_jax.data.store import load_dataset
@@ -21,6 +21,7 @@ from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shap
 
 VERSION = 2  # of config.json
 STORED = "dataset.npz"  # the data, where they came from no file
+LAST = ("leave-one-out", "leave-last-basket-out", "time", "ncf")  # splits that hold out what came last
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
 WHOLE = "whole"  # the folder in a run's of the same run trained on the validation part too
 
@@ -53,7 +54,7 @@ def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
     run = Run(
         stored["model"],
         dataclasses.replace(data, data_dir=data_dir) if data_dir else data,
-        from_json(entry_of(stored["model"]).config, stored["config"]),
+        from_before(entry_of(stored["model"]).config, stored["config"]),
         from_json(TrainConfig, stored["train"]),
         tuple(stored["warm_start"]),
     )
@@ -131,8 +132,9 @@ def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
 
     Raises InputError for settings of gradient steps with a model that takes none.
     """
-    features = [side and side.vectors for side in (dataset.features, dataset.user_features)]
-    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, *features)
+    items, users = (side and side.vectors for side in (dataset.features, dataset.user_features))
+    ordered = dataset.times is not None and dataset.split in LAST
+    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, items, users, ordered)
     model = entry_of(run.model).make(run.config, data)
     if isinstance(model.learn, Gradient):
         if dataset.stream is not None:

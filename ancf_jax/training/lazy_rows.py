@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from jax.extend.core import get_opaque_trace_state
 
-from ancf_jax.types import Array, InputError, Params, Rows
+from ancf_jax.types import Array, InputError, Params, Rows, moved
 
 Loss = Callable[[Params, Any, Array], tuple[Array, dict[str, Array]]]  # as in types.Gradient, given the data
 
@@ -127,16 +127,16 @@ def make_lazy_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
                 slot = slots[first[name]]
                 return Rows((len(slot), *rows.shape[1:]), rows.dtype, lambda ids: rows[slot[ids]])
 
-            return loss(with_rows(rows, ids, view), batch, key)
+            return loss({**params, **with_rows(rows, ids, view)}, batch, key)
 
         def put(name: str, table: Array, rows: Array) -> Array:
             return table.at[places[first[name]]].set(rows, mode="drop", unique_indices=True)
 
-        rows, row_state = at_tables(lambda name, table: table[ids[name]], ids, (params, opt_state))
+        rows, row_state = at_tables(lambda name, table: table[ids[name]], ids, (moved(params), opt_state))
         (_, sums), gradient = jax.value_and_grad(loss_of, has_aux=True)(rows)
         updates, row_state = tx.update(gradient, row_state, rows)
         rows = optax.apply_updates(rows, updates)
-        params, opt_state = at_tables(put, ids, (params, opt_state), (rows, row_state))
-        return (params, opt_state, slots), sums
+        moving, opt_state = at_tables(put, ids, (moved(params), opt_state), (rows, row_state))
+        return ({**params, **moving}, opt_state, slots), sums
 
     return step

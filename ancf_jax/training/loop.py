@@ -20,7 +20,7 @@ from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, s
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
-from ancf_jax.types import Array, ClosedForm, Given, Gradient, InputError, Interactions, Params, Recommender
+from ancf_jax.types import Array, ClosedForm, Given, Gradient, InputError, Interactions, Params, Recommender, moved
 
 
 class TrainState(NamedTuple):
@@ -60,9 +60,11 @@ def make_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
 
     def step(carry: tuple[Params, Any], batch: Any, key: Array) -> tuple[tuple[Params, Any], dict[str, Array]]:
         params, opt_state = carry
-        (_, sums), gradient = jax.value_and_grad(loss, has_aux=True)(params, batch, key)
-        updates, opt_state = tx.update(gradient, opt_state, params)
-        return (optax.apply_updates(params, updates), opt_state), sums
+        moving = moved(params)
+        slope = jax.value_and_grad(lambda part: loss({**params, **part}, batch, key), has_aux=True)
+        (_, sums), gradient = slope(moving)
+        updates, opt_state = tx.update(gradient, opt_state, moving)
+        return ({**params, **optax.apply_updates(moving, updates)}, opt_state), sums
 
     return step
 
@@ -114,7 +116,7 @@ def init_state(model: Recommender, tx: optax.GradientTransformation, seed: int, 
     """The state before the first epoch."""
     learn = model.learn
     params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0), model.given)
-    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(p), mesh))(params)
+    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(moved(p)), mesh))(params)
     return TrainState(replicate(np.int32(0), mesh), params, opt_state)
 
 
@@ -150,10 +152,10 @@ def fit(
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
     `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
-    every evaluation and at the end; `report` receives each epoch's record. `records` are those of the epochs that
-    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in
-    place of the training part, and is saved whether or not it is evaluated. `model` and `state` were made for the same
-    `mesh`, whose processes all call this function.
+    every evaluation and at the end, and before the first epoch if a model `ranks` from the start; `report` receives
+    each epoch's record. `records` are those of the epochs that `state` has behind it. With `part`, an epoch trains on
+    part(epoch), the rows that this process has read, in place of the training part, and is saved whether or not it is
+    evaluated. `model` and `state` were made for the same `mesh`, whose processes all call this function.
 
     Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
     axis of the mesh does not divide a batch.
@@ -165,6 +167,11 @@ def fit(
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
     given = model.given
+    if isinstance(model.learn, Gradient) and model.learn.ranks and validate is not None and not records:
+        start = {"epoch": 0, "seconds": 0.0} | validate(state.params)
+        save(0, state, merit(config.metric, start[config.metric]))
+        records.append(start)
+        report(start)
     for epoch in range(int(state.epoch) + 1, epochs + 1):
         if exhausted(records, config):
             break

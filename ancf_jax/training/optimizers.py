@@ -39,9 +39,9 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
 
 
 def is_kernel(path: Any) -> bool:
-    """Whether a leaf of the params is a matrix of a layer: below `net`, called a kernel, and not below `held`.
+    """Whether a leaf of the params is a matrix of a layer: below `net`, and called a kernel.
 
-    So neither tables nor biases, positions, recency and scales are drawn towards zero, nor what `advance` sets.
+    So neither tables nor biases, positions, recency and scales are drawn towards zero.
     """
     top, *rest = (key.key for key in path)
-    return top == "net" and "held" not in rest and any("kernel" in key for key in rest)
+    return top == "net" and any("kernel" in key for key in rest)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.training.lazy_rows import read_by_rows, with_rows
-from ancf_jax.types import Array, Given, Gradient, Params, Recommender, Rows, map_scoring
+from ancf_jax.types import Array, Given, Gradient, Params, Recommender, Rows, map_scoring, moved
 
 
 def in_bfloat16(model: Recommender) -> Recommender:
@@ -21,7 +21,7 @@ def in_bfloat16(model: Recommender) -> Recommender:
     The last sum of a score is float32: the 8 bits of bfloat16 would tie many items.
 
     The loss casts rows after they are gathered: no table is cast as a whole, and a row's gradients are summed in
-    float32. `prepare` casts everything, once before scoring.
+    float32. `prepare` casts what steps move, once before scoring. What is held stays float32.
     """
     learn = model.learn
     assert isinstance(learn, Gradient)
@@ -32,12 +32,12 @@ def in_bfloat16(model: Recommender) -> Recommender:
 
         by_rows = read_by_rows(lambda *args: learn.loss(args[0], given, *args[1:]), params, batch, key)
         tables = {name: table if name in by_rows else narrow(table) for name, table in params["tables"].items()}
-        seen = {"tables": tables, "net": jax.tree.map(narrow, params["net"])}
+        seen = {**params, "tables": tables, "net": jax.tree.map(narrow, params["net"])}
         return jax.tree.map(wide, learn.loss(with_rows(seen, by_rows, view), given, batch, key))
 
     narrowed = model._replace(
         learn=learn._replace(loss=loss),
-        prepare=lambda params, given: model.prepare(jax.tree.map(narrow, params), given),
+        prepare=lambda params, given: model.prepare({**params, **jax.tree.map(narrow, moved(params))}, given),
     )
     return map_scoring(widened, narrowed)
 

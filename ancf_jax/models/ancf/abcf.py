@@ -22,11 +22,24 @@ from ancf_jax.types import Data, InputError, Recommender
 class Config:
     """ABCF: ANCF's settings, of which some are fixed."""
 
-    ancf: AncfConfig = nested(AncfConfig(factors=64, layers=1, dropout=0.2, negatives=128, user=False, tower=()))
+    ancf: AncfConfig = nested(
+        AncfConfig(
+            history=100,
+            ordered=False,
+            layers=1,
+            latest=True,
+            tied=False,
+            user=False,
+            prior=0.0,
+            dropout=0.2,
+            loss="bce",
+            negatives=128,
+        )
+    )
 
     def __post_init__(self) -> None:
         c = self.ancf
-        if c.ordered or c.user or c.tower or not c.layers or not c.history:
+        if c.ordered is not False or c.user is not False or c.tower or not c.layers or not c.history:
             raise InputError(
                 "flags --ordered, --user, --tower, --layers, --history: abcf is order-free self-attention over the "
                 "history alone; legal are --noordered, --nouser and --tower=, and at least 1 of the last two"

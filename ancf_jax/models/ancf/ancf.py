@@ -11,54 +11,74 @@ interaction h and head:
 and the attended history joins user and item in the element-wise path and in the tower:
 
     s_ui = w_g . (p_u * q_i) + w_a . (c_ui * q_i) + w_t . tower([p'_u, q'_i, c_ui]) + b_i + b
+         + <e_H, q_i> + w_c z_ui
 
-Each part can be switched off. Without attention this is NeuMF (He et al., Neural Collaborative Filtering, 2017);
-with only an order-free attention it is NAIS (He et al., NAIS: Neural Attentive Item Similarity Model, 2018), whose
-network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and attention on the latest interaction
-alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018).
+where e_H, the encoder's latest state, scores only if order-aware, and z_ui is a closed form (prior.py) from which
+training starts and beside which attention learns. Each part can be switched off. Without attention this is NeuMF (He et
+al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
+Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal
+encoder and its latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a
+recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation,
+2017).
 
-A training row is a window of one user's consecutive interactions. Order-free: a random part of the window are the
-targets and the rest is the history, so a target never sees itself. Order-aware: every interaction is the target of
+A training row is a window of one user's interactions. Order-free, these are a random sample of the user's, a random
+part of them are the targets and the rest is the history, so a target never sees itself; and of a longer history a
+sample is attended to that hangs on its items alone. With `latest`, both are of consecutive interactions, which is
+knowledge of the order. Order-aware: every interaction is the target of
 those before it, all in one pass (see attention.py), and the window ends at a random place.
+
+What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
+last. Then there is an encoder of one layer, one table of items and no user vector; else a user vector and no encoder.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import AUTO, Auto, field
+from ancf_jax.data.interactions import whole_history
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
+from ancf_jax.models.ancf import prior
 from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
+from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
-from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
-from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
+from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
 
 @dataclass(frozen=True)
 class Config:
     """ANCF: what is read of the history, how it is attended to, and which paths fuse it."""
 
-    factors: int = field(32, "embedding width D of the element-wise path and the attention", low=1)
-    history: int = field(100, "latest interactions attended to, H (0: no attention)", low=0)
-    ordered: bool = field(False, "order-aware: positions, causal self-attention, recency")
-    layers: int = field(0, "self-attention layers over the history", low=0)
-    heads: int = field(2, "attention heads", low=1)
+    factors: int = field(64, "embedding width D of the element-wise path and the attention", low=1)
+    history: int = field(50, "interactions attended to, H: the latest, or order-free a sample (0: none)", low=0)
+    ordered: bool | Auto = field(AUTO, "order-aware: positions, causal encoder, recency (not given: by the data)")
+    layers: int | Auto = field(AUTO, "layers of the encoder over the history (auto: 1 if order-aware, else 0)", low=0)
+    latest: bool = field(False, "order-free, the sample is the latest H, as a set", absent=True)
+    encoder: str = field("attention", "what its layers are; gru is for order-aware models", ("attention", "gru"))
+    heads: int = field(2, "heads of the attention (0: none over candidates, and one in the encoder)", low=0)
+    state: bool = field(True, "if order-aware, the encoder's latest state scores too, as in SASRec", absent=False)
     scorer: int = field(0, "hidden width of NAIS's attention network (0: scaled dot product)", low=0)
     project: bool = field(True, "learned projections of queries, keys and values")
     smoothing: float = field(1.0, "exponent of the attention's denominator (1: softmax)", low=0, high=1)
-    tied: bool = field(False, "one table for candidate items and for items of the history")
-    user: bool = field(True, "a learned vector per user, in the element-wise path and the tower")
-    tower: tuple[int, ...] = field((64, 32, 16), "widths of the fully connected layers (empty: no tower)")
+    tied: bool | Auto = field(AUTO, "one table for candidates and for the history (not given: if order-aware)")
+    user: bool | Auto = field(AUTO, "a vector per user, for product and tower (not given: if order-free)")
+    tower: tuple[int, ...] = field((), "widths of the fully connected layers (empty: no tower)")
     tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
-    dropout: float = field(0.0, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
-    loss: str = field("bce", "loss of a positive against its negatives", PAIR_LOSSES)
-    negatives: int = field(64, "sampled items that a window's positives share as negatives", low=1)
+    prior: float = field(1.0, "first weight of the closed form: EASE, or SLIT if ordered (0: none)", low=0, absent=0.0)
+    prior_l2: float = field(200.0, "L2 penalty of the closed form", above=0)
+    prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
+    prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
+    dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
+    loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
+    negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
     popular: float = field(0.0, "share of negatives drawn by popularity, for sampled_softmax", low=0, high=1)
     ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
+    score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
     targets: int = field(16, "positives drawn from a window, order-free", low=1)
     l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
@@ -66,10 +86,23 @@ class Config:
     def __post_init__(self) -> None:
         if self.popular and self.loss != "sampled_softmax":
             raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
-        if self.ordered and not self.history:
+        if self.ordered is True and not self.history:
             raise InputError("flag --ordered: needs a history; --history is 0")
-        if self.history and self.factors % self.heads:
+        if self.ordered is False and self.encoder == "gru":
+            raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
+        if self.scorer and not self.heads:
+            raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
+        if self.history and self.factors % max(self.heads, 1):
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
+
+
+def resolved(config: Config, data: Data) -> Config:
+    """The settings with what is left to the data decided."""
+    ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
+    left: dict[str, Any] = {"layers": int(ordered), "tied": ordered, "user": not ordered}
+    left = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
+    state, encoder = config.state and ordered, config.encoder if ordered else "attention"
+    return replace(config, ordered=ordered, state=state, encoder=encoder, **left)
 
 
 class Batch(NamedTuple):
@@ -87,12 +120,17 @@ class Own(NamedTuple):
 
     windows: Windows
     odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
+    place: ArrayLike  # [I + 1] of each item in the closed form
 
 
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
+    config = resolved(config, data)
     num_users, num_items, length = data.num_users, data.num_items, config.history
-    net = Net(config)
+    sampled = length > 0 and not config.ordered and not config.latest
+    data = data._replace(train=shuffled(data.train)) if sampled else data
+    reads = max(whole_history(data), length) if sampled else length
+    net, first = Net(config), prior.make(config, data) if config.prior else None
     span = length + 1 if config.ordered else max(length, 1)
     history_table = "item" if config.tied else "item_history"
 
@@ -101,7 +139,7 @@ def make(config: Config, data: Data) -> Recommender:
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
     given = over_windows(data, max(length, 1))
-    given = given._replace(own=Own(given.own, odds))
+    given = given._replace(own=Own(given.own, odds, first.place if first else np.zeros(0, np.int32)))
 
     def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 6)
@@ -115,7 +153,11 @@ def make(config: Config, data: Data) -> Recommender:
             history < num_items,
             rows_of(tables, "item", one),
         )
-        return {"tables": tables, "net": variables["params"]}
+        params = {"tables": tables, "net": variables["params"]}
+        if first is None:
+            return params
+        net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
+        return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.place)}}
 
     def sample(key: Array, given: Given, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
@@ -150,10 +192,17 @@ def make(config: Config, data: Data) -> Recommender:
             both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), target, other)
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
+        if first is not None:
+            weight, closed = params["net"]["prior"].astype(jnp.float32), params["held"]["prior"]
+            ours, theirs = first.of_batch(closed, given.own.place, batch.history, batch.targets, batch.negatives)
+            positive, negative = positive + weight * ours, negative + weight * theirs
         if popular:
             negative = negative - jnp.asarray(given.own.odds)[batch.negatives][:, None]
         negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
-        losses = pair_loss(config.loss, positive, negative, num_items=num_items, ratio=config.ratio)
+        if config.loss == "bpr_max":
+            losses = bpr_max(positive, negative, config.score_l2)
+        else:
+            losses = pair_loss(config.loss, positive, negative, num_items=num_items, ratio=config.ratio)
         if config.l2:
             losses = losses + config.l2 * jnp.sum(target["item"] ** 2, -1)
             losses = losses + (config.l2 * jnp.sum(user["user"] ** 2, -1) if config.user else 0.0)
@@ -161,14 +210,16 @@ def make(config: Config, data: Data) -> Recommender:
 
     def prepare(params: Params, given: Given) -> dict:
         """The item part of the tower's first layer, in place of its table."""
-        return {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
+        ready = {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
+        return ready if first is None else {**ready, "place": given.own.place}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
         user = project_users(user_rows(ready["tables"], query.users), config, ready["net"].get("mlp"))
-        encoded, mask = None, query.history < num_items
+        encoded, (history, _) = None, attended_to(query.history)
+        mask = history < num_items
         if length:
-            encoded = apply(ready["tables"][history_table][query.history], mask, False, method="encode")
+            encoded = apply(ready["tables"][history_table][history], mask, False, method="encode")
 
         def block(ids: Array) -> Array:
             scores = apply(user, encoded, mask, rows_of(ready["tables"], "item", ids), method="after")
@@ -177,12 +228,46 @@ def make(config: Config, data: Data) -> Recommender:
         # A quarter of the weights, as products that are batched over users gain from more items at once.
         width = max(config.factors, *config.tower, config.heads * length * max(config.scorer, 1) // 4)
         every = jnp.arange(num_items)[None]
-        return over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
+        scores = over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
+        if first is None:
+            return scores
+        closed = first.of_history(ready["held"]["prior"], ready["place"], query.history)  # [B, I]
+        closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
+        return scores + ready["net"]["prior"].astype(jnp.float32) * closed
 
     def attend(ready: dict, query: Query, items: Array) -> Array:
-        history, item = ready["tables"][history_table][query.history], rows_of(ready["tables"], "item", items)
-        return net.apply({"params": ready["net"]}, history, query.history < num_items, item, method="attend")
+        history, columns = attended_to(query.history)
+        rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
+        weights = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="attend")
+        if columns is None:
+            return weights
+        every = jnp.zeros((*weights.shape[:-1], query.history.shape[1]))
+        return every.at[jnp.arange(len(columns))[:, None], :, :, columns].set(jnp.moveaxis(weights, -1, 1))
 
-    learn = Gradient(len(given.own.windows.users), init, sample, loss, batch=max(2048 // max(length, 2), 1))
+    def attended_to(history: Array) -> tuple[Array, Array | None]:
+        """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
+        return sample_of(history, length, num_items) if sampled else (history, None)
+
+    batch = max(2048 // max(length, 2), 1)
+    learn = Gradient(len(given.own.windows.users), init, sample, loss, batch, ranks=first is not None)
     unit = "log-odds of an interaction" if config.loss == "bce" else ""
-    return Recommender(learn, given, length, prepare, score, None, attend if length else None, unit=unit)
+    attends = attend if length and config.heads else None
+    return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit)
+
+
+def shuffled(train: Interactions) -> Interactions:
+    """Every user's interactions in a random order, so that windows over them are random samples."""
+    rows = np.lexsort((np.random.default_rng(0).random(len(train.users)), train.users))
+    return train._replace(**{name: np.asarray(getattr(train, name))[rows] for name in ("items", "values", "order")})
+
+
+def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
+    """`count` of the interactions of each history [B, H], and their columns: all, or those of the least hashed ids.
+
+    So the sample of a set is always the same, whatever the order of the history.
+    """
+    lottery = hashed(history.astype(jnp.uint32)) >> 1  # a bit less, so that padding comes last
+    lottery = jnp.where(history < padding, lottery, jnp.uint32(2**31)).astype(jnp.int32)
+    columns = jax.lax.top_k(-lottery, count)[1] if history.shape[1] > count else jnp.arange(count)[None]
+    columns = jnp.broadcast_to(columns, (len(history), count))
+    return jnp.take_along_axis(history, columns, axis=1), columns

@@ -47,14 +47,30 @@ class Config:
 
     id_dropout: float = field(0.2, "share of users and items that a step sees by features alone", low=0, high=1)
     content_weight: float = field(0.0, "first weight of each feature in the term of content (0: no such term)", low=0)
-    ancf: AncfConfig = nested(AncfConfig())
+    ancf: AncfConfig = nested(
+        AncfConfig(
+            factors=32,
+            history=100,
+            ordered=False,
+            layers=0,
+            latest=True,
+            state=False,
+            tied=False,
+            user=True,
+            tower=(64, 32, 16),
+            prior=0.0,
+            dropout=0.0,
+            loss="bce",
+            negatives=64,
+        )
+    )
 
     def __post_init__(self) -> None:
-        if not self.ancf.history or not self.ancf.user:
+        if not self.ancf.history or self.ancf.user is not True:
             raise InputError(
                 "flags --history, --user: hybrid knows users by their histories and vectors; it needs both"
             )
-        if self.content_weight and self.ancf.ordered:
+        if self.content_weight and self.ancf.ordered is not False:
             raise InputError(
                 f"flag --content_weight: {self.content_weight} goes with order-free models; legal with --ordered is 0"
             )
@@ -171,7 +187,7 @@ def make(config: Config, data: Data) -> Recommender:
                 if side == "item":
                     return rows
                 past = project(given.own.features["item"], net["feature_kernels"][name], batch.history)
-                return rows + profile(past, batch.history < num_items, config.ancf.ordered)
+                return rows + profile(past, batch.history < num_items, config.ancf.ordered is True)
 
             return Rows(table.shape, table.dtype, read)
 

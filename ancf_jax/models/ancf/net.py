@@ -1,14 +1,22 @@
 """ANCF's tables and network: rows in, attention over a history, scores out. The equations are in ancf.py."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
-from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, rows_of, table, tower_input, wide_product
+from ancf_jax.nn.layers import Dropout, Recurrence, SelfAttention, Tower, rows_of, table, tower_input, wide_product
 from ancf_jax.types import Array, Data
+
+
+class Encoded(NamedTuple):
+    """What the network makes of a history."""
+
+    states: Array  # [B, H, D]
+    keys: Any  # [B, H, heads, d], as are the values; None without candidate attention
+    values: Any
 
 
 class Net(nn.Module):
@@ -19,10 +27,12 @@ class Net(nn.Module):
     def setup(self):
         c = self.config
         if c.history:
-            if c.ordered:
+            if c.ordered and c.encoder == "attention":
                 self.position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
+            self.encoder = encoder_of(c) if c.layers else None
+        if c.history and c.heads:
+            if c.ordered:
                 self.recency = self.param("recency", recency_init, (c.heads, c.history))
-            self.encoder = SelfAttention(c.layers, c.heads, c.dropout, c.ordered) if c.layers else None
             self.query, self.key, self.value = (nn.Dense(c.factors, use_bias=False) for _ in range(3))
             if c.scorer:
                 self.scorer_in, self.scorer_out = nn.Dense(c.scorer), nn.Dense(1, use_bias=False)
@@ -35,16 +45,19 @@ class Net(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, ())
         self.drop = Dropout(c.dropout)
 
-    def encode(self, rows: Array, mask: Array, train: bool) -> tuple[Array, Array]:
-        """Keys and values [B, H, heads, d] of history rows [B, H, D]."""
-        if self.config.ordered:
-            rows = rows + self.position
-        rows = self.drop(rows, deterministic=not train)
+    def encode(self, rows: Array, mask: Array, train: bool) -> Encoded:
+        """What is made of history rows [B, H, D]."""
+        c = self.config
+        if c.encoder == "attention":
+            if c.state:
+                rows = rows * c.factors**0.5
+            rows = self.drop(rows + self.position if c.ordered else rows, deterministic=not train)
         if self.encoder is not None:
             rows = self.encoder(rows, mask, deterministic=not train)
-        if not self.config.project:
-            return split_heads(rows, self.config.heads), split_heads(rows, self.config.heads)
-        return split_heads(self.key(rows), self.config.heads), split_heads(self.value(rows), self.config.heads)
+        if not c.heads:
+            return Encoded(rows, None, None)
+        keys, values = (self.key(rows), self.value(rows)) if c.project else (rows, rows)
+        return Encoded(rows, split_heads(keys, c.heads), split_heads(values, c.heads))
 
     def logits(self, item: Array, keys: Array) -> Array:
         """f [B, heads, K, H] of candidates [B, K, D] over keys [B, H, heads, d], without recency."""
@@ -78,35 +91,53 @@ class Net(nn.Module):
         encoded = self.encode(rows, mask, train) if self.config.history else None
         return self.after(user, encoded, mask, item, train)
 
-    def after(self, user: dict, encoded: tuple | None, mask: Array, item: dict, train: bool = False) -> Array:
-        """Scores [B, K] after a history whose keys and values are given, of candidates [B, K, ...] or [1, K, ...]."""
+    def after(self, user: dict, encoded: Encoded | None, mask: Array, item: dict, train: bool = False) -> Array:
+        """Scores [B, K] after a history as it was encoded, of candidates [B, K, ...] or [1, K, ...]."""
         attended = None
-        if encoded is not None:
-            weights = self.weights(item["item"], encoded[0], mask)
-            attended = jnp.einsum("bnkh,bhnd->bknd", weights, encoded[1])
+        if encoded is not None and encoded.keys is not None:
+            weights = self.weights(item["item"], encoded.keys, mask)
+            attended = jnp.einsum("bnkh,bhnd->bknd", weights, encoded.values)
             attended = attended.reshape(*attended.shape[:2], self.config.factors)
-        return self.fuse(user, item, attended, train)
+        scores = self.fuse(user, item, attended, train)
+        if encoded is not None and self.config.state:
+            scores = scores + wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"])
+        return scores
 
     def attend(self, rows: Array, mask: Array, item: dict) -> Array:
         """a [B, K, heads, H]."""
-        keys, _ = self.encode(rows, mask, False)
-        return jnp.moveaxis(self.weights(item["item"], keys, mask), 1, 2)
+        return jnp.moveaxis(self.weights(item["item"], self.encode(rows, mask, False).keys, mask), 1, 2)
 
     def windowed(self, user: dict, rows: Array, mask: Array, target: dict, other: dict) -> tuple[Array, Array]:
         """Order-aware training: scores of target p after columns 0..p [B, P], and of every negative there [B, P, N]."""
-        keys, values = self.encode(rows, mask, True)
-        recency, smoothing = self.recency, self.config.smoothing
-        own, cross = self.logits(target["item"], keys), self.logits(other["item"], keys)
-        diagonal = causal_mixtures(own, values, recency, mask, smoothing, own_column=True)  # [B, P, D]
-        positive = self.fuse(user, target, diagonal, True)
+        c, encoded = self.config, self.encode(rows, mask, True)
         every_user = {name: row[:, :, None] for name, row in user.items()}
         every_other = {name: row[:, None] for name, row in other.items()}
-        if self.config.tower:
-            mixed = causal_mixtures(cross, values, recency, mask, smoothing, own_column=False)  # [B, P, N, D]
-            return positive, self.fuse(every_user, every_other, mixed, True)
-        along = jnp.einsum("bhnd,bknd->bnkh", values, split_heads(other["item"] * self.attended, self.config.heads))
-        negative = self.fuse(every_user, every_other, None, True)  # [B, 1, N]
-        return positive, negative + causal_contributions(cross, along, recency, mask, smoothing)
+        own: Any = None
+        cross: Any = None
+        if c.heads:
+            own, cross = (self.logits(item["item"], encoded.keys) for item in (target, other))
+            own = causal_mixtures(own, encoded.values, self.recency, mask, c.smoothing, own_column=True)  # [B, P, D]
+        positive = self.fuse(user, target, own, True)
+        if c.heads and c.tower:
+            mixed = causal_mixtures(cross, encoded.values, self.recency, mask, c.smoothing, own_column=False)
+            negative = self.fuse(every_user, every_other, mixed, True)
+        else:
+            negative = self.fuse(every_user, every_other, None, True)  # [B, 1, N]
+            if c.heads:
+                weighed = split_heads(other["item"] * self.attended, c.heads)
+                along = jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed)
+                negative = negative + causal_contributions(cross, along, self.recency, mask, c.smoothing)
+        if c.state:
+            positive = positive + wide_product("bhd,bhd->bh", encoded.states, target["item"])
+            negative = negative + wide_product("bhd,bnd->bhn", encoded.states, other["item"])
+        return positive, negative
+
+
+def encoder_of(config: Any) -> nn.Module:
+    """The layers over a history: self-attention, or a recurrence."""
+    if config.encoder == "gru":
+        return Recurrence(config.layers, "gru", config.dropout)
+    return SelfAttention(config.layers, max(config.heads, 1), config.dropout, config.ordered)
 
 
 def recency_init(key: Array, shape: tuple[int, int]) -> Array:

@@ -72,9 +72,8 @@ def make(config: Config, data: Data) -> Recommender:
         net = {
             "encoder": encoder.init(rest[0], jnp.zeros((1, num_items)), tables["item"][:num_items])["params"],
             "decoder": decoder.init(rest[1], jnp.zeros((1, config.factors)))["params"],
-            "beta": jnp.zeros(()),
         }
-        return {"tables": tables, "net": net}
+        return {"tables": tables, "net": net, "held": {"beta": jnp.zeros(())}}
 
     def encode(params: Params, x: Array, **options) -> tuple[Array, Array]:
         item = params["tables"]["item"][:num_items]
@@ -89,13 +88,13 @@ def make(config: Config, data: Data) -> Recommender:
         x = multi_hot(batch.items, num_items)
         mean, log_variance = encode(params, x, deterministic=False, rngs={"dropout": drop})
         z = draw(noise, mean, log_variance)
-        beta = jax.lax.stop_gradient(params["net"]["beta"]).astype(jnp.float32)
-        losses = multinomial(decode(params, hidden(params, z), num_items), x) + beta * divergence(mean, log_variance)
+        distance = params["held"]["beta"] * divergence(mean, log_variance)
+        losses = multinomial(decode(params, hidden(params, z), num_items), x) + distance
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def advance(params: Params, epoch: Array) -> Params:
         risen = jnp.minimum(epoch / max(config.anneal, 1), 1.0)
-        return {**params, "net": {**params["net"], "beta": (config.beta * risen).astype(jnp.float32)}}
+        return {**params, "held": {"beta": (config.beta * risen).astype(jnp.float32)}}
 
     def code(params: Params, rows: Rows) -> Array:
         return hidden(params, encode(params, multi_hot(rows.items, num_items))[0])

@@ -74,11 +74,10 @@ def make(config: Config, data: Data) -> Recommender:
         net = encoder.init(rest, jnp.zeros((1, num_items)), item[:num_items])["params"]
         tables = {
             "item": item,
-            "previous": item,
             "output": table(output, num_items, config.factors, glorot(num_items, config.factors)),
             "output_bias": jnp.zeros((num_items + 1, 1)),
         }
-        return {"tables": tables, "net": {"encoder": net, "held": net}}
+        return {"tables": tables, "net": {"encoder": net}, "held": {"item": item, "encoder": net}}
 
     def encode(params: Params, x: Array, **options) -> tuple[Array, Array]:
         item = params["tables"]["item"][:num_items]
@@ -86,8 +85,8 @@ def make(config: Config, data: Data) -> Recommender:
 
     def previous(params: Params) -> Params:
         """The parameters with the encoder as the epoch started."""
-        tables, net = params["tables"], params["net"]
-        return {"tables": {**tables, "item": tables["previous"]}, "net": {**net, "encoder": net["held"]}}
+        held = params["held"]
+        return {"tables": {"item": held["item"]}, "net": {"encoder": held["encoder"]}}
 
     def loss(params: Params, given: Given, batch: Rows, key: Array) -> tuple[Array, dict[str, Array]]:
         drop, noise, clean_noise = jax.random.split(key, 3)
@@ -102,8 +101,7 @@ def make(config: Config, data: Data) -> Recommender:
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def advance(params: Params, epoch: Array) -> Params:
-        tables, net = params["tables"], params["net"]
-        return {"tables": {**tables, "previous": tables["item"]}, "net": {**net, "held": net["encoder"]}}
+        return {**params, "held": {"item": params["tables"]["item"], "encoder": params["net"]["encoder"]}}
 
     def code(params: Params, rows: Rows) -> Array:
         z = encode(params, multi_hot(rows.items, num_items))[0]

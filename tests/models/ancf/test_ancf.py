@@ -15,7 +15,24 @@ from ancf_jax.models.factors import ncf
 from ancf_jax.nn.losses import PAIR_LOSSES
 from ancf_jax.types import InputError
 
-SMALL = Config(factors=4, history=5, tower=(6, 3), tower_factors=3, negatives=6, targets=2, stddev=0.1)
+SMALL = Config(
+    factors=4,
+    history=5,
+    ordered=False,
+    layers=0,
+    tied=False,
+    latest=True,
+    state=False,
+    user=True,
+    tower=(6, 3),
+    tower_factors=3,
+    prior=0.0,
+    dropout=0.0,
+    loss="bce",
+    negatives=6,
+    targets=2,
+    stddev=0.1,
+)
 NAIS = dataclasses.replace(SMALL, user=False, tower=(), layers=0, project=False, heads=1)
 ORDERED = dataclasses.replace(SMALL, ordered=True, layers=1)
 
@@ -312,7 +329,10 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
         ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
-        ({"popular": 0.5}, "flag --popular: needs --loss=sampled_softmax, which corrects for it; not bce"),
+        (
+            {"popular": 0.5, "loss": "bce"},
+            "flag --popular: needs --loss=sampled_softmax, which corrects for it; not bce",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(flags, message):

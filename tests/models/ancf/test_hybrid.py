@@ -1,5 +1,6 @@
 """The hybrid against ANCF and NumPy: what a row, a feature and a history may change, and what they may not."""
 
+import dataclasses
 from functools import cache, partial
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from ancf_jax.config import from_json, settings_of, to_json
+from ancf_jax.config import from_before, from_json, settings_of, to_json
 from ancf_jax.data.interactions import build
 from ancf_jax.devices import memory
 from ancf_jax.models.ancf import ancf
@@ -240,7 +241,7 @@ def test_the_term_of_content_is_order_free():
 def test_its_settings_and_ancfs_are_one_flat_list():
     assert set(settings_of(Config)) == {"id_dropout", "content_weight"} | set(settings_of(ancf.Config))
     config = from_json(Config, {"id_dropout": 0.5, "factors": 8, "tower": [4]})
-    assert config == Config(id_dropout=0.5, ancf=ancf.Config(factors=8, tower=(4,)))
+    assert config == Config(id_dropout=0.5, ancf=dataclasses.replace(Config().ancf, factors=8, tower=(4,)))
     assert from_json(Config, to_json(config)) == config and "ancf" not in to_json(config)
     with pytest.raises(InputError, match="flag --heads: 3 does not divide --factors=32"):
         from_json(Config, {"heads": 3})
@@ -261,8 +262,8 @@ def test_a_config_json_from_before_still_opens():
         "tower_factors": 8,
     }
     shared |= {"dropout": 0.1, "loss": "bpr", "negatives": 9, "ratio": 2.0, "targets": 5, "l2": 0.01, "stddev": 0.1}
-    config = from_json(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
-    assert config == Config(0.4, 3.0, ancf.Config(**{**shared, "tower": (8, 4)}))
+    config = from_before(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
+    assert config == Config(0.4, 3.0, dataclasses.replace(Config().ancf, **{**shared, "tower": (8, 4)}))
 
 
 def test_memory_is_asked_before_sparse_features_are_dense(described, query, plain, randomise, monkeypatch):
