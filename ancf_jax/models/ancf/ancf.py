@@ -81,7 +81,7 @@ class Config:
     score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
     targets: int = field(16, "positives drawn from a window, order-free", low=1)
     l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
-    stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+    stddev: float = field(0.02, "standard deviation of the initial embeddings", low=0)
 
     def __post_init__(self) -> None:
         if self.popular and self.loss != "sampled_softmax":
@@ -193,8 +193,8 @@ def make(config: Config, data: Data) -> Recommender:
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
         if first is not None:
-            weight, closed = params["net"]["prior"].astype(jnp.float32), params["held"]["prior"]
-            ours, theirs = first.of_batch(closed, given.own.place, batch.history, batch.targets, batch.negatives)
+            weight, read = params["net"]["prior"].astype(jnp.float32), (batch.history, batch.targets, batch.negatives)
+            ours, theirs = first.of_batch(params["held"]["prior"], given.own.place, batch.users, *read)
             positive, negative = positive + weight * ours, negative + weight * theirs
         if popular:
             negative = negative - jnp.asarray(given.own.odds)[batch.negatives][:, None]

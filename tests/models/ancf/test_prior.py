@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.config import from_before, from_json
+from ancf_jax.data.interactions import build
 from ancf_jax.models.ancf import ancf, prior
 from ancf_jax.models.ancf.ancf import Config
 from ancf_jax.models.linear import ease, slit
@@ -47,18 +48,30 @@ def test_with_nothing_learnt_it_ranks_as_the_closed_form(data, ask, ordered):
     assert np.ptp(expected[2]) > 0.5
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_in_training_a_user_is_scored_by_a_fit_to_the_others(data, rows, ordered):
+    """The second of the fits is the first of a log that has the odd users alone."""
+    made = prior.make(SMALL if ordered else FREE, data)
+    users = np.repeat(np.arange(len(rows)), [len(row) * (user % 2) for user, row in enumerate(rows)])
+    items = np.concatenate([row for user, row in enumerate(rows) if user % 2])
+    odd = build(users, items, np.ones(len(users)), np.arange(len(users)), len(rows))
+    fit = jax.jit(made.fit)
+    np.testing.assert_allclose(fit(data.train, made.place)[1], fit(odd, made.place)[0], rtol=1e-4, atol=1e-6)
+
+
 def test_training_scores_are_those_after_each_column(data):
     """Targets and negatives after every column, as SLIT scores that much of the window."""
     made = prior.make(SMALL, data)
     b = jax.jit(made.fit)(data.train, made.place)
     history, targets = np.array([[9, 3, 8, 0, 5], [9, 9, 9, 7, 2]]), np.array([[9, 8, 0, 5, 1], [9, 9, 9, 2, 6]])
     negatives = np.array([[2, 6, 7], [0, 8, 4]])
-    ours, theirs = made.of_batch(b, made.place, history, targets, negatives)
+    b = np.asarray(b)
+    ours, theirs = made.of_batch(b, made.place, np.array([0, 3]), history, targets, negatives)
     assert ours.shape == (2, 5) and theirs.shape == (2, 5, 3)
     for row, column in [(0, 1), (0, 4), (1, 3), (1, 4)]:
         seen = np.full((1, 5), 9)
         seen[0, 4 - column :] = history[row, : column + 1]
-        every = made.of_history(b, made.place, seen)[0]
+        every = made.of_history(b[[1 + row]], made.place, seen)[0]  # user 0 by the odd users, user 3 by the even ones
         np.testing.assert_allclose(ours[row, column], every[targets[row, column]], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(theirs[row, column], every[negatives[row]], rtol=1e-4, atol=1e-5)
 
@@ -81,7 +94,7 @@ def test_a_step_moves_its_weight_and_nothing_that_is_solved_for(data):
     batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, np.arange(6))
     slope = jax.grad(lambda net: model.learn.loss({**params, "net": net}, model.given, batch, jax.random.key(2))[0])
     net = jax.jit(slope)(params["net"])
-    assert abs(net["prior"]) > 1e-4 and params["held"]["prior"].shape == (10, 10) and model.learn.ranks
+    assert abs(net["prior"]) > 1e-4 and params["held"]["prior"].shape == (3, 10, 10) and model.learn.ranks
 
 
 def test_a_config_from_before_there_was_a_closed_form_is_without_one():

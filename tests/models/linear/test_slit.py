@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.models.linear.slit import Config, by_steps, make, transitions
+from ancf_jax.models.linear.slit import Config, by_steps, make, solved, sums
 from ancf_jax.types import Data, Query
 
 ITEMS, LENGTH, SLOPE, L2 = 6, 3, 0.5, 2.0
@@ -54,5 +54,12 @@ def test_slit_is_its_closed_form_and_scores_by_what_came_lately(data):
 def test_items_without_a_place_are_passed_over_and_still_take_their_step(data):
     """Of the items only 0..3 have a place; others count as steps, as what is predicted they do not."""
     place = jnp.minimum(jnp.arange(ITEMS), 4)
-    weight = jax.jit(lambda train: transitions(train, place, 4, by_steps(LENGTH, SLOPE), L2))(data.train)
-    np.testing.assert_allclose(weight, expected(ROWS, 4), rtol=1e-4, atol=1e-6)
+    weights = by_steps(LENGTH, SLOPE)
+    g, c = jax.jit(lambda train: sums(train, place, 4, weights, jnp.ones(len(ROWS))))(data.train)
+    np.testing.assert_allclose(solved(g, c, L2), expected(ROWS, 4), rtol=1e-4, atol=1e-6)
+
+
+def test_users_that_are_not_counted_add_nothing(data):
+    counted = np.array([1, 0, 1, 0, 0])
+    g, c = sums(data.train, jnp.arange(ITEMS), ITEMS, by_steps(LENGTH, SLOPE), counted)
+    np.testing.assert_allclose(solved(g, c, L2), expected([ROWS[0], ROWS[2]]), rtol=1e-4, atol=1e-6)
