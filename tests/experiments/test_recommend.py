@@ -18,7 +18,8 @@ def test_known_users(script, trained, shop):
     status, out, err = script(recommend, "--workdir", trained("ancf"), "--user=c03", "--user=c07", "--top_k=4")
     result = json.loads(out.splitlines()[-1])
     assert status == 0 and err == "" and result["model"] == "ancf" and list(result["users"]) == ["c03", "c07"]
-    assert result["score"] == "log-odds of an interaction" and "score: log-odds of an interaction\n" in out
+    unit = "log-probability of an item, up to a constant"
+    assert result["score"] == unit and f"score: {unit}\n" in out
     for customer, rows in result["users"].items():
         scores = [row["score"] for row in rows]
         assert len(rows) == 4 and scores == sorted(scores, reverse=True)

@@ -49,6 +49,8 @@ from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
+SOFTMAX = "log-probability of an item, up to a constant"  # what scores learnt by a softmax are
+
 
 @dataclass(frozen=True)
 class Config:
@@ -250,7 +252,7 @@ def make(config: Config, data: Data) -> Recommender:
 
     batch = max(2048 // max(length, 2), 1)
     learn = Gradient(len(given.own.windows.users), init, sample, loss, batch, ranks=first is not None)
-    unit = "log-odds of an interaction" if config.loss == "bce" else ""
+    unit = {"bce": "log-odds of an interaction", "bpr": "", "bpr_max": ""}.get(config.loss, SOFTMAX)
     attends = attend if length and config.heads else None
     return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit)
 
