@@ -68,6 +68,8 @@ MODELS = {
     "reinforce": _in("sequential", "reinforce"),
     "caser": _in("sequential", "caser"),
     "sasrec": _in("sequential", "sasrec"),
+    "esasrec": _in("sequential", "esasrec"),
+    "hstu": _in("sequential", "hstu"),
     "bert4rec": _in("sequential", "bert4rec"),
     "autorec": _in("autoencoders", "autorec"),
     "multvae": _in("autoencoders", "multvae"),

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.bits import kept
 from ancf_jax.types import Array, Given, Params, Query
 
@@ -22,8 +23,8 @@ def table(key: Array, rows: int, width: int, stddev: float) -> Array:
 
 def unit_rows(rows: Array) -> Array:
     """The rows [..., D] at length 1; rows of zeros stay."""
-    length = jnp.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / jnp.where(length > 0, length, 1)
+    squares = jnp.sum(jnp.square(rows.astype(jnp.float32)), axis=-1, keepdims=True)
+    return (rows / jnp.sqrt(jnp.where(squares > 0, squares, 1))).astype(rows.dtype)
 
 
 class Dropout(nn.Module):
@@ -79,6 +80,21 @@ class Tower(nn.Module):
         return hidden
 
 
+def visible(mask: Array, causal: bool) -> Array:
+    """What each column of a history may attend to, [B, 1, H or 1, H]: where `mask` [B, H], and if causal, not later."""
+    allowed = mask[:, None, None, :]
+    return allowed & jnp.tril(jnp.ones((mask.shape[1],) * 2, bool)) if causal else allowed
+
+
+def multi_head(qkv: Array, allowed: Array, heads: int, drop: Callable[[Array], Array]) -> Array:
+    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; qkv [B, H, 3 D], `allowed` as of visible."""
+    q, k, v = (split_heads(part, heads) for part in jnp.split(qkv, 3, axis=-1))
+    logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
+    logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
+    weights = drop(jax.nn.softmax(logits, axis=-1).astype(qkv.dtype))
+    return jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(*qkv.shape[:2], -1)
+
+
 class SelfAttention(nn.Module):
     """Pre-norm Transformer blocks over a history [B, H, D] (Vaswani et al., Attention Is All You Need, 2017).
 
@@ -96,26 +112,21 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
-        batch, length, width = x.shape
+        width = x.shape[-1]
         feed = self.feed or 2 * width
-        allowed = mask[:, None, None, :]  # [B, 1, 1, H]
-        if self.causal:
-            allowed = allowed & jnp.tril(jnp.ones((length, length), bool))
+        allowed = visible(mask, self.causal)
+
+        def drop(values: Array) -> Array:
+            return Dropout(self.dropout)(values, deterministic=deterministic)
+
         for n in range(self.layers):
             normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
             qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
-            q, k, v = (part.reshape(batch, length, self.heads, -1) for part in jnp.split(qkv, 3, axis=-1))
-            logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
-            logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
-            weights = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
-            weights = Dropout(self.dropout)(weights, deterministic=deterministic)
-            mixed = jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(batch, length, width)
-            mixed = nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed)
-            x = x + Dropout(self.dropout)(mixed, deterministic=deterministic)
+            mixed = multi_head(qkv, allowed, self.heads, drop)
+            x = x + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
             inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
-            fed = nn.Dense(width, name=f"feed_out_{n}")(inner)
-            x = x + Dropout(self.dropout)(fed, deterministic=deterministic)
+            x = x + drop(nn.Dense(width, name=f"feed_out_{n}")(inner))
         return nn.LayerNorm(name="norm")(x)
 
 

@@ -35,6 +35,7 @@ SMALL = {
 }
 VARIANTS = {
     "abcf": {"tower": ()},
+    "hstu": {"layers": 1},  # the norms of 4 numbers multiply what rounding has done to the layer before
     "ancf, ordered": {"ordered": True, "tower": ()},
     "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1},
 }

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from ancf_jax.data.samplers import next_items, shared_negatives
-from ancf_jax.nn.layers import inner_products
+from ancf_jax.nn.layers import Dropout, inner_products, table, wide_product
+from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Given, Gradient, Params, Query, Recommender, as_they_are
 
 TOKENS = 8192  # columns of all windows in a step
+SOFTMAX_LOSSES = ("sampled_softmax", "full_softmax")
 
 
 class Batch(NamedTuple):
@@ -24,6 +27,34 @@ class Batch(NamedTuple):
     targets: Array  # [B, H], padded with I
     negatives: Array  # [B, N] of all targets, [B, H] of each of them, or [B, 0]
     absent: Array  # of the same shape, bool: a negative that the user has in training, not to be counted
+
+
+class Net(nn.Module):
+    """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out.
+
+    encoder(dropout(sqrt(D) row_h + position_h)), of which `encoder` makes the module: x, mask [B, H] -> states.
+    """
+
+    encoder: Callable[[], nn.Module]
+    dropout: float
+    stddev: float
+
+    @nn.compact
+    def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
+        position = self.param("position", nn.initializers.normal(self.stddev), rows.shape[1:])
+        x = Dropout(self.dropout)(rows * rows.shape[-1] ** 0.5 + position, deterministic=deterministic)
+        return self.encoder()(x, mask, deterministic=deterministic)
+
+
+def table_and_net(net: nn.Module, num_items: int, length: int, width: int, stddev: float) -> Callable[..., Params]:
+    """The `init` of a table of items [I + 1, D] and a net over histories of `length`."""
+
+    def init(key: Array, given: Given) -> Params:
+        item, rest = jax.random.split(key)
+        variables = net.init(rest, jnp.zeros((1, length, width)), jnp.ones((1, length), bool))
+        return {"tables": {"item": table(item, num_items, width, stddev)}, "net": variables["params"]}
+
+    return init
 
 
 def sampler(length: int, num_items: int, count: int) -> Callable[[Array, Given, Array], Batch]:
@@ -43,6 +74,29 @@ def states_of(net: nn.Module, params: Params, history: Array, key: Array | None 
     item = params["tables"]["item"]
     mode: dict[str, Any] = {} if key is None else {"deterministic": False, "rngs": {"dropout": key}}
     return net.apply({"params": params["net"]}, item[history], history < item.shape[0] - 1, **mode)
+
+
+def window_scores(
+    states: Array, item: Array, batch: Batch, vectors: Callable[[Array], Array] = lambda rows: rows
+) -> tuple[Array, Array]:
+    """<state_p, vector_i> of every column's target [B, H] and of the window's N negatives [B, H, N], -inf where absent.
+
+    `vectors` makes an item's vector of its row in the table `item`.
+    """
+    positive = jnp.sum(states * vectors(item[batch.targets]), -1, dtype=jnp.float32)
+    negative = wide_product("bhd,bnd->bhn", states, vectors(item[batch.negatives]))
+    return positive, jnp.where(batch.absent[:, None], -jnp.inf, negative)
+
+
+def window_softmax(
+    states: Array, item: Array, batch: Batch, vectors: Callable[[Array], Array] = lambda rows: rows
+) -> tuple[Array, dict[str, Array]]:
+    """The mean loss of the targets by a softmax over the window's negatives, or over the catalogue if it has none."""
+    num_items, counted = item.shape[0] - 1, batch.targets < item.shape[0] - 1
+    positive, negative = window_scores(states, item, batch, vectors)
+    if not batch.negatives.shape[1]:
+        return catalogue_softmax(states, vectors(item[:num_items]), positive, counted)
+    return masked_mean(pair_loss("sampled_softmax", positive, negative, num_items=num_items, ratio=1.0), counted)
 
 
 def over_next_items(

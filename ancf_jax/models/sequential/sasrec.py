@@ -12,6 +12,7 @@ a softmax over the catalogue or a sample of it. Where a column has several negat
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -19,12 +20,22 @@ import jax.numpy as jnp
 
 from ancf_jax.config import field
 from ancf_jax.data.samplers import negatives, next_items, over_windows
-from ancf_jax.models.sequential.next_item import Batch, over_next_items, sampler, states_of
-from ancf_jax.nn.layers import Dropout, SelfAttention, table
-from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
+from ancf_jax.models.sequential.next_item import (
+    SOFTMAX_LOSSES,
+    Batch,
+    Net,
+    over_next_items,
+    sampler,
+    states_of,
+    table_and_net,
+    window_scores,
+    window_softmax,
+)
+from ancf_jax.nn.layers import SelfAttention
+from ancf_jax.nn.losses import masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
-LOSSES = ("bce", "gbce", "sampled_softmax", "full_softmax")
+LOSSES = ("bce", "gbce", *SOFTMAX_LOSSES)
 
 
 @dataclass(frozen=True)
@@ -46,33 +57,15 @@ class Config:
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
-class Net(nn.Module):
-    """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out."""
-
-    config: Config
-
-    @nn.compact
-    def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
-        c = self.config
-        position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
-        x = Dropout(c.dropout)(rows * c.factors**0.5 + position, deterministic=deterministic)
-        encoder = SelfAttention(c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
-        return encoder(x, mask, deterministic=deterministic)
-
-
 def make(config: Config, data: Data) -> Recommender:
     """SASRec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
-    net = Net(config)
+    c = config
+    encoder = partial(SelfAttention, c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
+    net = Net(encoder, c.dropout, c.stddev)
     given = over_windows(data, length)
+    init = table_and_net(net, num_items, length, c.factors, c.stddev)
     shared = sampler(length, num_items, 0 if config.loss == "full_softmax" else config.negatives)
-
-    def init(key: Array, given: Given) -> Params:
-        item, rest = jax.random.split(key)
-        history = jnp.full((1, length), num_items)
-        variables = net.init(rest, jnp.zeros((1, length, config.factors)), history < num_items)
-        tables = {"item": table(item, num_items, config.factors, config.stddev)}
-        return {"tables": tables, "net": variables["params"]}
 
     def own_negatives(key: Array, given: Given, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
@@ -83,22 +76,18 @@ def make(config: Config, data: Data) -> Recommender:
 
     def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         item, states = params["tables"]["item"], states_of(net, params, batch.history, key)
-        counted = batch.targets < num_items
-        positive = jnp.sum(states * item[batch.targets], -1)  # [B, H]
-        if config.loss == "full_softmax":
-            return catalogue_softmax(states, item[:num_items], positive, counted)
+        if config.loss in SOFTMAX_LOSSES:
+            return window_softmax(states, item, batch)
         if config.loss == "bce":
-            negative = jnp.sum(states * item[batch.negatives], -1)[..., None]
+            positive, negative = (jnp.sum(states * item[ids], -1) for ids in (batch.targets, batch.negatives))
+            negative = negative[..., None]
         else:
-            negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives])
-            negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
-        if config.loss == "gbce":
             # So N negatives weigh as one positive from the start. To get there, the vectors would all move in one
             # direction, and as the encoder reads them too, that drowns what tells items apart.
-            positive, negative = positive - jnp.log(config.negatives), negative - jnp.log(config.negatives)
+            positive, negative = (scores - jnp.log(config.negatives) for scores in window_scores(states, item, batch))
         losses = pair_loss(
             config.loss, positive, negative, num_items=num_items, ratio=1.0, calibration=config.calibration
         )
-        return masked_mean(losses, counted)
+        return masked_mean(losses, batch.targets < num_items)
 
     return over_next_items(given, length, net, init, own_negatives if config.loss == "bce" else shared, loss)
