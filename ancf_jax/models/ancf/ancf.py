@@ -30,12 +30,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
 from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128),
+    "layers": (0, 1, 2),
+    "heads": (1, 2, 4),
+    "tied": (False, True),
+    "user": (True, False),
+    "tower": ((), (64, 32, 16), (128, 64, 32)),
+    "dropout": Range(0.0, 0.6),
+    "negatives": (32, 64, 128, 256),
+    "ratio": Range(1.0, 16.0, log=True),
+    "targets": (8, 16, 32),
+    "l2": Range(0.00001, 0.1, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (8, 16, 32, 64),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)
