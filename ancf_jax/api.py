@@ -22,7 +22,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -38,9 +38,12 @@ from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.run import Run, check_streams, open_trained
 from ancf_jax.settings import IN_MEMORY, DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training.checkpoint import read_json
+from ancf_jax.tuning.search import Search, go_on
+from ancf_jax.tuning.study import FILE
+from ancf_jax.tuning.trials import table_of
 from ancf_jax.types import InputError
 
-__all__ = ["Dataset", "Fitted", "InputError", "compare", "fit", "load", "open_run"]
+__all__ = ["Dataset", "Fitted", "InputError", "Tuned", "compare", "fit", "load", "open_run", "tune"]
 COLUMNS = {"user": "user_column", "item": "item_column", "value": "value_column", "time": "time_column"}
 
 
@@ -162,6 +165,54 @@ def compare(
     more = {"ahead of": "ahead_of", "starts from": "starts_from"}
     table = [{name: row[name] for name in shown} | {name: row[key] for name, key in more.items()} for row in rows]
     return pd.DataFrame(table)
+
+
+class Tuned(NamedTuple):
+    """What `tune` found."""
+
+    settings: dict[str, Any]  # for `fit`, which comes to `value` with them
+    value: float  # the validation metric of the best trial
+    trials: pd.DataFrame  # a row a trial: state, value, epoch, seconds, settings, and why it failed
+    importance: dict[str, float]  # the share of each setting in what is good; empty where too few trials tell
+
+
+@in_arguments()
+def tune(
+    model: str | ModuleType | Callable[..., Any],
+    dataset: Dataset,
+    *,
+    trials: int = 30,
+    minutes: float = 0.0,
+    epochs: int | None = None,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+    progress: Progress = silent,
+    **hyperparameters: Any,
+) -> Tuned:
+    """Search for good settings of a model on the validation part alone, see tuning/search.py.
+
+    Args:
+        model: as for `fit`.
+        dataset: what `load` returned.
+        trials: how many settings are tried, those that are kept in `workdir` already among them.
+        minutes: when a trial is stopped at its next epoch, with its best so far; 0 never.
+        epochs: of each trial at most; the model's usual number if not given.
+        seed: of the draws, and of each trial's training.
+        workdir: where the study is kept, and gone on with if it is there already; without it nothing is written.
+        progress: as for `fit`, of trials.
+        hyperparameters: settings of `fit`: those of the first trial, and of all where nothing else is tried of them.
+
+    Raises InputError as `fit` does, and FloatingPointError if no trial came to its end.
+    """
+    run, judged = _asked(model, dataset, epochs, seed, **hyperparameters)
+    path = None if workdir is None else Path(workdir, FILE)
+    found = go_on(Search(run, dataset, minutes, path, run.model, judged), trials, progress)
+    if found.best is None or found.run is None or found.best.value is None:
+        raise FloatingPointError(f"no trial of {run.model} came to its end: {found.trials[-1].reason}")
+    given = hyperparameters | ({} if epochs is None else {"epochs": epochs})
+    capped = {"until": found.run.train.until} if found.run.train.until else {}
+    settings = given | found.best.settings | capped
+    return Tuned(settings, found.best.value, table_of(found.trials, found.metric), found.importance)
 
 
 def _asked(

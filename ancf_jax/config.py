@@ -21,6 +21,17 @@ Auto = Literal["auto"]  # `float | Auto` is a number, or left to whoever knows b
 AUTO: Auto = "auto"
 
 
+class Range(NamedTuple):
+    """The numbers from `low` to `high` that a search tries, evenly or, with `log`, evenly in their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = Mapping[str, Range | tuple[Any, ...]]  # what a search tries of each setting: a range, or choices
+
+
 def field(
     default: Any,
     help: str,

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from ancf_jax.config import AUTO, Auto, field
+from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.types import InputError
 
 DATASETS = (  # those of data/named.py
@@ -26,6 +26,7 @@ SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
 MAX_SEED = 2**32 - 1
 IN_MEMORY = "DataFrame"  # the data set of a run whose log never was in a file
+SEARCH: Space = {"learning_rate": Range(0.0003, 0.03, log=True)}  # of how every model of gradient steps is trained
 
 
 @dataclass(frozen=True)

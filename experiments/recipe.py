@@ -1,13 +1,15 @@
-"""Runs by name: the file of a recipe, one of a named data set, or a model with its defaults; what they start from."""
+"""Runs by name: the file of a recipe, one of a named data set, or a model with its defaults; what they start from; and
+the recipe of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from ancf_jax.config import given_flags, settings_of
+from ancf_jax.config import given_flags, settings_of, text_of, to_json
 from ancf_jax.models import MODELS
-from ancf_jax.runs.run import Run
+from ancf_jax.runs.run import FREE, Run
 from ancf_jax.settings import DATASETS
 from ancf_jax.types import InputError
 from experiments import options
@@ -79,3 +81,31 @@ def with_starts(wanted: Mapping[Path, Run], dataset: str, given: Sequence[str], 
         if folder not in found:
             add(folder, run)
     return found
+
+
+def flags_of(run: Run, runs: Path, named: Collection[str] = ()) -> list[str]:
+    """The flags of a recipe that is this run: what differs from the defaults, and the settings in `named`.
+
+    The seed is left to whoever runs it, and what it starts from in the folder `runs` is called by its name.
+    """
+    beside = [Path(start).parent.parent == runs for start in run.warm_start]
+    starts = [
+        f"{{runs}}/{Path(start).parent.name}/{{seed}}" if here else start
+        for start, here in zip(run.warm_start, beside, strict=True)
+    ]
+    return [
+        *_flags(run.data, ("dataset",), FREE["data"]),
+        f"--model={run.model}",
+        *([f"--warm_start={','.join(starts)}"] if starts else []),
+        *_flags(run.config, named),
+        *_flags(run.train, named, ("seed",)),
+    ]
+
+
+def _flags(config: Any, always: Collection[str], never: Collection[str] = ()) -> Iterator[str]:
+    defaults = {name: setting.default for name, setting in settings_of(type(config)).items()}
+    for name, value in to_json(config).items():
+        default = list(defaults[name]) if isinstance(defaults[name], tuple) else defaults[name]
+        if name in never or (value == default and name not in always):
+            continue
+        yield f"--{'no' * (not value)}{name}" if isinstance(value, bool) else f"--{name}={text_of(value)}"

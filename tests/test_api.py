@@ -125,6 +125,12 @@ def test_models_by_name_module_or_factory(dataset, model, name):
         (lambda log, d: ancf_jax.fit("mf", d, factor=2), "argument factor: .*; did you mean factors"),
         (lambda log, d: ancf_jax.fit("mf", d, factors=-2), "argument factors: -2 is out of range; legal is at least 1"),
         (lambda log, d: ancf_jax.fit("ease", d, lazy_rows=True), "argument lazy_rows: needs a model that learns by"),
+        (lambda log, d: ancf_jax.tune("mf", d, trial=2), "argument trial: .*; did you mean"),
+        (
+            lambda log, d: ancf_jax.tune("mf", d, trials=0),
+            "arguments trials, minutes: legal are at least 1 and at least",
+        ),
+        (lambda log, d: ancf_jax.tune("mf", d, validation=False), "argument validation: a search goes by"),
         (lambda log, d: ancf_jax.open_run("nowhere"), "nowhere"),
     ],
 )
@@ -140,6 +146,18 @@ def test_a_comparison_is_a_table(dataset):
     assert set(table["model"]) == set(models) and list(table["ndcg@5"]) == sorted(table["ndcg@5"], reverse=True)
     seeds = [ancf_jax.fit("mf", dataset, factors=2, epochs=1, seed=seed).evaluate()["hr@5"] for seed in (0, 1)]
     assert table.set_index("model")["hr@5"]["small"] == pytest.approx(np.mean(seeds), abs=1e-12)
+
+
+def test_a_search_finds_settings_that_come_to_its_value(dataset, tmp_path):
+    tuned = ancf_jax.tune("slim", dataset, trials=3, sweeps=4, workdir=tmp_path)
+    assert tuned.settings.keys() == {"l1", "l2", "sweeps"} and list(tuned.trials["trial"]) == [1, 2, 3]
+    assert tuned.value == tuned.trials["ndcg@10"].max() and tuned.importance == {}
+    assert ancf_jax.fit("slim", dataset, **tuned.settings).result["valid"]["ndcg@10"] == tuned.value
+    again = ancf_jax.tune("slim", dataset, trials=3, sweeps=4, workdir=tmp_path)
+    assert again.settings == tuned.settings and again.trials.equals(tuned.trials)
+    with pytest.raises(ancf_jax.InputError, match=r"argument workdir: .* sweeps is 4 there and 5 here") as error:
+        ancf_jax.tune("slim", dataset, trials=3, sweeps=5, workdir=tmp_path)
+    assert "--" not in str(error.value)
 
 
 def test_the_package_is_light_until_it_is_used():

@@ -19,6 +19,7 @@ SHORT = ["--epochs=1", "--factors=4"]
 SHRUNK = {  # what a command is shrunk by, by a part of it
     "ml-100k-ancf-ordered.flags": [*SHORT, "--history=5", "--eval_every=1"],
     "--models=all": ["--models=popularity,itemknn"],
+    "--trials=30": ["--models=itemknn", "--trials=2"],
     "--model=ancf": [*SHORT, "--tower=", "--history=5"],
     "--model=neumf --epochs=2": ["--epochs=1", "--factors=4", "--tower=4", "--tower_factors=4"],
 }

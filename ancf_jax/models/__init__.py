@@ -1,13 +1,15 @@
 """The registry: every recommender by name, and the file that it is in. A file is imported when its model is asked for.
 
 A model from outside is named by its module, `package.module`: it has `Config`, a frozen dataclass of hyperparameters,
-and `make(config, data) -> Recommender`; where they hold, `FEATURES = True` and `STREAMS = True` as in `Entry`.
+and `make(config, data) -> Recommender`; where they hold, `FEATURES = True` and `STREAMS = True` as in `Entry`; and
+`SEARCH`, what a search tries of its settings, some of which may be those of training (ancf_jax/tuning/space.py).
 """
 
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ancf_jax.config import Space
 from ancf_jax.types import InputError
 
 
@@ -29,6 +31,11 @@ class Entry(NamedTuple):
     def make(self) -> Callable[[Any, Any], Any]:
         """make(config, data) -> Recommender."""
         return getattr(import_module(self.module), self.make_name)
+
+    @property
+    def search(self) -> Space:
+        """What a search tries of the settings of the module's models; empty if it says nothing."""
+        return getattr(import_module(self.module), "SEARCH", {})
 
 
 def _in(family: str, file: str, *names: str, **facts: Any) -> Entry:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +33,7 @@ SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the met
 USERS = "users.npz"
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
+Validate = Callable[[Params], Evaluation]
 
 
 def silent(epochs: int) -> AbstractContextManager[Report]:
@@ -71,23 +71,18 @@ def fit_run(
     or the data, before anything is written, and what `fit` raises.
     """
     started = time.perf_counter()
-    data, model = build(run, dataset)
-    model = shard(model, mesh)
-    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
-    if run.train.validation and not len(dataset.valid.users):
-        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
-    picks = run.train.metric
-    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, knows=run.train.knows, mesh=mesh)
+    data, model, on_valid = prepare(run, dataset, evaluation, mesh)
     # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
-    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
-    on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
+    own = run.train.metric if ":" in run.train.metric else ""
+    on_test = evaluator_of("test", model, data, dataset, evaluation, knows=run.train.knows, metric=own, mesh=mesh)
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
         if run.data.dataset == IN_MEMORY:
             save_dataset(folder / STORED, dataset)
-    best, params, records, a_pass = _learn(run, dataset, model, folder, on_valid, mesh, progress, watch)
+    best, params, records, a_pass = learn(
+        run, dataset, model, on_valid, folder, mesh=mesh, progress=progress, watch=watch
+    )
     seconds = [record["seconds"] for record in records if record["epoch"]]
     result = {
         "model": run.model,
@@ -143,17 +138,39 @@ def fit_run(
     return Trained(run, dataset, data, model, params, per_user, result)
 
 
-def _learn(
+def prepare(
+    run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
+) -> tuple[Data, Recommender, Validate | None]:
+    """What a run is trained with: the data, the model, and its evaluator on the validation part; the test part is not
+    read. Raises InputError for settings that do not fit the model or the data."""
+    data, model = build(run, dataset)
+    model = shard(model, mesh)
+    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
+    if not run.train.validation:
+        return data, model, None
+    if not len(dataset.valid.users):
+        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
+    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
+    options: dict[str, Any] = {"knows": run.train.knows, "metric": run.train.metric, "mesh": mesh}
+    return data, model, evaluator_of("valid", model, data, dataset, as_learnt, **options)
+
+
+def learn(
     run: Run,
     dataset: Dataset,
     model: Recommender,
-    folder: Path | None,
-    on_valid: Callable[[Params], Evaluation] | None,
-    mesh: Mesh | None,
-    progress: Progress,
-    watch: Report | None,
+    on_valid: Validate | None,
+    folder: Path | None = None,
+    *,
+    mesh: Mesh | None = None,
+    progress: Progress = silent,
+    watch: Report | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[int, Params, list[dict[str, float]], int]:
-    """Train: the best epoch, its parameters, the records of all epochs, and how many of these are a pass of the log."""
+    """Train: the best epoch, its parameters, the records of all epochs, and how many of these are a pass of the log.
+
+    Arguments as of fit_run and training.loop.fit; raises what the latter does.
+    """
     # What the engine calls an epoch is one window of a streamed log.
     stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
     passes = {name: getattr(run.train, name) * a_pass for name in ("epochs", "eval_every", "until")}
@@ -194,6 +211,7 @@ def _learn(
             report=report,
             records=records,
             part=part,
+            stop=stop,
             mesh=mesh,
         )
     best, params = kept.best(state.params)

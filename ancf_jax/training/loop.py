@@ -147,15 +147,17 @@ def fit(
     report: Callable[[dict[str, float]], None],
     records: list[dict[str, float]] | None = None,
     part: Callable[[int], Interactions] | None = None,
+    stop: Callable[[], bool] | None = None,
     mesh: Mesh | None = None,
 ) -> Fit:
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
     `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
     every evaluation and at the end, and before the first epoch if a model `ranks` from the start; `report` receives
-    each epoch's record. `records` are those of the epochs that `state` has behind it. With `part`, an epoch trains on
-    part(epoch), the rows that this process has read, in place of the training part, and is saved whether or not it is
-    evaluated. `model` and `state` were made for the same `mesh`, whose processes all call this function.
+    each epoch's record. `stop` is asked after each epoch whether it is to be the last, as when time is over. `records`
+    are those of the epochs that `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this
+    process has read, in place of the training part, and is saved whether or not it is evaluated. `model` and `state`
+    were made for the same `mesh`, whose processes all call this function.
 
     Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
     axis of the mesh does not divide a batch.
@@ -191,7 +193,8 @@ def fit(
                 raise FloatingPointError(
                     f"the training loss of epoch {epoch} is {record['loss']}; try a smaller --learning_rate or --clip"
                 )
-        due = epoch % config.eval_every == 0 or epoch == epochs
+        last = epoch == epochs or (stop is not None and stop())
+        due = last or epoch % config.eval_every == 0
         if due and validate is not None:
             record |= validate(state.params)
         if due or part is not None:
@@ -201,6 +204,8 @@ def fit(
             save(epoch, state, value)
         records.append(record)
         report(record)
+        if last:
+            break
     return Fit(records, best_epoch(records, config, validated=validate is not None))
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -37,22 +38,23 @@ def status(text: str) -> None:
 
 
 @contextmanager
-def progress(label: str, epochs: int, series: Series | None = None) -> Iterator[Report]:
+def progress(label: str, epochs: int, series: Series | None = None, what: str = "epoch") -> Iterator[Report]:
     """A progress bar over epochs, on stderr; without a terminal a plain line now and then.
 
     Args:
         label: what runs, such as the model's name.
         epochs: how many epochs there are in all.
         series: which of several runs this is; how long the others take is judged by those so far.
+        what: what is counted, if not epochs.
 
     Yields:
-        report(record): to be called after each epoch with its line of metrics.jsonl; record['epoch'] counts from 1, and
-        every other number in it is shown, as far as there is room.
+        report(record): to be called after each epoch with its line of metrics.jsonl; record['epoch'] counts from 1, or
+        is within the one that runs, and every other number in it is shown, as far as there is room.
     """
     if not speaks():
         yield lambda record: None
         return
-    show = _bar if sys.stderr.isatty() else _lines
+    show = _bar if sys.stderr.isatty() else partial(_lines, what=what)
     with show(label, epochs, series) as report:
         yield report
 
@@ -106,7 +108,7 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
     def report(record: Mapping[str, Any]) -> None:
         nonlocal earlier
         epoch, now = record["epoch"], time.monotonic()
-        earlier = epoch - 1 if earlier is None else earlier
+        earlier = math.ceil(epoch) - 1 if earlier is None else earlier
         left = _left(now - start, epoch - earlier, epochs - earlier)
         bar.update(task, completed=epoch, left=left, numbers=_numbers(record, room))
         if series:
@@ -120,24 +122,24 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
 
 
 @contextmanager
-def _lines(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
+def _lines(label: str, epochs: int, series: Series | None, what: str) -> Iterator[Report]:
     """Plain lines: the first epoch, one each LINE_EVERY seconds, and the last."""
     start = time.monotonic()
     printed = -math.inf
-    done = 0  # epochs of this process
+    earlier: int | None = None  # epochs of an earlier process
     pending = ""
 
     def report(record: Mapping[str, Any]) -> None:
-        nonlocal printed, done, pending
+        nonlocal printed, earlier, pending
         now, epoch = time.monotonic(), record["epoch"]
-        done += 1
-        left = _left(now - start, done, done + epochs - epoch)
+        earlier = math.ceil(epoch) - 1 if earlier is None else earlier
+        left = _left(now - start, epoch - earlier, epochs - earlier)
         clock = f"elapsed {timedelta(seconds=round(now - start))}  left {left}"
         if series:
             finished = series.number - 1 + epoch / epochs
             clock += f"  run {series.number} of {series.total}"
             clock += f"  left overall {_left(now - series.started, finished, series.total)}"
-        pending = f"{label}  epoch {epoch}/{epochs}  {_numbers(record)}  {clock}"
+        pending = f"{label}  {what} {math.ceil(epoch)}/{epochs}  {_numbers(record)}  {clock}"
         if now - printed >= LINE_EVERY:
             print(pending, file=sys.stderr, flush=True)
             printed, pending = now, ""

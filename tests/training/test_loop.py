@@ -103,7 +103,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path,
         np.testing.assert_array_equal(leaf, expected, err_msg=jax.tree_util.keystr(path))
 
 
-def validated(values, **config):
+def validated(values, stop=None, **config):
     """Train a toy whose validation gives `values`, one after another; the result, and the epochs and values saved."""
     left, saved = list(values), []
     config = TrainConfig(**({"epochs": len(values), "metric": "hr@10"} | config))
@@ -112,6 +112,7 @@ def validated(values, **config):
         config,
         validate=lambda params: {config.metric: left.pop(0), "mrr": 0.0},
         save=lambda epoch, state, value: saved.append((epoch, value)),
+        stop=stop,
     )
     return result, saved
 
@@ -145,6 +146,12 @@ def test_epochs_between_evaluations_are_neither_validated_nor_saved():
     assert saved == [(3, 0.1), (6, 0.3), (7, 0.2)]  # the last one always
     assert result.best == 6 and len(result.records) == 7
     assert [record["epoch"] for record in result.records if "hr@10" in record] == [3, 6, 7]
+
+
+def test_the_epoch_at_which_training_is_stopped_is_evaluated_and_the_last():
+    asked = iter([False, False, False, True])
+    result, saved = validated([0.3, 0.2], stop=lambda: next(asked), epochs=7, eval_every=3)
+    assert saved == [(3, 0.3), (4, 0.2)] and result.best == 3 and len(result.records) == 4
 
 
 def test_without_validation_the_last_epoch_is_the_best():

@@ -39,7 +39,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import AUTO, Auto, field
+from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
 from ancf_jax.models.ancf import prior
@@ -50,6 +50,21 @@ from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
 SOFTMAX = "log-probability of an item, up to a constant"  # what scores learnt by a softmax are
+
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "layers": (AUTO, 0, 1, 2),
+    "heads": (1, 2, 4),
+    "prior_l2": Range(30.0, 1000.0, log=True),
+    "prior_slope": Range(0.25, 1.25),
+    "dropout": Range(0.0, 0.6),
+    "negatives": (128, 256, 512),
+    "targets": (8, 16, 32),
+    "l2": Range(0.00001, 0.1, log=True),
+    "stddev": Range(0.01, 0.1, log=True),
+    "batch_size": (16, 32, 64),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.bits import kept
@@ -40,6 +40,15 @@ from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Que
 DAMPING = 5.0  # values that an item's mean must outweigh
 
 exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
+SEARCH: Space = {
+    "factors": (32, 64, 128, 256),
+    "heads": (1, 2, 4, 8),
+    "dropout": Range(0.0, 0.6),
+    "l2": Range(0.01, 3.0, log=True),
+    "choice_l2": Range(0.001, 1.0, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+}
 
 
 @dataclass(frozen=True)

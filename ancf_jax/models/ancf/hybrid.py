@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field, nested
+from ancf_jax.config import Range, field, nested
 from ancf_jax.data.features import dense, required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
@@ -39,6 +39,13 @@ from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
+
+SEARCH = {name: each for name, each in ancf.SEARCH.items() if not name.startswith("prior")} | {
+    "layers": (0, 1, 2),
+    "negatives": (64, 128, 256),
+    "id_dropout": Range(0.0, 0.8),
+    "content_weight": (0.0, 1.0, 3.0, 10.0, 30.0),
+}
 
 
 @dataclass(frozen=True)

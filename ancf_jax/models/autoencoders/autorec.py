@@ -22,13 +22,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import take_window
 from ancf_jax.nn.layers import bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.nn.value_heads import make_head
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (64, 128, 200, 400),
+    "unobserved": Range(0.01, 1.0, log=True),
+    "l2": Range(0.1, 1000.0, log=True),
+    "batch_size": (32, 64, 128, 256),
+}
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,20 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.autoencoders.autorec import Rows, autoencoder, decode, glorot
 from ancf_jax.nn.layers import Dropout, multi_hot, table
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.types import Array, Data, Given, Params, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 128, 200),
+    "hidden": (128, 256, 600),
+    "dropout": Range(0.1, 0.8),
+    "beta": Range(0.01, 1.0, log=True),
+    "anneal": (0, 20, 50, 100),
+    "batch_size": (32, 64, 128, 256),
+}
 
 
 @dataclass(frozen=True)

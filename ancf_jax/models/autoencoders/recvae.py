@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.autoencoders.autorec import Rows, autoencoder, decode, glorot
 from ancf_jax.models.autoencoders.multvae import draw, multinomial, normalised
 from ancf_jax.nn.layers import Dropout, multi_hot, table
@@ -32,6 +32,13 @@ from ancf_jax.types import Array, Data, Given, Params, Recommender
 LAYERS = 5
 PRIOR = (3 / 20, 3 / 4, 1 / 10)  # weights of the standard normal, the previous posterior and the wide normal
 WIDE = 10.0  # log variance of the wide normal
+SEARCH: Space = {
+    "factors": (32, 64, 128, 200),
+    "hidden": (128, 256, 600),
+    "dropout": Range(0.1, 0.8),
+    "gamma": Range(0.0003, 0.03, log=True),
+    "batch_size": (32, 64, 128, 256),
+}
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.features import dense, required, row_lengths
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ClosedForm, Data, Given, Matrix, Params, Query, Recommender
+
+SEARCH: Space = {
+    "half_life": (0.0, 1.0, 3.0, 10.0, 30.0, 100.0),
+    "groups": (0, 30, 100, 300),
+    "group_share": Range(0.05, 0.8),
+}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.nn.value_heads import damped_means, moments
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
+
+SEARCH: Space = {"damping": Range(0.5, 100.0, log=True)}
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
+
+SEARCH: Space = {"half_life": Range(0.003, 1.0, log=True)}
 
 
 @dataclass(frozen=True)

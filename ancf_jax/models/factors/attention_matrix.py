@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import catalogue_softmax
@@ -28,6 +28,12 @@ from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, Params, Quer
 
 RIDGE = 0.01  # penalty on the projection of histories, in mean squares of a column of the regression
 USER_BLOCK = 256
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128),
+    "l2": Range(0.0001, 0.1, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+}
 
 
 @dataclass(frozen=True)

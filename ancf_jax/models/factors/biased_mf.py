@@ -16,12 +16,19 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.factors.biases import biases_as_factors, embed
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import masked_mean
 from ancf_jax.nn.value_heads import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 100, 200),
+    "l2": Range(0.005, 0.3, log=True),
+    "stddev": Range(0.005, 0.3, log=True),
+    "batch_size": (128, 256, 512, 1024),
+}
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,19 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives
 from ancf_jax.nn.layers import bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean, pair_loss, pair_squares
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128),
+    "negatives": (1, 2, 4, 8, 16, 32, 64),
+    "l2": Range(0.00001, 0.1, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (512, 1024, 2048, 4096),
+}
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import longest
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Given, Params, Query, Recommender
@@ -36,6 +36,13 @@ BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what 
 LENGTHS = (64, 128, 256, 512, 1024)  # of the rows that conjugate gradients gather once
 
 exactly = jax.default_matmul_precision("highest")  # normal equations do not forgive the short mantissas of accelerators
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128, 192),
+    "sweeps": Range(4, 24, log=True),
+    "unobserved": Range(0.003, 1.0, log=True),
+    "l2": Range(0.0005, 0.1, log=True),
+    "exponent": Range(0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives, over_windows, take_window
 from ancf_jax.models.factors.biases import biases_as_factors, embed
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import PAIR_LOSSES, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Recommender
+
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128),
+    "negatives": (1, 2, 4, 8, 16, 32),
+    "l2": Range(0.0001, 0.1, log=True),
+    "bias_l2": Range(0.00001, 0.1, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (8, 16, 32, 64),
+}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives
 from ancf_jax.nn.layers import (
     Tower,
@@ -36,6 +36,17 @@ from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommen
 
 LOSSES = (*SAMPLED_LOSSES, *RATING_LOSSES)
 LOSS = "of a positive against its negatives, or of a predicted value"
+SEARCH: Space = {
+    "factors": (16, 32, 64, 128),
+    "tower_factors": (16, 32, 64, 128),
+    "tower": ((32, 16), (64, 32, 16), (128, 64, 32)),
+    "alpha": Range(0.1, 0.9),
+    "negatives": (1, 2, 4, 8, 16),
+    "l2": Range(0.00001, 0.1, log=True),
+    "dropout": Range(0.0, 0.6),
+    "stddev": Range(0.003, 0.3, log=True),
+    "batch_size": (512, 1024, 2048, 4096),
+}
 
 
 @dataclass(frozen=True)

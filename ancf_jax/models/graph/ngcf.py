@@ -13,10 +13,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.graph.propagation import drop, over_graph
 from ancf_jax.nn.layers import table
 from ancf_jax.types import Array, Data, Given, Params, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "layers": (1, 2, 3),
+    "dropout": Range(0.0, 0.5),
+    "node_dropout": Range(0.0, 0.5),
+    "l2": Range(0.000001, 0.01, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (2048, 4096, 8192, 16384),
+}
 
 
 @dataclass(frozen=True)

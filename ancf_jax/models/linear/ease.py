@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.linear.gram import over_items_squared
 from ancf_jax.types import Array, Data, Recommender
 
@@ -18,6 +18,7 @@ PIVOT = 1024  # rows that a step of the inversion eliminates
 SLAB = 4096  # rows that are changed at once
 
 exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
+SEARCH: Space = {"l2": Range(10.0, 10000.0, log=True)}
 
 
 @dataclass(frozen=True)

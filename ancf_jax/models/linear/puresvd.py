@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.linear.gram import user_items
 from ancf_jax.nn.layers import inner_products, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 EXTRA = 16  # columns beyond D, which let the D leading ones converge
+SEARCH: Space = {"factors": Range(8, 256, log=True)}
 
 
 @dataclass(frozen=True)

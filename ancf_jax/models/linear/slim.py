@@ -16,12 +16,16 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.models.linear.gram import over_items_squared
 from ancf_jax.types import Array, Data, Recommender
 
 COORDINATES = 128  # rows of B whose products with G are one matrix product
 PASSES = 2  # over the coordinates of a block
+SEARCH: Space = {
+    "l1": Range(0.01, 30.0, log=True),
+    "l2": Range(3.0, 3000.0, log=True),
+}
 
 
 @dataclass(frozen=True)

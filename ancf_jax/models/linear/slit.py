@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.sparse import BCSR
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.linear.ease import exactly
 from ancf_jax.types import (
@@ -28,6 +28,12 @@ from ancf_jax.types import (
     Recommender,
     as_they_are,
 )
+
+SEARCH: Space = {
+    "history": (20, 50, 100, 200),
+    "slope": Range(0.0, 1.5),
+    "l2": Range(10.0, 10000.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.neighbours.similarity import (
     SIMILARITIES,
@@ -27,6 +27,12 @@ from ancf_jax.nn.layers import multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 26  # floats of the items that are compared with all others at once
+SEARCH: Space = {
+    "neighbours": Range(10, 500, log=True),
+    "similarity": ("cosine", "jaccard"),
+    "shrinkage": Range(0.1, 300.0, log=True),
+    "activity": Range(0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)

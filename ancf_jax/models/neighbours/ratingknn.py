@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.memory import check_memory
@@ -28,6 +28,12 @@ from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params,
 
 USER_BLOCK = 256
 CHUNK = 128  # ratings of a user that are searched for neighbours at once
+SEARCH: Space = {
+    "neighbours": Range(10, 200, log=True),
+    "shrinkage": Range(10.0, 500.0, log=True),
+    "item_damping": Range(1.0, 50.0, log=True),
+    "user_damping": Range(1.0, 50.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.neighbours.similarity import (
     SIMILARITIES,
@@ -40,6 +40,15 @@ from ancf_jax.nn.layers import multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 24  # floats of the users that are compared with all others at once
+SEARCH: Space = {
+    "neighbours": Range(10, 500, log=True),
+    "similarity": ("cosine", "jaccard"),
+    "shrinkage": Range(0.1, 100.0, log=True),
+    "popularity": Range(0.0, 0.8),
+    "activity": Range(0.0, 0.8),
+    "reciprocal": Range(0.0, 1.0),
+    "novelty": Range(0.0, 0.6),
+}
 
 
 @dataclass(frozen=True)

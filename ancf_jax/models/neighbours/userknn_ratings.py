@@ -19,12 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.neighbours.similarity import farthest, presence, product, similarity, slices
 from ancf_jax.nn.layers import multi_hot
 from ancf_jax.nn.value_heads import left_by, residuals
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
+
+SEARCH: Space = {
+    "neighbours": Range(20, 1000, log=True),
+    "shrinkage": Range(5.0, 200.0, log=True),
+    "caution": Range(0.0, 4.0),
+    "item_damping": Range(1.0, 50.0, log=True),
+    "user_damping": Range(1.0, 50.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows, shift_ends, take_window
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import Dropout, SelfAttention, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import catalogue_softmax
 from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "layers": (1, 2, 3),
+    "heads": (1, 2, 4),
+    "dropout": Range(0.0, 0.6),
+    "masked": Range(0.1, 0.6),
+    "last": Range(0.0, 0.5),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives, take_window
 from ancf_jax.nn.layers import Dropout, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 50, 64, 100),
+    "history": (3, 5, 8),
+    "targets": (1, 2, 3),
+    "horizontal": (4, 8, 16, 32),
+    "vertical": (2, 4, 8),
+    "dropout": Range(0.1, 0.7),
+    "negatives": (1, 3, 8, 16, 32),
+    "l2": Range(0.00001, 0.1, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (256, 512, 1024),
+}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from functools import partial
 
 import flax.linen as nn
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows
 from ancf_jax.models.sequential.next_item import (
     Batch,
@@ -31,6 +31,17 @@ from ancf_jax.models.sequential.next_item import (
 )
 from ancf_jax.nn.layers import Dropout, multi_head, visible
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "layers": (1, 2, 4),
+    "heads": (1, 2, 4),
+    "dropout": Range(0.0, 0.6),
+    "negatives": (64, 128, 256, 512),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows
 from ancf_jax.models.sequential.next_item import Batch, over_next_items, sampler, states_of
 from ancf_jax.nn.layers import Recurrence, bias_as_factor, table, with_one
@@ -21,6 +21,17 @@ from ancf_jax.nn.losses import bpr_max, catalogue_softmax, masked_mean, pair_los
 from ancf_jax.types import Array, Data, Given, Params, Recommender
 
 LOSSES = ("bpr_max", "sampled_softmax", "full_softmax")
+SEARCH: Space = {
+    "factors": (32, 64, 128, 256),
+    "cell": ("gru", "lstm"),
+    "layers": (1, 2),
+    "dropout": Range(0.0, 0.6),
+    "loss": LOSSES,
+    "negatives": (64, 128, 256, 512),
+    "score_l2": Range(0.01, 10.0, log=True),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows
 from ancf_jax.models.sequential.next_item import (
     SOFTMAX_LOSSES,
@@ -39,6 +39,18 @@ from ancf_jax.models.sequential.next_item import (
 from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.layers import Dropout, unit_rows, visible, wide_product, with_vectors
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 50, 64, 128),
+    "layers": (1, 2, 4),
+    "heads": (1, 2),
+    "dropout": Range(0.0, 0.6),
+    "loss": SOFTMAX_LOSSES,
+    "negatives": (64, 128, 256, 512),
+    "temperature": Range(0.02, 0.2, log=True),
+    "batch_size": (16, 32, 64, 128),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)

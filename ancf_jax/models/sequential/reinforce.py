@@ -24,12 +24,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import over_windows, shift_ends, take_window
 from ancf_jax.models.sequential.next_item import over_next_items, states_of
 from ancf_jax.nn.layers import Recurrence, table
 from ancf_jax.nn.losses import log_sums, masked_mean
 from ancf_jax.types import Array, Data, Given, Interactions, Params, Query, Recommender
+
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "dropout": Range(0.0, 0.6),
+    "slate": (1, 2, 4, 8, 16),
+    "cap": Range(0.5, 50.0, log=True),
+    "discount": Range(0.0, 0.9),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.config import field
+from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives, next_items, over_windows
 from ancf_jax.models.sequential.next_item import (
     SOFTMAX_LOSSES,
@@ -36,6 +36,18 @@ from ancf_jax.nn.losses import masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 LOSSES = ("bce", "gbce", *SOFTMAX_LOSSES)
+SEARCH: Space = {
+    "factors": (32, 64, 128),
+    "layers": (1, 2, 3),
+    "heads": (1, 2, 4),
+    "dropout": Range(0.0, 0.6),
+    "loss": LOSSES,
+    "negatives": (64, 128, 256),
+    "calibration": Range(0.0, 1.0),
+    "stddev": Range(0.01, 0.3, log=True),
+    "batch_size": (16, 32, 64, 128),
+    "weight_decay": Range(0.0001, 1.0, log=True),
+}
 
 
 @dataclass(frozen=True)
