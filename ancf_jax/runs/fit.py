@@ -33,6 +33,7 @@ Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
 USERS = "users.npz"
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
+Judge = Callable[[Params], Evaluation]
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
 
 
@@ -63,25 +64,16 @@ def fit_run(
     progress: Progress = silent,
     watch: Report | None = None,
     command: str = "",
+    trials: int | None = None,
 ) -> Trained:
     """Train `run` in `folder`, or resume it there, and test the best epoch; without a folder nothing is written.
 
     `progress` is given the number of epochs, and yields what is told of each; `watch` is told all that is known of it,
-    the line of metrics.jsonl. `command` is kept in the result. Raises InputError for settings that do not fit the model
-    or the data, before anything is written, and what `fit` raises.
+    the line of metrics.jsonl. `command` and `trials`, how many settings were compared to find these, are kept in the
+    result. Raises InputError as `set_up` does, before anything is written, and what `fit` raises.
     """
     started = time.perf_counter()
-    data, model = build(run, dataset)
-    model = shard(model, mesh)
-    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
-    if run.train.validation and not len(dataset.valid.users):
-        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
-    picks = run.train.metric
-    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, knows=run.train.knows, mesh=mesh)
-    # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
-    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
-    on_valid = judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
+    data, model, on_test, on_valid = set_up(run, dataset, evaluation, mesh)
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
@@ -108,6 +100,7 @@ def fit_run(
         "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
         "starts_from": [Path(start).parent.name for start in run.warm_start],
         "start_seconds": sum(seconds_of(Path(start)) for start in run.warm_start),
+        "trials": trials,
         "command": command,
         "config": as_json(run),
         **provenance(),
@@ -116,7 +109,7 @@ def fit_run(
         later = replace(run.train, validation=False, until=best // a_pass)
         inside = None if folder is None else emptied(folder / WHOLE, later.until)
         options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
-        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, **options)
+        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, trials=trials, **options)
         run, dataset, data, model, params, per_user = again[:6]
         metrics = {name: value for name, value in again.result.items() if name not in result}
         result |= metrics | {
@@ -137,12 +130,32 @@ def fit_run(
     return Trained(run, dataset, data, model, params, per_user, result)
 
 
+def set_up(
+    run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
+) -> tuple[Data, Recommender, Judge, Judge | None]:
+    """What a run is trained with: its data, its model on the mesh, and what evaluates the test and the validation part.
+
+    Raises InputError for settings that do not fit the model or the data.
+    """
+    data, model = build(run, dataset)
+    model = shard(model, mesh)
+    check_batch(batch_of(model.learn, run.train.batch_size), mesh)
+    if run.train.validation and not len(dataset.valid.users):
+        raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
+    picks = run.train.metric
+    judge = partial(evaluator_of, model=model, data=data, dataset=dataset, knows=run.train.knows, mesh=mesh)
+    # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
+    on_test = judge("test", config=evaluation, metric=picks if ":" in picks else "")
+    as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
+    return data, model, on_test, judge("valid", config=as_learnt, metric=picks) if run.train.validation else None
+
+
 def _learn(
     run: Run,
     dataset: Dataset,
     model: Recommender,
     folder: Path | None,
-    on_valid: Callable[[Params], Evaluation] | None,
+    on_valid: Judge | None,
     mesh: Mesh | None,
     progress: Progress,
     watch: Report | None,
