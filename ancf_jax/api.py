@@ -144,6 +144,9 @@ def compare(
         workdir: where the runs are kept, as LABEL/SEED.
         hyperparameters: settings of `fit` that all models get.
 
+    Nothing is trained but `models`, in their order: what one starts from by warm_start=FOLDER is trained before, or is
+    one before it.
+
     Returns a row a model: the mean of each metric with the half width of its 95% interval beside it, and the models
     that it is ahead of with p < .05, see reports.page.summarise; and the trained models that it starts from. Raises
     InputError, before any is trained, if the models would not know or be tested on the same rows, and as `fit` does.

@@ -10,10 +10,9 @@ and is tested.
 
 import json
 import time
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from absl import flags
 
@@ -34,7 +33,6 @@ if __name__ == "__main__":
 
 import numpy as np
 
-from ancf_jax.data.dataset import Dataset
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.models import MODELS
 from ancf_jax.reports import comparison as report_compare
@@ -45,24 +43,17 @@ from ancf_jax.reports import page as report
 from ancf_jax.runs.fit import Progress, fit_run, read_records
 from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.results import provenance, reported
-from ancf_jax.runs.run import Run, as_json, build, check_claim, open_data, reads_features
+from ancf_jax.runs.run import Run, as_json
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
-from experiments import recipe, train
+from experiments import recipe
+from experiments.jobs import Job, checked
 
 METRICS = ("ndcg", "hr")
 PUBLISHED = ("recall", "ndcg")  # of the splits that came with LightGCN
 GRADED = "gndcg"
 REWARDS = ("ips", "snips")
-
-
-class Job(NamedTuple):
-    """A run in its folder, and the data that it is trained and tested on."""
-
-    run: Run
-    dataset: Dataset
-    label: str
 
 
 def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
@@ -74,44 +65,8 @@ def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
     return result if result["evaluation"] == reported(from_flags(EvalConfig)) else None
 
 
-def checked(runs: Mapping[Path, Run], optional: bool) -> dict[Path, Job]:
-    """The jobs of these runs, after the data are read, every model is made once, and no folder holds another run.
-
-    If `optional`, a model that cannot run on these data is left out, and said. Raises InputError if the models would
-    know or be tested on different rows.
-    """
-    datasets: dict[Any, Dataset] = {}
-    jobs: dict[Path, Job] = {}
-    refused: dict[str, InputError | None] = {}
-    rows: dict[str, dict[str, str]] = {}
-    for folder, run in runs.items():
-        key, label = (run.data, run.train.validation, reads_features(run)), folder.parent.name
-        try:
-            if key not in datasets:
-                console.say(f"reading {run.data.dataset} ...")
-                datasets[key] = open_data(run)
-                train.describe(datasets[key])
-            dataset = datasets[key]
-            if label not in refused:
-                build(run, dataset)
-                refused[label] = None
-                rows[label] = rows_of(run, dataset)
-        except InputError as error:
-            if not optional:
-                raise
-            refused[label] = error
-        if refused[label] is None:
-            check_claim(folder, run, dataset.fingerprint)
-            jobs[folder] = Job(run, dataset, label)
-    for label, why in refused.items():
-        if why is not None:
-            console.say(f"left out: {label} ({why})")
-    check_alike(rows)
-    return jobs
-
-
-def collect(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
-    """The result of a run, trained now unless its workdir holds it, with the metrics of each user."""
+def collect(folder: Path, job: Job, progress: Progress, trials: int | None) -> dict[str, Any]:
+    """The result of a run, trained now unless its workdir holds it, with its trials and the metrics of each user."""
     result = trained_before(folder, job.run)
     if result is None:
         with options.watching(folder) as watch:
@@ -123,9 +78,10 @@ def collect(folder: Path, job: Job, progress: Progress) -> dict[str, Any]:
                 progress=progress,
                 watch=watch,
                 command=console.command("experiments.compare"),
+                trials=trials,
             ).result
     with np.load(folder / "users.npz") as users:
-        return result | {"users": dict(users)}
+        return result | {"trials": trials, "users": dict(users)}
 
 
 def main() -> dict[str, Any]:
@@ -146,7 +102,12 @@ def main() -> dict[str, Any]:
         for label, name in labels.items()
         for seed in seeds
     }
-    jobs = checked(recipe.with_starts(wanted, dataset, shared, root), every)
+    with_starts = recipe.with_starts(wanted, dataset, shared, root)
+    every_name = {folder.parent.name: folder.parent.name for folder in with_starts} | labels
+    trials = {label: recipe.trials_of(recipe.arguments_of(name, dataset)) for label, name in every_name.items()}
+    jobs = checked(with_starts, optional=every)
+    first_jobs = {folder.parent.name: job for folder, job in reversed(jobs.items())}
+    check_alike({label: rows_of(*first_jobs[label]) for label in every_name if label in first_jobs})
     shown = [label for label in labels if root / label / str(first) in jobs]
     entries: dict[str, list[dict[str, Any]]] = {label: [] for label in shown}
     missing = [folder for folder, job in jobs.items() if trained_before(folder, job.run) is None]
@@ -155,10 +116,11 @@ def main() -> dict[str, Any]:
         for folder, job in jobs.items():
             many = len(missing) > 1 and folder in missing
             series = console.Series(missing.index(folder) + 1, len(missing), started) if many else None
-            progress = partial(console.progress, f"{job.label} seed {folder.name}", series=series)
-            result = collect(folder, job, progress)
+            label = folder.parent.name
+            progress = partial(console.progress, f"{label} seed {folder.name}", series=series)
+            result = collect(folder, job, progress, trials[label])
             if folder in wanted:
-                entries[job.label].append(result)
+                entries[label].append(result)
     except KeyboardInterrupt:
         entries = {label: results for label, results in entries.items() if len(results) == len(seeds)}
         if entries:

@@ -14,6 +14,8 @@ from ancf_jax.settings import DATASETS
 from ancf_jax.types import InputError
 from experiments import options
 
+TRIALS = "# trials:"
+
 
 def arguments_of(name: str, dataset: str) -> list[str]:
     """The flags of the run called `name`: a file's that ends in .flags, a recipe's of a named data set, or a model's.
@@ -35,6 +37,25 @@ def arguments_of(name: str, dataset: str) -> list[str]:
             ".flags, and package.module of a model of one's own"
         )
     return [f"--model={name}"]
+
+
+def trials_of(arguments: Sequence[str]) -> int | None:
+    """How many settings were compared to find those of the flag file among the arguments, if it says: `# trials: 12`.
+
+    Raises InputError if that is no number.
+    """
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.lstrip("-") != "flagfile" or not name.startswith("-"):
+            continue
+        path = Path(value if equals else following)
+        for line in path.read_text().splitlines():
+            if line.startswith(TRIALS):
+                number = line.removeprefix(TRIALS).strip()
+                if not number.isdecimal():
+                    raise InputError(f"--flagfile: {path} has {line!r}; after {TRIALS!r} stands a number, from 0 on")
+                return int(number)
+    return None
 
 
 def label_of(name: str) -> str:

@@ -1,5 +1,6 @@
 """The tests run on the CPU and keep compiled programs between runs."""
 
+import gc
 import io
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from ancf_jax.contract import compile_quickly
+from ancf_jax.contract import compile_quickly, let_go
 
 # JAX reads these when it is imported, which is after this file.
 compile_quickly()
@@ -21,12 +22,17 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+def pytest_collection_finish():
+    """Most of what is imported, traced and compiled stays: looking for garbage in it again and again takes time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def let_go():
-    """Compiled programs are kept while a file's tests run, and no longer: of all files they would fill the memory."""
+def memory():
     yield
-    if "jax" in sys.modules:
-        sys.modules["jax"].clear_caches()
+    let_go()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The Python face: its numbers are the scripts', its errors speak of arguments, it writes nothing unless told to."""
 
-import doctest
 import json
 import subprocess
 import sys
@@ -34,15 +33,6 @@ def dataset(log):
     return ancf_jax.load(log, user="who", item="what", time="day")
 
 
-@pytest.fixture(scope="module")
-def fitted(dataset):
-    return ancf_jax.fit("ancf", dataset, epochs=2, seed=3, **SMALL)
-
-
-def test_examples():
-    assert doctest.testmod(api).failed == 0 < doctest.testmod(api).attempted
-
-
 def test_a_frame_and_its_file_are_one_data_set(log, dataset, tmp_path):
     log.to_csv(tmp_path / "log.csv", index=False)
     read = ancf_jax.load(tmp_path / "log.csv", user="who", item="what", time="day")
@@ -74,11 +64,13 @@ def test_nothing_is_written_without_a_workdir(dataset, tmp_path, monkeypatch):
 
 
 def test_a_workdir_is_resumed(dataset, tmp_path):
+    settings = {"factors": 2, "patience": 0, "knows": "train"}
+
     def run(epochs):
-        return ancf_jax.fit("mf", dataset, epochs=epochs, factors=2, workdir=tmp_path / "mf", patience=0)
+        return ancf_jax.fit("mf", dataset, epochs=epochs, workdir=tmp_path / "mf", **settings)
 
     run(1)
-    resumed, whole = run(3), ancf_jax.fit("mf", dataset, epochs=3, factors=2, patience=0)
+    resumed, whole = run(3), ancf_jax.fit("mf", dataset, epochs=3, **settings)
     assert len((tmp_path / "mf" / "metrics.jsonl").read_text().splitlines()) == 3
     assert resumed.evaluate() == whole.evaluate()
 
@@ -112,7 +104,7 @@ def test_progress_is_told_of_each_epoch(dataset):
 )
 def test_models_by_name_module_or_factory(dataset, model, name):
     epochs = {} if name in ("recent", "item_mean") else {"factors": 2}
-    assert ancf_jax.fit(model, dataset, epochs=1, **epochs).result["model"] == name
+    assert ancf_jax.fit(model, dataset, epochs=1, knows="train", **epochs).result["model"] == name
 
 
 @pytest.mark.parametrize(
@@ -142,9 +134,10 @@ def test_errors_are_one_line_about_arguments(log, dataset, call, message):
 
 def test_a_comparison_is_a_table(dataset):
     models = {"popularity": {}, "small": {"model": "mf", "factors": 2, "epochs": 1}}
-    table = ancf_jax.compare(models, dataset, seeds=2, metrics=("ndcg@5", "hr@5"))
+    table = ancf_jax.compare(models, dataset, seeds=2, metrics=("ndcg@5", "hr@5"), knows="train")
     assert set(table["model"]) == set(models) and list(table["ndcg@5"]) == sorted(table["ndcg@5"], reverse=True)
-    seeds = [ancf_jax.fit("mf", dataset, factors=2, epochs=1, seed=seed).evaluate()["hr@5"] for seed in (0, 1)]
+    settings = models["small"] | {"knows": "train"}
+    seeds = [ancf_jax.fit(dataset=dataset, seed=seed, **settings).evaluate()["hr@5"] for seed in (0, 1)]
     assert table.set_index("model")["hr@5"]["small"] == pytest.approx(np.mean(seeds), abs=1e-12)
 
 

@@ -8,6 +8,10 @@ that the model ranks alike for all.
 """
 
 import os
+import sys
+from pathlib import Path
+
+MOST = 1.5 * 2**30  # bytes of memory of a process of tests, above which it lets compiled programs go
 
 # Most of a test is compilation, and what is computed does not hang on how well it is compiled.
 UNOPTIMISED = ("backend_optimization_level=0", "llvm_disable_expensive_passes=true", "cpu_use_fusion_emitters=false")
@@ -17,3 +21,15 @@ def compile_quickly() -> None:
     """Tests run on the CPU, and compile without optimising. JAX reads this when it is imported, so call it before."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in UNOPTIMISED))
+
+
+def let_go() -> None:
+    """Compiled programs are kept from test to test, unless they would fill the memory."""
+    if "jax" in sys.modules and _resident() > MOST:
+        sys.modules["jax"].clear_caches()
+
+
+def _resident() -> float:
+    """The bytes of memory that this process has now; more than any where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else float("inf")

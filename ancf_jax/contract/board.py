@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import from_json, settings_of
@@ -75,6 +74,9 @@ def board(rated: bool = False, copies: int = 1) -> Data:
     return Data(SIZE * copies, SIZE, train, features.astype(np.float32))
 
 
+_take_window = jax.jit(take_window, static_argnums=(3, 4))
+
+
 class Trained(NamedTuple):
     """A model after its steps of Adam, or its sweeps, and its scores compiled."""
 
@@ -127,13 +129,16 @@ class Case:
 
     def ask(self, users: Sequence[int] = range(SIZE)) -> Query:
         """Users with their histories; SIZE is the unknown user, with nothing known."""
-        train = self.data.train
-        ends = jnp.asarray(train.offsets)[1:]
-        items, values = map(np.asarray, take_window(train, jnp.arange(SIZE), ends, self.model.history, SIZE))
-        items = np.concatenate([items, np.full_like(items[:1], SIZE)])
-        values = np.concatenate([values, np.zeros_like(values[:1])])
+        items, values = self.histories
         chosen = np.array(users, np.int32)
-        return Query(jnp.asarray(chosen), jnp.asarray(items[chosen]), jnp.asarray(values[chosen]))
+        return Query(*jax.device_put((chosen, items[chosen], values[chosen])))
+
+    @cached_property
+    def histories(self) -> tuple[np.ndarray, np.ndarray]:
+        """The items and values of all users' histories, and an empty one."""
+        train = self.data.train
+        items, values = _take_window(train, np.arange(SIZE), train.offsets[1:], self.model.history, SIZE)
+        return np.concatenate([items, np.full_like(items[:1], SIZE)]), np.concatenate([values, 0 * values[:1]])
 
     @cached_property
     def scores(self) -> np.ndarray:

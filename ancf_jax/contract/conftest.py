@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
-from ancf_jax.contract import compile_quickly
+from ancf_jax.contract import compile_quickly, let_go
 
 compile_quickly()
-
-import jax  # noqa: E402
 
 from ancf_jax.contract.board import NAMES, Case, case_of  # noqa: E402
 from ancf_jax.types import Gradient, InputError  # noqa: E402
@@ -49,11 +48,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", cases, indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of one model after another, on one worker too."""
+    own = [item for item in items if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent]
+    names = list(dict.fromkeys(item.callspec.params["case"] for item in own))
+    together = iter(sorted(own, key=lambda item: names.index(item.callspec.params["case"])))
+    items[:] = [next(together) if item in own else item for item in items]
+
+
 @pytest.fixture(scope="session")
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
-    """A model on the board. The tests of one model run together, after which what was compiled for it is let go."""
+    """A model on the board. The tests of one model run together, so it is trained once."""
     yield case_of(request.param)
-    jax.clear_caches()
+    let_go()
 
 
 @cache

@@ -1,20 +1,21 @@
-"""How large a model's compiled programs are: they hold no data, so at any size of log they are equally large."""
+"""How large a model's programs are: they hold no data, so at any size of log they are equally large."""
 
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend import core
 
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.loop import init_state, make_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import ClosedForm, Query, Recommender, shapes_of
+from ancf_jax.types import ArrayLike, ClosedForm, Query, Recommender, shapes_of
 
 STEPS, BATCH = 2, 4
 
 
-def program_sizes(model: Recommender, query: Query, items: jax.Array, features: jax.Array) -> dict[str, int]:
-    """The characters in a model's programs before compilation, constants included: its epoch, prepare and scoring.
+def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: ArrayLike) -> dict[str, int]:
+    """The sizes of a model's programs as JAX traces them: its epoch, prepare and scoring. See `size_of`.
 
     Args:
         query: whom to score for; B users.
@@ -26,16 +27,28 @@ def program_sizes(model: Recommender, query: Query, items: jax.Array, features: 
     state = jax.eval_shape(lambda: init_state(model, tx, 0))
     params, key = shapes_of(model), jax.random.key(0)
     ready = jax.eval_shape(model.prepare, params, model.given)
-    epoch = make_epoch(model.learn, tx).lower(state, model.given, np.zeros(shape, np.int32), key)  # type: ignore[attr-defined]
-    lowered: dict[str, Any] = {"epoch": epoch, "prepare": jax.jit(model.prepare).lower(params, model.given)}
-    lowered["score"] = jax.jit(model.score).lower(ready, query)
-    lowered["score of items"] = jax.jit(model.score).lower(ready, query, items)
-    if model.embed is not None:
-        lowered["embed"] = jax.jit(model.embed).lower(ready, query)
-    if model.attend is not None:
-        lowered["attend"] = jax.jit(model.attend).lower(ready, query, items)
-    if model.propensities is not None:
-        lowered["propensities"] = jax.jit(model.propensities).lower(ready, query, items)
-    if model.retrieve is not None:
-        lowered["retrieve"] = jax.jit(model.retrieve).lower(ready, features)
-    return {name: len(program.as_text()) for name, program in lowered.items()}
+    programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "epoch": (make_epoch(model.learn, tx), (state, model.given, np.zeros(shape, np.int32), key)),
+        "prepare": (model.prepare, (params, model.given)),
+        "score": (model.score, (ready, query)),
+        "score of items": (model.score, (ready, query, items)),
+        "embed": (model.embed, (ready, query)),
+        "attend": (model.attend, (ready, query, items)),
+        "propensities": (model.propensities, (ready, query, items)),
+        "retrieve": (model.retrieve, (ready, features)),
+    }
+    given = {name: program for name, program in programs.items() if program[0] is not None}
+    return {name: size_of(jax.make_jaxpr(function)(*args)) for name, (function, args) in given.items()}
+
+
+def size_of(part: Any) -> int:
+    """The equations of a traced program, those inside them too, and the numbers in all of its constants."""
+    if isinstance(part, core.ClosedJaxpr):
+        return sum(map(np.size, part.consts)) + size_of(part.jaxpr)
+    if isinstance(part, core.Jaxpr):
+        return sum(1 + size_of([*equation.params.values(), *equation.invars]) for equation in part.eqns)
+    if isinstance(part, core.Literal):
+        return np.size(part.val)
+    if isinstance(part, list | tuple):
+        return sum(map(size_of, part))
+    return np.size(part) if isinstance(part, np.ndarray | jax.Array) else 0

@@ -70,7 +70,7 @@ def check_batch(batch: int, mesh: Mesh | None) -> None:
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
     """Host arrays, the same in every process, on every device."""
     if mesh is None:
-        return jax.tree.map(jnp.asarray, tree)
+        return jax.device_put(tree)  # jnp.asarray would compile a program for each shape
     return jax.tree.map(lambda x: _place(x, NamedSharding(mesh, PartitionSpec())), tree)
 
 
@@ -82,7 +82,7 @@ def join(tree: Any, mesh: Mesh | None) -> Any:
 def split(array: ArrayLike, mesh: Mesh | None, axis: int = 0) -> Array:
     """A host array, the same in every process, in equal parts along `axis` over the data axis."""
     if mesh is None:
-        return jnp.asarray(array)
+        return jax.device_put(array)
     return _place(array, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data")))
 
 

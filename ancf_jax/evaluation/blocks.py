@@ -10,16 +10,25 @@ from jax.sharding import Mesh
 from ancf_jax.devices.sharding import axis_size, everywhere, split
 from ancf_jax.types import Array, InputError
 
-Step = Callable[..., dict[str, Array]]  # ready, *parts, one block of rows -> name -> [B, ...]
+Step = Callable[..., dict[str, Any]]  # ready, *parts, one block of rows -> name -> [B, ...]
 
 
 def run_in_blocks(
-    step: Step, parts: Any, rows: Any, *, block: int, bytes_per_row: int, budget: float, mesh: Mesh | None
+    step: Step,
+    parts: Any,
+    rows: Any,
+    *,
+    block: int,
+    bytes_per_row: int,
+    budget: float,
+    mesh: Mesh | None,
+    measure: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Callable[[Any], dict[str, np.ndarray]]:
     """The function from `ready` to what step(ready, *parts, *some rows) gives for all `rows`, columns of one length.
 
-    At most `block` rows of `bytes_per_row` are taken at once, split over the data axis of `mesh`, and half as many, and
-    half again, where the compiled step needs more than `budget` GiB. Raises InputError if not even one row fits.
+    `measure`, if given, takes what the step gives for a block, on the host, and makes of it what is returned. At most
+    `block` rows of `bytes_per_row` are taken at once, split over the data axis of `mesh`, and half as many, and half
+    again, where the compiled step needs more than `budget` GiB. Raises InputError if not even one row fits.
     """
     step = jax.jit(step, out_shardings=everywhere(mesh))
     count, devices = len(rows[0]), axis_size(mesh, "data")
@@ -41,7 +50,7 @@ def run_in_blocks(
             )
             blocks.extend(cut(size))
         # One after another: a CPU would start the next while one still holds its memory.
-        outputs = [jax.device_get(step(ready, *parts, *rows)) for rows in blocks]
+        outputs = [jax.device_get(measure(jax.device_get(step(ready, *parts, *rows)))) for rows in blocks]
         return {name: np.concatenate([output[name] for output in outputs])[:count] for name in outputs[0]}
 
     return run

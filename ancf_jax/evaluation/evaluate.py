@@ -22,13 +22,13 @@ from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.sharding import replicate
 from ancf_jax.evaluation import metrics, offpolicy, value_errors
 from ancf_jax.evaluation.blocks import Step, run_in_blocks
-from ancf_jax.evaluation.ranks import Ranks, candidate_ranks, full_ranks, untied
+from ancf_jax.evaluation.counted import Counted, Metric, measured, names
+from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, untied
 from ancf_jax.evaluation.topk import top_k
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
 TIES = "ties: expectation over random orders"
-Metric = Callable[[Ranks, Array, Array], Array]  # ranks, held-out items [B], ranked ones [B] -> [B]; greater is better
 NONE: Mapping[str, Metric] = MappingProxyType({})
 LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
 
@@ -111,7 +111,7 @@ def make_evaluator(
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, ks, own, beyond, repeats)
+        step = _full_step(model, data, seen, held_out, beyond, repeats)
         away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
         counts = np.bincount(_distinct(data.train, data.num_items).items, minlength=data.num_items)
         catalogue: Any = (away, counts)  # [I] whether an item is not ranked, and how many users have it
@@ -121,7 +121,7 @@ def make_evaluator(
             raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
         users = np.asarray(held_out.users)
         rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
-        step, catalogue = _given_step(model, data, ks, own), ()
+        step, catalogue = _given_step(model, data), ()
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
     seen = replicate(seen, mesh)
@@ -129,7 +129,11 @@ def make_evaluator(
     asked = Asked(trained, seen if history is None else replicate(history, mesh))
     parts = (asked, seen, *replicate((held_out, *catalogue), mesh))
     in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
-    prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows)
+
+    def of_ranks(found: dict[str, Any]) -> dict[str, Any]:
+        return measured(found.pop("counted"), ks, own) | found
+
+    prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows, measure=of_ranks)
     order = np.argsort(users, kind="stable")
     judges = []
     for of_pairs, measure in _judged(model, in_units) if candidates is None else ():
@@ -155,13 +159,11 @@ def metric_names(
     model: Recommender, held_out: Interactions, *, candidates: np.ndarray | None, ks: tuple[int, ...], own: Mapping
 ) -> tuple[str, ...]:
     """The metrics that an evaluator with these arguments gives, but for those that `beyond` adds."""
-    one = np.ones(1, np.int32)
-    found = [*jax.eval_shape(partial(metrics.ranking, ks=ks), untied(one[:, None]), one, one), *own]
-    if candidates is None:
-        graded = len(held_out.users) and _graded(_distinct(held_out, int(np.max(held_out.items)) + 1))
-        found += [f"gndcg@{k}" for k in ks if graded]
-        found += [*metrics.ERRORS] * model.rates + ["ips", "snips"] * (model.propensities is not None)
-    return tuple(found)
+    if candidates is not None:
+        return tuple(names(ks, own))
+    graded = len(held_out.users) > 0 and _graded(_distinct(held_out, int(np.max(held_out.items)) + 1))
+    of_values = [*metrics.ERRORS] * model.rates + ["ips", "snips"] * (model.propensities is not None)
+    return (*names(ks, own, graded=graded), *of_values)
 
 
 def _graded(held_out: Interactions) -> bool:
@@ -191,8 +193,6 @@ def _full_step(
     data: Data,
     seen: Interactions,
     held_out: Interactions,
-    ks: tuple[int, ...],
-    own: Mapping[str, Metric],
     beyond: bool,
     repeats: bool,
 ) -> Step:
@@ -207,7 +207,7 @@ def _full_step(
         away: Array,
         counts: Array,
         users: Array,
-    ) -> dict[str, Array]:
+    ) -> dict[str, Any]:
         scores = model.score(ready, _query(model, data, asked, users))  # [B, I]
         held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
         rows = jnp.arange(len(users))[:, None]
@@ -218,10 +218,7 @@ def _full_step(
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         ranks, visible = full_ranks(scores, hidden, held)
         count = (held < data.num_items).sum(axis=1)  # [B]
-        values = metrics.ranking(ranks, count, visible, ks)
-        values |= {name: metric(ranks, count, visible) for name, metric in own.items()}
-        if graded:
-            values |= {f"gndcg@{k}": metrics.graded_ndcg(ranks, jnp.maximum(gains, 0), k) for k in ks}
+        values: dict[str, Any] = {"counted": Counted(ranks, count, visible, jnp.maximum(gains, 0) if graded else None)}
         if beyond:
             fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
             lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]
@@ -235,7 +232,7 @@ def _full_step(
     return step
 
 
-def _given_step(model: Recommender, data: Data, ks: tuple[int, ...], own: Mapping[str, Metric]) -> Step:
+def _given_step(model: Recommender, data: Data) -> Step:
     def step(
         ready: Any,
         asked: Asked,
@@ -244,12 +241,10 @@ def _given_step(model: Recommender, data: Data, ks: tuple[int, ...], own: Mappin
         users: Array,
         items: Array,
         others: Array,
-    ) -> dict[str, Array]:
+    ) -> dict[str, Any]:
         scores = model.score(ready, _query(model, data, asked, users), items)  # [B, K]
         ranks = untied(candidate_ranks(scores, others)[:, None])  # [B, 1]
-        count, visible = jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1  # [B]
-        values = metrics.ranking(ranks, count, visible, ks)
-        return values | {name: metric(ranks, count, visible) for name, metric in own.items()}
+        return {"counted": Counted(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1)}
 
     return step
 

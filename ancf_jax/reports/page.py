@@ -13,7 +13,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
-CARRIED = ("starts_from", "knows", "commit", "versions", "python", "hardware")  # of a result, in its row
+CARRIED = ("starts_from", "trials", "knows", "commit", "versions", "python", "hardware")  # of a result, in its row
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; }
 body { margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -120,20 +120,16 @@ def _figures(row: dict[str, Any], metrics: Sequence[str]) -> list[str]:
 
 
 def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the table of test metrics."""
-    headings = [
-        "model",
-        *(part for metric in metrics for part in (metric, "±")),
-        "best epoch",
-        "train s",
-        "ahead of (p < .05)",
-    ]
+    """Headings and cells of the table of test metrics, with the trials behind the settings if any are known."""
+    tried = ["trials"] if any(row.get("trials") is not None for row in rows) else []
+    figures = [part for metric in metrics for part in (metric, "±")]
+    headings = ["model", *figures, "best epoch", "train s", *tried, "ahead of (p < .05)"]
     table = []
     for n, row in enumerate(rows):
         ahead = _ahead([other["model"] for other in rows[n + 1 :]], row["ahead_of"])
-        table.append(
-            [_marked(row), *_figures(row, metrics), f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}", ahead]
-        )
+        measured = [f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}"]
+        trials = [_figure(row.get("trials"), 0) for _ in tried]
+        table.append([_marked(row), *_figures(row, metrics), *measured, *trials, ahead])
     return headings, table
 
 
@@ -183,6 +179,7 @@ def notes(head: dict[str, Any], seeds: int, metrics: Sequence[str], rows: Sequen
         f"Protocol: {head['protocol']}.",
         *_knowledge(rows),
         *_starts(rows),
+        *_trials(rows),
         "Epochs are picked on validation, or stand in the recipe where a run trains on the validation part too.",
         f"Seeds: {seeds}. ±: half width of the 95% interval {over} (Student's t{two_way}).",
         f"Ahead of: paired t-test {over.partition(',')[0]}, two-sided, Holm-corrected over all pairs, p < .05.",
@@ -209,6 +206,12 @@ def _starts(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Which models start from others."""
     found = [f"{row['model']} from {', '.join(row['starts_from'])}" for row in rows if row.get("starts_from")]
     return [f"* starts from trained models, whose seconds are counted: {'; '.join(found)}."] if found else []
+
+
+def _trials(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the column of trials counts, where there is one."""
+    told = "Trials: settings compared to find those of a model's recipe; 0: not tuned, -: not recorded."
+    return [told] if any(row.get("trials") is not None for row in rows) else []
 
 
 def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) -> str:

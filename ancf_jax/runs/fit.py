@@ -32,8 +32,8 @@ Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
 USERS = "users.npz"
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
+Judge = Callable[[Params], Evaluation]
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
-Validate = Callable[[Params], Evaluation]
 
 
 def silent(epochs: int) -> AbstractContextManager[Report]:
@@ -63,18 +63,16 @@ def fit_run(
     progress: Progress = silent,
     watch: Report | None = None,
     command: str = "",
+    trials: int | None = None,
 ) -> Trained:
     """Train `run` in `folder`, or resume it there, and test the best epoch; without a folder nothing is written.
 
     `progress` is given the number of epochs, and yields what is told of each; `watch` is told all that is known of it,
-    the line of metrics.jsonl. `command` is kept in the result. Raises InputError for settings that do not fit the model
-    or the data, before anything is written, and what `fit` raises.
+    the line of metrics.jsonl. `command` and `trials`, how many settings were compared to find these, are kept in the
+    result. Raises InputError as `set_up` does, before anything is written, and what `fit` raises.
     """
     started = time.perf_counter()
-    data, model, on_valid = prepare(run, dataset, evaluation, mesh)
-    # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
-    own = run.train.metric if ":" in run.train.metric else ""
-    on_test = evaluator_of("test", model, data, dataset, evaluation, knows=run.train.knows, metric=own, mesh=mesh)
+    data, model, on_test, on_valid = set_up(run, dataset, evaluation, mesh)
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
@@ -109,6 +107,7 @@ def fit_run(
         "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
         "starts_from": [Path(start).parent.name for start in run.warm_start],
         "start_seconds": sum(seconds_of(Path(start)) for start in run.warm_start),
+        "trials": trials,
         "command": command,
         "config": as_json(run),
         **provenance(),
@@ -117,7 +116,7 @@ def fit_run(
         later = replace(run.train, validation=False, until=best // a_pass)
         inside = None if folder is None else emptied(folder / WHOLE, later.until)
         options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
-        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, **options)
+        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, trials=trials, **options)
         run, dataset, data, model, params, per_user = again[:6]
         metrics = {name: value for name, value in again.result.items() if name not in result}
         result |= metrics | {
@@ -140,7 +139,7 @@ def fit_run(
 
 def prepare(
     run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
-) -> tuple[Data, Recommender, Validate | None]:
+) -> tuple[Data, Recommender, Judge | None]:
     """What a run is trained with: the data, the model, and its evaluator on the validation part; the test part is not
     read. Raises InputError for settings that do not fit the model or the data."""
     data, model = build(run, dataset)
@@ -155,11 +154,22 @@ def prepare(
     return data, model, evaluator_of("valid", model, data, dataset, as_learnt, **options)
 
 
+def set_up(
+    run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
+) -> tuple[Data, Recommender, Judge, Judge | None]:
+    """What `prepare` gives, and what evaluates the test part. Raises InputError as it does."""
+    data, model, on_valid = prepare(run, dataset, evaluation, mesh)
+    # Empty parts and metrics that are none are refused here; a metric of one's own that picks the epoch is tested too.
+    own = run.train.metric if ":" in run.train.metric else ""
+    on_test = evaluator_of("test", model, data, dataset, evaluation, knows=run.train.knows, metric=own, mesh=mesh)
+    return data, model, on_test, on_valid
+
+
 def learn(
     run: Run,
     dataset: Dataset,
     model: Recommender,
-    on_valid: Validate | None,
+    on_valid: Judge | None,
     folder: Path | None = None,
     *,
     mesh: Mesh | None = None,

@@ -16,7 +16,7 @@ from importlib import import_module
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.evaluation.evaluate import Metric
+from ancf_jax.evaluation.counted import Metric
 from ancf_jax.evaluation.ranks import untied
 from ancf_jax.types import InputError
 

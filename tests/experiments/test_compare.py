@@ -144,12 +144,15 @@ def test_recipes_are_legal_and_named_after_their_data(path, tmp_path, script):
 
     assert script(Parsed)[0] == 0
     (run,) = runs
+    assert recipe.trials_of([f"--flagfile={path}"]) in (None, *range(400))
     assert run.data.dataset == dataset and run.train.seed == 3 and run.model in MODELS
     assert all(start.startswith(str(tmp_path)) and start.endswith("/3") for start in run.warm_start)
 
 
 def test_what_a_recipe_starts_from_is_trained_first_and_marked(script, shop, tmp_path):
-    (tmp_path / "warm.flags").write_text("--model=mf\n--factors=4\n--window=8\n--warm_start={runs}/mf/{seed}\n")
+    """And how many trials it had is kept in its result and in the table."""
+    flags = "--model=mf\n--factors=4\n--window=8\n--warm_start={runs}/mf/{seed}\n"
+    (tmp_path / "warm.flags").write_text(f"# MF, started from MF.\n# trials: 12\n{flags}")
     options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", "--epochs=1"]
     more = [f"--workdir={tmp_path}/runs", f"--models={tmp_path}/warm.flags,popularity", "--seed=7"]
     status, out, err = script(compare, *options, *more)
@@ -161,6 +164,8 @@ def test_what_a_recipe_starts_from_is_trained_first_and_marked(script, shop, tmp
     assert set(rows) == {"warm", "popularity"} and rows["warm"]["commit"] == result["commit"]
     assert rows["warm"]["training seconds"] == pytest.approx(result["training_seconds"] + result["start_seconds"])
     assert "warm *" in out and "* starts from trained models, whose seconds are counted: warm from mf." in out
+    assert (result["trials"], start["trials"]) == (12, None) == (rows["warm"]["trials"], rows["popularity"]["trials"])
+    assert "Trials: settings compared" in out
 
 
 def test_models_of_different_rows_share_no_table(script, shop, tmp_path):
@@ -192,6 +197,11 @@ def test_all_models_on_a_log_without_features_leave_out_those_that_need_them(scr
     assert "left out: content (" in out and set(json.loads(out.splitlines()[-1])["models"]) == {"popularity", "random"}
 
 
+def test_a_log_that_nobody_can_read_is_refused_once(script, tmp_path):
+    status, _, err = script(compare, f"--dataset={tmp_path}/none.csv", "--models=all", f"--workdir={tmp_path}/runs")
+    assert status == 2 and err.startswith("error: ") and err.count("\n") == 1 and "none.csv" in err
+
+
 def test_a_log_called_like_a_data_set_has_none_of_its_recipes(script, shop, tmp_path):
     shutil.copyfile(shop / "log.csv", tmp_path / "ml-100k.csv")
     options = [f"--dataset={tmp_path}/ml-100k.csv", "--user_column=customer", "--item_column=product"]
@@ -202,10 +212,10 @@ def test_a_log_called_like_a_data_set_has_none_of_its_recipes(script, shop, tmp_
 def test_an_interrupted_comparison_shows_what_it_has(script, shop, tmp_path, monkeypatch):
     collect = compare.collect
 
-    def stop(folder, job, progress):
-        if job.label == "random":
+    def stop(folder, job, *rest):
+        if job.run.model == "random":
             raise KeyboardInterrupt
-        return collect(folder, job, progress)
+        return collect(folder, job, *rest)
 
     monkeypatch.setattr(compare, "collect", stop)
     options = [f"--dataset={shop}/log.csv", "--user_column=customer", "--item_column=product", f"--workdir={tmp_path}"]

@@ -8,6 +8,8 @@ import pytest
 
 from experiments import evaluate, train
 
+pytestmark = pytest.mark.xdist_group("shop")  # whose runs one worker trains, once
+
 
 def test_test_part_again(script, trained):
     workdir = trained("ancf")

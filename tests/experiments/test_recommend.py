@@ -6,6 +6,8 @@ import pytest
 
 from experiments import evaluate, recommend, train
 
+pytestmark = pytest.mark.xdist_group("shop")  # whose runs one worker trains, once
+
 
 def purchases(shop, customer):
     """The titles of what a customer bought."""

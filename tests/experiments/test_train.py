@@ -13,6 +13,8 @@ from ancf_jax.training import checkpoint
 from ancf_jax.types import shapes_of
 from experiments import evaluate, recommend, train
 
+pytestmark = pytest.mark.xdist_group("shop")  # whose runs one worker trains, once
+
 
 def refused(answer, *messages):
     """Exit status 2 and one line on stderr that says all this."""
@@ -36,7 +38,14 @@ def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, 
     rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
     data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--split=k-fold", "--folds=3", "--fold=1"]
-    options = ["--model=biased_mf", "--factors=2", "--learning_rate=0.3", "--metric=rmse", "--epochs=4"]
+    options = [
+        "--model=biased_mf",
+        "--factors=2",
+        "--learning_rate=0.3",
+        "--metric=rmse",
+        "--epochs=4",
+        "--knows=train",
+    ]
     status, out, err = script(train, *data, *options, f"--workdir={tmp_path}/run")
     assert status == 0, err
     result = json.loads(out.splitlines()[-1])
@@ -56,7 +65,7 @@ def test_predictions_are_in_the_units_of_the_log(script, tmp_path, target):
     rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
     data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=global_mean", f"--target={target}"]
-    status, out, err = script(train, *data, "--metric=rmse", f"--workdir={tmp_path}/run")
+    status, out, err = script(train, *data, "--metric=rmse", "--knows=train", f"--workdir={tmp_path}/run")
     assert status == 0, err
     result = json.loads(out.splitlines()[-1])
     assert 0.5 < result["rmse"] < 2.5  # of ratings from 1 to 5, by a mean of their targets
@@ -70,7 +79,7 @@ def test_predictions_are_clipped_if_asked(script, tmp_path):
     rows = [f"u{user:02},i{item},{1 + 4 * (user % 2)}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
     data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=biased_mf", "--epochs=1"]
-    data += ["--learning_rate=20", f"--workdir={tmp_path}/run"]
+    data += ["--learning_rate=20", "--knows=train", f"--workdir={tmp_path}/run"]
     found = {}
     for clip in ("noclip_predictions", "clip_predictions"):
         status, out, err = script(train, *data, f"--{clip}")
@@ -87,7 +96,7 @@ def test_a_metric_of_ones_own_picks_the_epoch(script, arguments, tmp_path, monke
     mine = "def top(ranks, count, visible):\n    return metrics.recall(ranks, count, 4)\n"
     (tmp_path / "figs_pick.py").write_text(f"from ancf_jax.evaluation import metrics\n\n{mine}")
     monkeypatch.syspath_prepend(tmp_path)
-    own = ["--metric=figs_pick:top", "--ks=4,12", "--tensorboard"]
+    own = ["--metric=figs_pick:top", "--ks=4,12", "--tensorboard", "--knows=train"]
     status, out, err = script(train, *arguments("mf", tmp_path / "run", epochs=3), *own)
     assert status == 0, err
     result = json.loads(out.splitlines()[-1])

@@ -66,7 +66,7 @@ def test_recency_after_holds_the_steps_back(example):
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.7])
 def test_causal_contributions(example, smoothing):
-    found = causal_contributions(example["logits"], example["along"], example["recency"], MASK, smoothing)
+    found = all_three(example, smoothing)["contributions"]
     assert found.shape == (B, H, N)
     for b, t, n in np.ndindex(B, H, N):
         expected = 0.0
@@ -87,7 +87,7 @@ def mixture(example, logits, b, t, smoothing):
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.7])
 def test_causal_mixtures_of_every_candidate_after_every_column(example, smoothing):
-    found = causal_mixtures(example["logits"], example["values"], example["recency"], MASK, smoothing, own_column=False)
+    found = all_three(example, smoothing)["mixtures"]
     assert found.shape == (B, H, N, HEADS * D)
     for b, t, n in np.ndindex(B, H, N):
         expected = mixture(example, example["logits"][b, :, n], b, t, smoothing)
@@ -96,7 +96,7 @@ def test_causal_mixtures_of_every_candidate_after_every_column(example, smoothin
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.7])
 def test_causal_mixtures_of_each_columns_own_candidate(example, smoothing):
-    found = causal_mixtures(example["own"], example["values"], example["recency"], MASK, smoothing, own_column=True)
+    found = all_three(example, smoothing)["own"]
     assert found.shape == (B, H, HEADS * D)
     for b, t in np.ndindex(B, H):
         expected = mixture(example, example["own"][b, :, t], b, t, smoothing)
@@ -157,6 +157,7 @@ def far_apart(example, apart):
     return example | {"logits": rise.astype(np.float32), "own": own.astype(np.float32)}
 
 
+@partial(jax.jit, static_argnames="smoothing")
 def all_three(inputs, smoothing):
     logits, own, along, values, recency = (inputs[name] for name in ("logits", "own", "along", "values", "recency"))
     return {
@@ -164,6 +165,12 @@ def all_three(inputs, smoothing):
         "mixtures": causal_mixtures(logits, values, recency, MASK, smoothing, own_column=False),
         "own": causal_mixtures(own, values, recency, MASK, smoothing, own_column=True),
     }
+
+
+@partial(jax.jit, static_argnames=("name", "smoothing"))
+def slope_of(name, inputs, weigh, smoothing):
+    """The gradient of a weighed sum of one of `all_three` over the window without padding."""
+    return jax.grad(lambda inputs: jnp.sum(weigh * all_three(inputs, smoothing)[name][1]))(inputs)
 
 
 def weights_step_by_step(logits, recency, smoothing):
@@ -195,7 +202,7 @@ APART = [10.0, 30.0, 38.0, 45.0, 60.0, 120.0]  # all at one scale, nearly not, a
 def test_columns_far_below_later_ones_are_exact(example, apart, smoothing):
     """Of logits from -60 to 60, the first columns' denominators are e^-120 of the last ones'."""
     inputs = far_apart(example, apart)
-    found, expected = all_three(inputs, smoothing), step_by_step(inputs, smoothing)
+    found, expected = jax.device_get(all_three(inputs, smoothing)), step_by_step(inputs, smoothing)
     for name in found:
         size = np.abs(expected[name]).max(axis=-1, keepdims=True)  # of each column: its terms may cancel
         assert (np.abs(found[name] - expected[name]) <= 3e-5 * size + 1e-30).all(), name
@@ -207,7 +214,7 @@ def test_columns_far_below_later_ones_are_exact(example, apart, smoothing):
 def test_columns_far_apart_in_recency_are_exact(example, slope, smoothing):
     """What is latest may count e^60 times less than what is oldest, or more; logits of 2 are nothing against it."""
     inputs = example | {"recency": (slope * np.arange(H) + np.zeros((HEADS, 1))).astype(np.float32)}
-    found, expected = all_three(inputs, smoothing), step_by_step(inputs, smoothing)
+    found, expected = jax.device_get(all_three(inputs, smoothing)), step_by_step(inputs, smoothing)
     for name in found:
         size = np.abs(expected[name]).max(axis=-1, keepdims=True)
         assert (np.abs(found[name] - expected[name]) <= 3e-5 * size).all(), name
@@ -229,10 +236,9 @@ def test_gradients_of_columns_far_below_later_ones_are_exact(example, apart, smo
     step = 1e-5
     before, after = step_by_step(moved(-step), smoothing), step_by_step(moved(step), smoothing)
     expected = {name: np.sum(counts[name] * (after[name] - before[name])[1]) / (2 * step) for name in counts}
-    given = {name: jnp.asarray(inputs[name]) for name in names}
+    given = {name: inputs[name] for name in names}
     for name in counts:
-        weigh = jnp.asarray(np.float32(counts[name]))
-        slope = jax.jit(jax.grad(lambda given: jnp.sum(weigh * all_three(given, smoothing)[name][1])))(given)  # noqa: B023
+        slope = slope_of(name, given, np.float32(counts[name]), smoothing=smoothing)
         found = sum(np.sum(np.asarray(slope[part], np.float64) * direction[part]) for part in names)
         np.testing.assert_allclose(found, expected[name], rtol=1e-3, err_msg=name)
 

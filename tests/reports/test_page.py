@@ -109,6 +109,13 @@ def test_a_long_list_of_models_is_shortened(ahead_of, text):
     assert page.cells(rows, ("hr@10",))[1][0][-1] == text
 
 
+def test_trials_are_a_column_where_any_are_known(rows):
+    assert "trials" not in page.cells(rows, ("hr@10",))[0] and not [n for n in page._trials(rows) if n]
+    headings, table = page.cells([rows[0] | {"trials": 1234}, rows[1], rows[2] | {"trials": 0}], ("hr@10",))
+    place = headings.index("trials")
+    assert [row[place] for row in table] == ["1,234", "-", "0"] and headings[place - 1] == "train s"
+
+
 def sections(rows):
     return [
         page.Section("Test metrics", *page.cells(rows, ("ndcg@10", "hr@10"))),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from contextlib import contextmanager
+from functools import cache
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from ancf_jax.runs.fit import fit_run, read_records
 from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
+
+pytestmark = pytest.mark.xdist_group("fit")  # its fixtures are dear: one worker runs them, once
 
 SETTINGS = {
     "neumf": {"factors": 4, "tower_factors": 4, "tower": (4,), "dropout": 0.3},
@@ -38,41 +41,52 @@ def run_of(tmp_path_factory):
     return run_of
 
 
+@pytest.fixture(scope="module")
+def kept_of(run_of, tmp_path_factory):
+    """A function to the folder of a model's run as it is by default, and what came of it."""
+
+    @cache
+    def kept_of(model):
+        folder = tmp_path_factory.mktemp("kept") / model
+        return folder, fit_run(*run_of(model), folder, command="as it was typed", trials=3)
+
+    return kept_of
+
+
 @pytest.mark.parametrize("model", SETTINGS)
-def test_without_a_folder_nothing_is_written_and_nothing_else_differs(run_of, model, tmp_path, monkeypatch):
+def test_without_a_folder_nothing_is_written_and_nothing_else_differs(run_of, kept_of, model, tmp_path, monkeypatch):
     run, dataset = run_of(model)
-    kept = fit_run(run, dataset, tmp_path / "run", command="as it was typed")
+    folder, kept = kept_of(model)
     empty = tmp_path / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    alone = fit_run(run, dataset, command="as it was typed")
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    before = {path: path.stat().st_mtime_ns for place in (tmp_path, folder) for path in place.rglob("*")}
+    alone = fit_run(run, dataset, command="as it was typed", trials=3)
+    assert {path: path.stat().st_mtime_ns for place in (tmp_path, folder) for path in place.rglob("*")} == before
     assert jax.tree.structure(alone.params) == jax.tree.structure(kept.params)
     jax.tree.map(np.testing.assert_array_equal, alone.params, kept.params)
     timed = {"training_seconds", "seconds_per_epoch", "this_process_seconds"}
     result = {name: value for name, value in alone.result.items() if name not in timed}
     assert result == {name: value for name, value in kept.result.items() if name not in timed}
-    assert result["command"] == "as it was typed" and result["best_epoch"] <= result["epochs"]
+    assert result["command"] == "as it was typed" and result["trials"] == 3 and result["best_epoch"] <= result["epochs"]
     jax.tree.map(np.testing.assert_array_equal, alone.per_user, kept.per_user)
 
 
-def test_a_folder_holds_the_result_and_is_opened(run_of, tmp_path):
+def test_a_folder_holds_the_result_and_is_opened(run_of, kept_of):
     run, dataset = run_of("neumf")
-    done = fit_run(run, dataset, tmp_path)
-    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(done.result))
-    assert len(read_records(tmp_path, 3)) == 3 and len(read_records(tmp_path, 2)) == 2
-    opened, _, _, _, params = open_trained(tmp_path, whole=False)
+    folder, done = kept_of("neumf")
+    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(done.result))
+    assert len(read_records(folder, 3)) == 3 and len(read_records(folder, 2)) == 2
+    opened, _, _, _, params = open_trained(folder, whole=False)
     assert opened == run
-    again, _, data, _, params = open_trained(tmp_path)
+    again, _, data, _, params = open_trained(folder)
     assert again.train == dataclasses.replace(run.train, validation=False, until=done.result["best_epoch"])
     assert len(data.train.users) == len(dataset.train.users) + len(dataset.valid.users)
     jax.tree.map(np.testing.assert_array_equal, params, done.params)
 
 
-def test_training_again_is_training_without_validation_for_as_many_epochs(run_of):
-    run, dataset = run_of("neumf")
-    done = fit_run(run, dataset)
+def test_training_again_is_training_without_validation_for_as_many_epochs(run_of, kept_of):
+    done = kept_of("neumf")[1]
     assert done.result["trained_again"] and "by training again" in done.result["knows"]
     until = done.result["best_epoch"]
     plain, whole = run_of("neumf", validation=False, until=until)
@@ -85,23 +99,21 @@ def test_training_again_is_training_without_validation_for_as_many_epochs(run_of
     }
 
 
-def test_what_is_known_is_the_training_part_alone_if_asked(run_of):
-    (run, dataset), (alone, _) = run_of("itemknn"), run_of("itemknn", knows="train")
-    whole, part = fit_run(run, dataset), fit_run(alone, dataset)
+def test_what_is_known_is_the_training_part_alone_if_asked(run_of, kept_of):
+    whole, part = kept_of("itemknn")[1], fit_run(*run_of("itemknn", knows="train"))
     assert "the latter as history" in whole.result["knows"] and part.result["knows"] == "the training part alone"
     assert whole.result["rows"]["test"] == part.result["rows"]["test"]
     assert whole.result["rows"]["known"] != part.result["rows"]["known"]
     jax.tree.map(np.testing.assert_array_equal, whole.params, part.params)  # the same model, of other histories
     assert (whole.per_user["auc"] != part.per_user["auc"]).any()
-    for knows in ("valid", "train"):
-        run, dataset = run_of("neumf", knows=knows)
-        assert fit_run(run, dataset).result.get("trained_again", False) == (knows == "valid")
+    assert kept_of("neumf")[1].result["trained_again"]
+    assert "trained_again" not in fit_run(*run_of("neumf", knows="train")).result
 
 
 def test_more_epochs_of_a_schedule_that_ends_with_them_are_another_run(run_of, tmp_path):
-    run, dataset = run_of("neumf", schedule="cosine")
+    run, dataset = run_of("neumf", schedule="cosine", knows="train")
     fit_run(run, dataset, tmp_path)
-    longer, _ = run_of("neumf", schedule="cosine", epochs=5)
+    longer, _ = run_of("neumf", schedule="cosine", knows="train", epochs=5)
     with pytest.raises(InputError, match=r"flag --epochs: .* was trained for 3 epochs by --schedule=cosine"):
         fit_run(longer, dataset, tmp_path)
     constant, dataset = run_of("itemknn")
@@ -109,10 +121,10 @@ def test_more_epochs_of_a_schedule_that_ends_with_them_are_another_run(run_of, t
 
 
 def test_fewer_epochs_than_are_done_are_refused(run_of, tmp_path):
-    run, dataset = run_of("neumf", patience=0)
+    run, dataset = run_of("neumf", patience=0, knows="train")
     fit_run(run, dataset, tmp_path)
     before = (tmp_path / "result.json").read_text()
-    shorter, _ = run_of("neumf", patience=0, epochs=2)
+    shorter, _ = run_of("neumf", patience=0, knows="train", epochs=2)
     with pytest.raises(InputError, match="flag --epochs: 3 epochs are trained already"):
         fit_run(shorter, dataset, tmp_path)
     assert (tmp_path / "result.json").read_text() == before

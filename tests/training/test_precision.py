@@ -76,66 +76,77 @@ def batch_of(model, given, key):
     return model.learn.sample(key, given, jnp.arange(4) % model.learn.rows)
 
 
-NAMES = [name for name in [*MODELS, "ancf, ordered"] if isinstance(model_of(name).learn, Gradient)]
+def learns(name):
+    return isinstance(model_of(name).learn, Gradient)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_results_are_float32_and_close_to_those_of_float32(name):
-    model = model_of(name)
-    params, key = params_of(model), jax.random.key(1)
+def grouped(names):
+    """Parameters; the tests of a model run on one worker, which compiles its `results` once."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"precision of {name}")) for name in names]
+
+
+NAMES = [*MODELS, "ancf, ordered"]
+
+
+@cache
+def results(name):
+    """In float32 and, of a model that learns by gradient, in bfloat16: scores, loss and more; gradient; lists."""
+    model, key = model_of(name), jax.random.key(1)
 
     @partial(jax.jit, compiler_options=QUICK)
-    def results(params, given):
-        batch, query = batch_of(model, given, key), queries(model, given)
+    def all_of(params, given):
+        query, nothing = queries(model, given), jnp.full((USERS, 1), ITEMS)
 
         def of(model):
             ready = model.prepare(params, given)
-            loss, gradient = jax.value_and_grad(model.learn.loss, has_aux=True)(params, given, batch, key)
-            found = {"scores": model.score(ready, query), "loss": loss}
-            found |= {"embed": model.embed(ready, query)} if model.embed else {}
-            found |= {"attend": model.attend(ready, query, query.users[:, None])} if model.attend else {}
-            return found, gradient
+            found = {"scores": model.score(ready, query)}
+            lists, gradient = best_items(model, ready, query, nothing, ITEMS), None
+            if learns(name):
+                batch = batch_of(model, given, key)
+                loss, gradient = jax.value_and_grad(model.learn.loss, has_aux=True)(params, given, batch, key)
+                found |= {"loss": loss}
+                found |= {"embed": model.embed(ready, query)} if model.embed else {}
+                found |= {"attend": model.attend(ready, query, query.users[:, None])} if model.attend else {}
+            return found, gradient, lists
 
-        return of(in_bfloat16(model)), of(model)
+        return [of(model), *([of(in_bfloat16(model))] if learns(name) else [])]
 
-    (found, gradient), (expected, exact) = results(params, model.given)
+    if learns(name):
+        return all_of(params_of(model), model.given)
+    swept = jax.jit(lambda given: model.learn.sweep(model.learn.init(key, given), given, key), compiler_options=QUICK)
+    return all_of(swept(model.given), model.given)
+
+
+@pytest.mark.parametrize("name", grouped(filter(learns, NAMES)))
+def test_results_are_float32_and_close_to_those_of_float32(name):
+    (expected, exact, _), (found, gradient, _) = results(name)
     assert jax.tree.map(lambda x: x.dtype, found) == jax.tree.map(lambda x: x.dtype, expected)
-    errors = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), found, expected)
+    errors = jax.tree.map(lambda a, b: float(np.abs(a - b).max() / np.abs(b).max()), *jax.device_get((found, expected)))
     assert max(jax.tree.leaves(errors)) < 5 * ROUNDING
     assert errors["scores"] > ROUNDING / 5  # else they were not taken in bfloat16 at all
+    gradient, exact = jax.device_get((gradient, exact))
     assert all(leaf.dtype == np.float32 and np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     a, b = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]) for tree in (gradient, exact))
     assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "ancf, ordered"])
+@pytest.mark.parametrize("name", grouped(NAMES))
 def test_lists_rank_the_numbers_that_evaluation_ranks(name):
     """In both precisions, and none of them rounded to the 8 bits of bfloat16, which would tie many items."""
-    model = model_of(name)
-    learnt = isinstance(model.learn, Gradient)
-
-    @partial(jax.jit, compiler_options=QUICK)
-    def ranked(params, given):
-        def of(model):
-            query, nothing = queries(model, given), jnp.full((USERS, 1), ITEMS)
-            ready = model.prepare(params, given)
-            return model.score(ready, query), best_items(model, ready, query, nothing, ITEMS)
-
-        return [of(model), of(in_bfloat16(model))] if learnt else [of(model)]
-
-    key = jax.random.key(0)
-    params = params_of(model) if learnt else model.learn.sweep(model.learn.init(key, model.given), model.given, key)
-    for scores, (items, best) in ranked(params, model.given):
+    for found, _, lists in results(name):
+        scores, items, best = map(np.asarray, (found["scores"], *lists))
         rounding = 1e-5 * np.abs(scores).max()  # of sums in another order
-        in_lists = np.take_along_axis(np.asarray(scores), np.asarray(items), axis=1)
+        in_lists = np.take_along_axis(scores, items, axis=1)
         assert scores.dtype == np.float32 and (np.sort(items, axis=1) == np.arange(ITEMS)).all()
         assert (np.diff(in_lists, axis=1) <= rounding).all()
         np.testing.assert_allclose(best, in_lists, atol=rounding)
-        assert not learnt or np.mean(scores == scores.astype(jnp.bfloat16)) < 0.1
-    if learnt:
+        assert not learns(name) or np.mean(scores == scores.astype(jnp.bfloat16)) < 0.1
+    if learns(name):
         # As a program says it: a compiler may leave a rounding out on one device, but not on another.
-        own = jax.eval_shape(lambda params: model.prepare(jax.tree.map(narrow, params), model.given), params)
-        assert jax.eval_shape(model.score, own, queries(model, model.given)).dtype == jnp.float32
+        model = model_of(name)
+        own = jax.eval_shape(lambda params: model.prepare(jax.tree.map(narrow, params), model.given), params_of(model))
+        asked = jax.eval_shape(partial(queries, model), model.given)
+        assert jax.eval_shape(model.score, own, asked).dtype == jnp.float32
 
 
 def equations(jaxpr):
