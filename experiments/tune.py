@@ -51,8 +51,9 @@ from ancf_jax.training import checkpoint
 from ancf_jax.tuning.search import Found, Search, go_on, look
 from ancf_jax.tuning.study import FILE
 from ancf_jax.types import InputError
-from experiments import jobs, recipe
+from experiments import recipe
 from experiments.console.text import plain
+from experiments.jobs import describe
 
 IDLE = ("tensorboard", "knows", "own_metric", "clip_predictions")  # what no search reads
 
@@ -80,7 +81,7 @@ def searches_of(names: Mapping[str, str], root: Path, optional: bool) -> dict[st
             if key not in datasets:
                 console.say(f"reading {run.data.dataset} ...")
                 datasets[key] = open_data(run)
-                jobs.describe(datasets[key])
+                describe(datasets[key])
             each = Search(run, datasets[key], given.minutes, root / FILE, label, from_flags(EvalConfig))
             done = len(look(each).trials)
         except InputError as error:
