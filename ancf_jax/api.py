@@ -186,6 +186,7 @@ def tune(
     *,
     trials: int = 30,
     minutes: float = 0.0,
+    together: int = 1,
     epochs: int | None = None,
     seed: int = 0,
     workdir: str | Path | None = None,
@@ -199,6 +200,7 @@ def tune(
         dataset: what `load` returned.
         trials: how many settings are tried, those that are kept in `workdir` already among them.
         minutes: when a trial is stopped at its next epoch, with its best so far; 0 never.
+        together: how many trials of a small model are trained at once, alike in all but numbers: tuning/together.py.
         epochs: of each trial at most; the model's usual number if not given.
         seed: of the draws, and of each trial's training.
         workdir: where the study is kept, and gone on with if it is there already; without it nothing is written.
@@ -209,7 +211,8 @@ def tune(
     """
     run, judged = _asked(model, dataset, epochs, seed, **hyperparameters)
     path = None if workdir is None else Path(workdir, FILE)
-    found = go_on(Search(run, dataset, minutes, path, run.model, judged), trials, progress)
+    search = Search(run, dataset, minutes, path, together=together, evaluation=judged)
+    found = go_on(search, trials, progress)
     if found.best is None or found.run is None or found.best.value is None:
         raise FloatingPointError(f"no trial of {run.model} came to its end: {found.trials[-1].reason}")
     given = hyperparameters | ({} if epochs is None else {"epochs": epochs})

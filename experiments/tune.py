@@ -31,6 +31,8 @@ def define() -> None:
     flags.DEFINE_integer("trials", 30, "trials of each model, in all", lower_bound=1, allow_override=True)
     minutes = "after which a trial is stopped at its next epoch, its best so far counted (0: never)"
     flags.DEFINE_float("minutes", 0.0, minutes, lower_bound=0, allow_override=True)
+    together = "trials of a small model that are trained at once, alike in all but numbers, by one program"
+    flags.DEFINE_integer("together", 1, together, lower_bound=1, allow_override=True)
     flags.DEFINE_string("workdir", "", "where the studies are kept", allow_override=True)
     flags.DEFINE_string("recipes", "", "where recipes are written (empty: --workdir)", allow_override=True)
     flags.DEFINE_string("results", "", "where tables of trials are written (empty: --workdir)", allow_override=True)
@@ -82,7 +84,8 @@ def searches_of(names: Mapping[str, str], root: Path, optional: bool) -> dict[st
                 console.say(f"reading {run.data.dataset} ...")
                 datasets[key] = open_data(run)
                 describe(datasets[key])
-            each = Search(run, datasets[key], given.minutes, root / FILE, label, from_flags(EvalConfig))
+            judged = from_flags(EvalConfig)
+            each = Search(run, datasets[key], given.minutes, root / FILE, label, given.together, judged)
             done = len(look(each).trials)
         except InputError as error:
             if not optional:
@@ -129,6 +132,8 @@ def main() -> dict[str, Any]:
     dataset = given.train_path or given.dataset or DataConfig().dataset
     root = Path(given.workdir or f"checkpoints/tune-{Path(dataset).name}")
     searches = searches_of(labels, root, every)
+    if not searches:
+        raise InputError("--models: none of them can be searched on these data")
     started, found, written = time.monotonic(), {}, {}
     for number, (label, each) in enumerate(searches.items(), start=1):
         series = console.Series(number, len(searches), started) if len(searches) > 1 else None

@@ -140,18 +140,25 @@ def fit_run(
 def prepare(
     run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
 ) -> tuple[Data, Recommender, Judge | None]:
-    """What a run is trained with: the data, the model, and its evaluator on the validation part; the test part is not
-    read. Raises InputError for settings that do not fit the model or the data."""
+    """What a run is trained with: the data, the model, and its evaluator on the validation part, if it goes by that.
+
+    The test part is not read. Raises InputError for settings that do not fit the model or the data.
+    """
     data, model = build(run, dataset)
     model = shard(model, mesh)
     check_batch(batch_of(model.learn, run.train.batch_size), mesh)
-    if not run.train.validation:
-        return data, model, None
+    return data, model, validator(run, dataset, data, model, evaluation, mesh) if run.train.validation else None
+
+
+def validator(
+    run: Run, dataset: Dataset, data: Data, model: Recommender, evaluation: EvalConfig, mesh: Mesh | None = None
+) -> Judge:
+    """The evaluator of a model on the run's validation part. Raises InputError if that is empty, or for the metric."""
     if not len(dataset.valid.users):
         raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
     as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
     options: dict[str, Any] = {"knows": run.train.knows, "metric": run.train.metric, "mesh": mesh}
-    return data, model, evaluator_of("valid", model, data, dataset, as_learnt, **options)
+    return evaluator_of("valid", model, data, dataset, as_learnt, **options)
 
 
 def set_up(

@@ -12,9 +12,8 @@ resumed to those of one that is not; another version of Optuna may draw others. 
 repeatable: with `minutes`, where a trial is cut off, and hence what follows it.
 """
 
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -29,8 +28,10 @@ from ancf_jax.runs.results import DEFAULT
 from ancf_jax.runs.run import Run
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training.loop import last_epoch
+from ancf_jax.tuning.course import Course, close, follow
 from ancf_jax.tuning.space import of_one_shape, space_of, values_of, with_settings
-from ancf_jax.tuning.study import START, ask, asked_of, counted, opened, put_off, suggested, take_up
+from ancf_jax.tuning.study import asked_of, counted, draw, opened, put_off, take_up
+from ancf_jax.tuning.together import Program, learn_together, numbers_in, program_of
 from ancf_jax.tuning.trials import Trial, best_of, importance_of, trials_of
 from ancf_jax.types import InputError, Recommender
 
@@ -46,6 +47,7 @@ class Search(NamedTuple):
     minutes: float = 0.0  # when a trial is stopped at its next epoch, with its best so far; 0: never
     path: Path | None = None  # an SQLite file, whose study is gone on with; None: in memory alone
     name: str = ""  # of the study in the file
+    together: int = 1  # trials that are trained at once where that can be, see together.py
     evaluation: EvalConfig = DEFAULT
 
 
@@ -58,7 +60,9 @@ class Found(NamedTuple):
     trials: list[Trial]
     importance: dict[str, float]  # of each setting, the greatest first; empty where too few trials tell
     best: Trial | None  # None if no trial came to its end
-    run: Run | None  # the run with the best settings, which comes to the value of that trial
+    run: (
+        Run | None
+    )  # the run with the best settings, which comes to the value of that trial (together: but for rounding)
 
 
 def go_on(search: Search, trials: int, progress: Progress = silent) -> Found:
@@ -70,25 +74,28 @@ def go_on(search: Search, trials: int, progress: Progress = silent) -> Found:
     Raises InputError for a run that does not fit its data, for a study of something else, and for less trials than are
     done.
     """
-    run = search.run
-    if trials < 1 or search.minutes < 0:
-        raise InputError("flags --trials, --minutes: legal are at least 1 and at least 0")
+    run, programs = search.run, dict[str, Program]()
+    if trials < 1 or search.minutes < 0 or search.together < 1:
+        raise InputError("flags --trials, --minutes, --together: legal are at least 1, 0 and 1")
     with _opened(search) as (model, space, study):
-        start, done = values_of(run, model), len(counted(study))
-        total = trials if space else 1
-        if done > total:
+        start, total = values_of(run, model), trials if space else 1
+        if (done := len(counted(study))) > total:
             raise InputError(f"flag --trials: {done} trials are done already; legal are at least as many")
+        numbers = numbers_in(run, search.dataset, space) if search.together > 1 else ()
+        shared = [name for name in space if name not in numbers]
         take_up(study, space, start)
         with progress(total) as told:
-            for number in range(done, total):
-                trial = ask(study, run.train.seed)
-                settings = suggested(trial, space, run)
-                if START in trial.user_attrs:
-                    settings = {name: start[name] for name in space}
+            while (done := len(counted(study))) < total:
+                count = min(search.together if numbers else 1, total - done)
+                tell = partial(_tell, told, study, run.train.metric)
+                drawn = draw(study, space, run, start, count, shared)
+                courses = [Course(trial, settings, run.train.metric, tell) for trial, settings in drawn]
                 try:
-                    _try(search, study, trial, settings, partial(_tell, told, study, run.train.metric, number))
+                    if count == 1 or not _at_once(search, study, courses, numbers, programs):
+                        for course in courses:
+                            _alone(search, study, course)
                 except BaseException:
-                    put_off(study, space, trial)
+                    put_off(study, space)
                     raise
         return _found(run, space, study)
 
@@ -110,68 +117,88 @@ def _opened(search: Search) -> Iterator[tuple[Recommender, Space, "optuna.Study"
     _, model, _ = prepare(run, dataset, search.evaluation)
     space = space_of(run, model)
     space = of_one_shape(run, dataset, space) if run.warm_start else space
-    asked = asked_of(run, space, dataset.fingerprint, search.minutes)
+    asked = asked_of(run, space, dataset.fingerprint, search.minutes, search.together)
     with opened(search.path, search.name or run.model, asked, last_epoch(model.learn, run.train) // 4) as study:
         yield model, space, study
 
 
-def _try(
-    search: Search, study: "optuna.Study", trial: "optuna.Trial", settings: Mapping[str, Any], tell: Report
-) -> None:
-    """Train and validate the run with these settings, and say in the study what came of it."""
-    from optuna.trial import TrialState
+def _alone(search: Search, study: "optuna.Study", course: Course) -> None:
+    """Train and validate the run with the settings of one trial."""
+    started = time.monotonic()
 
-    started, metric, epochs = time.monotonic(), search.run.train.metric, 0
-    trial.set_user_attr("settings", dict(settings))
-    best, reason, state = -math.inf, "", TrialState.COMPLETE
-
-    def late() -> bool:
-        over = 0 < search.minutes * 60 < time.monotonic() - started
-        if over:
-            trial.set_user_attr("capped", True)
-        return over
+    def stop() -> bool:
+        course.capped = 0 < search.minutes * 60 < time.monotonic() - started
+        return course.capped
 
     def watch(record: dict[str, Any]) -> None:
-        nonlocal best, epochs
-        epochs = record["epoch"]
-        if metric in record and math.isfinite(record[metric]):
-            best = max(best, merit(metric, record[metric]))
-            trial.report(record[metric], epochs)
-            tell({"epoch": epochs / last, metric: record[metric]})
-            if epochs < last and trial.should_prune():
-                raise Behind
+        if not follow(course, last, record):
+            raise Behind
 
     try:
-        run = with_settings(search.run, settings)
+        run = with_settings(search.run, course.settings)
         _, model, on_valid = prepare(run, search.dataset, search.evaluation)
         last = last_epoch(model.learn, run.train)
-        learn(run, search.dataset, model, on_valid, watch=watch, stop=late)
-        reason = "" if math.isfinite(best) else f"the validation {metric} is not finite"
+        learn(run, search.dataset, model, on_valid, watch=watch, stop=stop)
     except Behind:
-        state = TrialState.PRUNED
+        pass
     except (InputError, FloatingPointError) as error:
-        if isinstance(error, InputError) and START in trial.user_attrs:
+        if isinstance(error, InputError) and course.is_start:
             raise
-        reason = str(error)
-    trial.set_user_attr("epochs", epochs)
-    if reason:
-        trial.set_user_attr("reason", reason)
-        state = TrialState.FAIL
-    value = merit(metric, best) if state == TrialState.COMPLETE else None
-    study.tell(trial, value, state=state)
-    tell({"epoch": 1})
+        course.reason = str(error)
+    close(study, course, time.monotonic() - started)
 
 
 class Behind(Exception):
     """The trial is behind the median of the others."""
 
 
-def _tell(told: Report, study: "optuna.Study", metric: str, number: int, record: dict[str, Any]) -> None:
-    """Tells of the trial after `number` others, beside the best so far."""
-    values = [each.value for each in counted(study) if each.state.name == "COMPLETE"]
+def _at_once(
+    search: Search,
+    study: "optuna.Study",
+    courses: Sequence[Course],
+    numbers: Sequence[str],
+    programs: dict[str, Program],
+) -> bool:
+    """Train and validate the run with the settings of several trials, if that can be: whether it could.
+
+    `programs` keeps the program of the last batch, by what its trials shared.
+    """
+    started, limit = time.monotonic(), 60 * search.minutes * len(courses)
+    shared = [{name: each for name, each in course.settings.items() if name not in numbers} for course in courses]
+    if any(each != shared[0] for each in shared):
+        return False
+    late: list[bool] = []
+
+    def stop() -> bool:
+        late.append(0 < limit < time.monotonic() - started)
+        return late[-1]
+
+    try:
+        run = with_settings(search.run, shared[0])
+        if repr(shared[0]) not in programs:
+            programs.clear()
+            programs[repr(shared[0])] = program_of(run, search.dataset, search.evaluation)
+        program = programs[repr(shared[0])]
+        last = last_epoch(program.model.learn, run.train)
+        batch = [{name: course.settings[name] for name in numbers} for course in courses]
+        learn_together(program, run, batch, watch=lambda k, record: follow(courses[k], last, record), stop=stop)
+    except (InputError, TypeError):  # illegal, or a program that hangs on a number after all
+        for course in courses:
+            course.reason = ""
+        return False
+    for course in courses:
+        course.capped = any(late) and course.epochs == len(late)
+        close(study, course, (time.monotonic() - started) / len(courses))
+    return True
+
+
+def _tell(told: Report, study: "optuna.Study", metric: str, record: dict[str, Any]) -> None:
+    """Tells of a trial that runs, beside the best so far; `epoch` becomes how many trials are done."""
+    running, ended = sum(each.state.name == "RUNNING" for each in study.get_trials(deepcopy=False)), counted(study)
+    values = [each.value for each in ended if each.state.name == "COMPLETE"]
     values += [record[metric]] if metric in record else []
     best = {"best": max(values, key=partial(merit, metric))} if values else {}
-    told(record | {"epoch": number + record["epoch"]} | best)
+    told(record | {"epoch": len(ended) + running * record["epoch"]} | best)
 
 
 def _found(run: Run, space: Space, study: "optuna.Study") -> Found:

@@ -6,7 +6,7 @@ process died does not: it is marked as failed without a reason, and the next tri
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,13 @@ STARTUP = 5  # trials that are done before any is pruned
 START = "start"  # the mark of the trial that has the run's own settings
 
 
-def asked_of(run: Run, space: Space, fingerprint: str, minutes: float) -> dict[str, Any]:
+def asked_of(run: Run, space: Space, fingerprint: str, minutes: float, together: int) -> dict[str, Any]:
     """All that a study hangs on, by the names that people know it by."""
     parts = as_json(run)
     data = {name: value for name, value in parts["data"].items() if name not in FREE["data"]}
     searched = {f"the space of {name}": each for name, each in space.items()}
-    asked = {"model": run.model, "data set": fingerprint, "minutes": minutes, "warm_start": parts["warm_start"]}
+    asked = {"model": run.model, "data set": fingerprint, "warm_start": parts["warm_start"]}
+    asked |= {"minutes": minutes, "together": together}
     return json.loads(json.dumps({**asked, **data, **parts["train"], **parts["config"], **searched}))
 
 
@@ -56,8 +57,7 @@ def opened(path: Path | None, name: str, asked: Mapping[str, Any], warmup: int) 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with nullcontext() if path is None else _alone(path):
-            storage = None if path is None else optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        with nullcontext() if path is None else _alone(path), _stored(path) as storage:
             study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, **options)
             there = study.user_attrs.get("asked", asked)
             for what in asked:
@@ -68,11 +68,24 @@ def opened(path: Path | None, name: str, asked: Mapping[str, Any], warmup: int) 
                     )
             study.set_user_attr("asked", dict(asked))
             yield study
-            if storage is not None:
-                storage.remove_session()
-                storage.engine.dispose()
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def _stored(path: Path | None) -> Iterator[Any]:
+    """What Optuna keeps studies in: an SQLite file, or None for the memory."""
+    import optuna
+
+    if path is None:
+        yield None
+        return
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 @contextmanager
@@ -95,37 +108,44 @@ def counted(study: "optuna.Study") -> list["FrozenTrial"]:
 
 
 def take_up(study: "optuna.Study", space: Space, start: Mapping[str, Any]) -> None:
-    """What an interrupted process left: its trial is failed and comes again; a start that is not done comes first."""
+    """What an interrupted process left: its trials are put off, and a start that is not done comes first."""
     from optuna.trial import TrialState
 
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        put_off(study, space, trial)
+    put_off(study, space)
     waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
     if not any(START in trial.user_attrs for trial in (*counted(study), *waiting)):
         study.enqueue_trial({name: _as_kept(each, start[name]) for name, each in space.items()}, {START: True})
 
 
-def put_off(study: "optuna.Study", space: Space, trial: "Trial | FrozenTrial") -> None:
-    """Fail a trial that was interrupted, and have its settings tried again."""
+def put_off(study: "optuna.Study", space: Space) -> None:
+    """Fail the trials that run, and have their settings tried again."""
     from optuna.trial import TrialState
 
-    study.tell(trial.number, state=TrialState.FAIL)
-    if trial.params.keys() == space.keys() and START not in trial.user_attrs:
-        study.enqueue_trial(trial.params)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.params.keys() == space.keys() and START not in trial.user_attrs:
+            study.enqueue_trial(trial.params)
 
 
-def ask(study: "optuna.Study", seed: int) -> "Trial":
-    """The next trial. What it tries hangs on (seed, trials that count, what came of them) alone."""
+def draw(
+    study: "optuna.Study", space: Space, run: Run, start: Mapping[str, Any], count: int, shared: Collection[str] = ()
+) -> list[tuple["Trial", dict[str, Any]]]:
+    """The next trials with their settings, those in `shared` the same for all.
+
+    What a trial tries hangs on the run's seed and on those before it alone.
+    """
     import optuna
 
-    state = np.random.SeedSequence((seed, len(counted(study)))).generate_state(1)
-    study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
-    return study.ask()
-
-
-def suggested(trial: "Trial", space: Space, run: Run) -> dict[str, Any]:
-    """The settings that a trial is to have."""
-    return {name: _suggest(trial, name, each, whole=is_whole(run, name)) for name, each in space.items()}
+    done, drawn = len(counted(study)), list[tuple["Trial", dict[str, Any]]]()
+    for number in range(done, done + count):
+        if drawn and not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.WAITING]):
+            study.enqueue_trial({name: drawn[0][0].params[name] for name in shared})
+        state = np.random.SeedSequence((run.train.seed, number)).generate_state(1)
+        study.sampler = optuna.samplers.TPESampler(seed=int(state[0]))
+        trial = study.ask()
+        settings = {name: _suggest(trial, name, each, whole=is_whole(run, name)) for name, each in space.items()}
+        drawn.append((trial, {name: start[name] for name in space} if START in trial.user_attrs else settings))
+    return drawn
 
 
 def _suggest(trial: "Trial", name: str, search: Range | tuple[Any, ...], *, whole: bool) -> Any:

@@ -25,7 +25,7 @@ class Trial(NamedTuple):
     value: float | None  # the validation metric of its best epoch
     epoch: int | None  # that epoch
     epochs: int  # the epochs that it trained
-    seconds: float
+    seconds: float  # of those that were trained together, its share
     settings: dict[str, Any]
     reason: str = ""  # why it failed
 
@@ -38,12 +38,9 @@ def trials_of(study: "optuna.Study", metric: str) -> list[Trial]:
         state = {"COMPLETE": "capped" if marks.get("capped") else "done", "PRUNED": "pruned"}.get(each.state.name)
         values = sorted(each.intermediate_values.items()) if state else []
         epoch, value = max(values, key=lambda step: merit(metric, step[1]), default=(None, None))
-        seconds = (each.datetime_complete - each.datetime_start).total_seconds()  # type: ignore[operator]
         settings = {name: tuple(x) if isinstance(x, list) else x for name, x in marks.get("settings", {}).items()}
-        fate = state or "failed"
-        found.append(
-            Trial(number, fate, value, epoch, marks.get("epochs", 0), seconds, settings, marks.get("reason", ""))
-        )
+        went = (marks.get("epochs", 0), marks["seconds"], settings, marks.get("reason", ""))
+        found.append(Trial(number, state or "failed", value, epoch, *went))
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ancf_jax.tuning import search as searches
-from experiments import train, tune
+from experiments import recipe, train, tune
 
 pytestmark = pytest.mark.xdist_group("tune")  # its fixture is dear: one worker runs it, once
 
@@ -26,9 +26,9 @@ def data(shop):
 
 @pytest.fixture(scope="module")
 def tuned(script, data, tmp_path_factory):
-    """A search for three models: the workdir, the flags, and what was printed."""
+    """A search for two models: the workdir, the flags, and what was printed."""
     folder = tmp_path_factory.mktemp("tuned")
-    flags = [*data, "--models=ease,popularity,recent", "--trials=5", f"--workdir={folder}"]
+    flags = [*data, "--models=popularity,recent", "--trials=5", f"--workdir={folder}"]
     status, out, err = script(tune, *flags)
     assert status == 0, err
     return folder, flags, out
@@ -44,24 +44,26 @@ def test_table_and_result(tuned):
     folder, _, out = tuned
     last = json.loads(out.splitlines()[-1])
     models = last["models"]
-    assert [models[name]["trials"] for name in ("ease", "popularity", "recent")] == [5, 1, 5]
+    assert {name: each["trials"] for name, each in models.items()} == {"popularity": 1, "recent": 5}
     assert last["ndcg@10"] == models[last["best"]]["ndcg@10"] == max(each["ndcg@10"] for each in models.values())
     for name, each in models.items():
         trials = trials_of(folder, name)
         assert each["ndcg@10"] == max(trial["value"] for trial in trials) >= each["start"] == trials[0]["value"]
-    tables = [line for line in out.splitlines() if re.match(r"(setting|ndcg@10|l2|half_life|model|ease|recent) ", line)]
-    assert len(tables) > 8 and max(map(len, tables)) <= 80
-    assert "ease: 5 trials: 5 done" in out and re.search(r"^l2 +- +500 ", out, re.MULTILINE)
+    tables = [
+        line for line in out.splitlines() if re.match(r"(setting|ndcg@10|half_life|model|popularity|recent) ", line)
+    ]
+    assert len(tables) == 3 + 2 + 3 and max(map(len, tables)) <= 80
+    assert "recent: 5 trials: 5 done" in out and re.search(r"^half_life +- +0\.1 ", out, re.MULTILINE)
 
 
 def test_the_study_is_written(tuned):
     folder, _, _ = tuned
-    content = json.loads((folder / "log-ease-trials.json").read_text())
-    assert content["space"] == {"l2": "10 to 10000, log"} and content["importance"] == {}
+    content = json.loads((folder / "log-recent-trials.json").read_text())
+    assert content["space"] == {"half_life": "0.003 to 1, log"} and content["importance"] == {}
     assert "optuna" in content["versions"] and "experiments.tune" in content["command"]
-    page = (folder / "log-ease-trials.md").read_text()
+    page = (folder / "log-recent-trials.md").read_text()
     assert page.count("| done ") == 5 and "no trial read the test part" in page
-    assert "<svg" in (folder / "log-ease-trials.svg").read_text()
+    assert "<svg" in (folder / "log-recent-trials.svg").read_text()
 
 
 def test_a_recipe_comes_to_the_value_of_the_best_trial(tuned, script, tmp_path):
@@ -70,20 +72,42 @@ def test_a_recipe_comes_to_the_value_of_the_best_trial(tuned, script, tmp_path):
         assert each["recipe"] == f"{folder}/log-{name}.flags"
         comment = Path(each["recipe"]).read_text().splitlines()[0]
         assert comment.startswith(f"# {name} on log.csv, leave-one-out: the best of ")
-    status, printed, err = script(train, f"--flagfile={folder}/log-ease.flags", f"--workdir={tmp_path}/run")
+    status, printed, err = script(train, f"--flagfile={folder}/log-recent.flags", f"--workdir={tmp_path}/run")
     assert status == 0, err
     result = json.loads(printed.splitlines()[-1])
-    best = json.loads(out.splitlines()[-1])["models"]["ease"]
-    assert result["valid"]["ndcg@10"] == best["ndcg@10"] and result["model"] == "ease"
+    best = json.loads(out.splitlines()[-1])["models"]["recent"]
+    assert result["valid"]["ndcg@10"] == best["ndcg@10"] and result["model"] == "recent"
+
+
+@pytest.mark.parametrize(
+    "name", ["ml-100k-ancf", "ml-100k-ancf-ordered", "ncf-ml-1m-ancf", "ml-1m-ratings-neumf", "gowalla-lightgcn"]
+)
+def test_the_flags_of_a_run_are_a_recipe_of_it(name, tmp_path, script):
+    file, runs, found = recipe.options.RECIPES / f"{name}.flags", tmp_path / "runs", []
+
+    class Parsed:
+        define = staticmethod(tune.define)
+
+        @staticmethod
+        def main():
+            run = recipe.run_of(str(file), "", [], 3, runs)
+            written = recipe.flags_of(run, runs, ("l2", "learning_rate"))
+            (tmp_path / "written.flags").write_text("\n".join(written))
+            found.extend([run, recipe.run_of(f"{tmp_path}/written.flags", "", [], 3, runs), written])
+            return {}
+
+    assert script(Parsed)[0] == 0
+    run, again, written = found
+    assert again == run and sum(flag.startswith(("--l2=", "--learning_rate=")) for flag in written) == 2
 
 
 def test_a_finished_search_is_not_done_again_and_a_longer_one_goes_on(tuned, script):
     folder, flags, _ = tuned
-    before = trials_of(folder, "ease")
-    status, again, err = script(tune, *flags, "--models=ease", "--trials=6")
+    before = trials_of(folder, "recent")
+    status, again, err = script(tune, *flags, "--models=recent", "--trials=6")
     assert status == 0, err
-    assert "ease: 5 trials are done" in again and trials_of(folder, "ease")[:5] == before
-    assert len(trials_of(folder, "ease")) == 6
+    assert "recent: 5 trials are done" in again and trials_of(folder, "recent")[:5] == before
+    assert len(trials_of(folder, "recent")) == 6
 
 
 def test_another_search_in_the_same_workdir_is_refused(tuned, script):
@@ -142,7 +166,7 @@ def test_a_killed_search_goes_on_and_comes_to_the_same(tuned, data, script, tmp_
     status, out, err = script(tune, *flags)
     assert status == 0, err
     assert f"recent: {left.count('COMPLETE')} trials are done" in out
-    assert trials_of(tmp_path, "recent") == trials_of(tuned[0], "recent")
+    assert trials_of(tmp_path, "recent") == trials_of(tuned[0], "recent")[:5]
     assert states(tmp_path).count("COMPLETE") == 5 and states(tmp_path).count("FAIL") <= 1
 
 

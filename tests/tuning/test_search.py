@@ -70,10 +70,10 @@ def test_trials_are_runs_that_are_not_tested(tmp_path):
     rng = np.random.default_rng(0)
     rows = "".join(f"{user},{item}\n" for user in range(12) for item in rng.permutation(15)[:6])
     (tmp_path / "log.csv").write_text("user,item\n" + rows)
-    run = Run("ease", DataConfig(dataset=str(tmp_path / "log.csv")), MODELS["ease"].config(), TrainConfig())
+    run = Run("recent", DataConfig(dataset=str(tmp_path / "log.csv")), MODELS["recent"].config(), TrainConfig())
     dataset = open_data(run)
     found = go_on(Search(run, dataset._replace(test=Sealed(), test_candidates=Sealed())), 3)
-    assert [each.state for each in found.trials] == ["done"] * 3 and found.trials[0].settings == {"l2": 500.0}
+    assert [each.state for each in found.trials] == ["done"] * 3 and found.trials[0].settings == {"half_life": 0.1}
     assert found.best.value == max(each.value for each in found.trials)
     again = fit_run(found.run, dataset).result
     assert again["valid"]["ndcg@10"] == found.best.value and again["best_epoch"] == found.best.epoch
@@ -207,6 +207,7 @@ def test_progress_is_told_of_trials_and_the_best(faked):
 
     go_on(Search(run_of(), DATA), 2, Progress)
     assert told[0] == 2 and told[1]["epoch"] == 1 / EPOCHS and told[-1]["epoch"] == 2
+    assert [record["epoch"] for record in told[1:]] == sorted(record["epoch"] for record in told[1:])
     best = [record["best"] for record in told[1:]]
     assert best == sorted(best) and told[1]["best"] == told[1]["ndcg@10"]
 
