@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, settings_of
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.runs.fit import Validate, validator
+from ancf_jax.runs.fit import Judge, validator
 from ancf_jax.runs.run import Run, build
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training.loop import TrainState, exhausted, init_state, last_epoch, make_epoch, order_of, steps_per_epoch
@@ -36,7 +36,7 @@ class Program(NamedTuple):
     model: Recommender  # of the run itself
     init: Callable[[Numbers], TrainState]  # numbers [K] -> states
     epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # states, given, order, key, numbers [K] -> states, sums
-    evaluate: Validate  # of one trial's numbers and parameters
+    evaluate: Judge  # of one trial's numbers and parameters
 
 
 def numbers_in(run: Run, dataset: Dataset, space: Space) -> tuple[str, ...]:
