@@ -120,7 +120,7 @@ def test_models_by_name_module_or_factory(dataset, model, name):
         (lambda log, d: ancf_jax.tune("mf", d, trial=2), "argument trial: .*; did you mean"),
         (
             lambda log, d: ancf_jax.tune("mf", d, trials=0),
-            "arguments trials, minutes: legal are at least 1 and at least",
+            "arguments trials, minutes, together: legal are at least 1, 0 and 1",
         ),
         (lambda log, d: ancf_jax.tune("mf", d, validation=False), "argument validation: a search goes by"),
         (lambda log, d: ancf_jax.open_run("nowhere"), "nowhere"),

@@ -88,7 +88,8 @@ def films(folder: Path, rng: np.random.Generator) -> None:
     (folder / "u.user").write_text("".join(f"{user}|30|M|writer|90210\n" for user in users))
 
 
-@pytest.mark.parametrize("command", RUN, ids=" ".join)
+# A recipe in checkpoints/ is made by the command before.
+@pytest.mark.parametrize("command", [each for each in RUN if "=checkpoints/tuned/" not in each[3]], ids=" ".join)
 def test_the_flags_of_a_command_are_legal(command, monkeypatch):
     module = importlib.import_module(command[2])
     monkeypatch.setattr(sys, "argv", [command[2], *command[3:]])

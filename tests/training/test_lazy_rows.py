@@ -19,7 +19,7 @@ from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import assign, make_lazy_step, new_slots, read_by_rows
 from ancf_jax.training.loop import init_state, make_epoch, make_step
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Data, Given, Gradient, InputError, Recommender, as_they_are, shapes_of
+from ancf_jax.types import Data, Given, Gradient, InputError, Recommender, as_they_are, moved, shapes_of
 
 USERS, ITEMS, STEPS, BATCH = 7, 11, 4, 6
 QUICK = {"xla_backend_optimization_level": 0}  # compiling takes longer than running
@@ -168,7 +168,7 @@ def test_a_step_of_every_model_is_the_dense_one(name):
         def loss(params, batch, key):
             return learn.loss(params, given, batch, key)
 
-        batch, start = learn.sample(key, given, jnp.arange(4) % learn.rows), (params, tx.init(params))
+        batch, start = learn.sample(key, given, jnp.arange(4) % learn.rows), (params, tx.init(moved(params)))
         dense, sums = make_step(loss, tx)(start, batch, key)
         (*lazy, _), lazy_sums = make_lazy_step(loss, tx)((*start, new_slots(params)), batch, key)
         return (tuple(lazy), lazy_sums), (dense, sums)
@@ -183,9 +183,9 @@ def test_a_step_of_every_model_is_the_dense_one(name):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), lazy, dense)
     for key, table in lazy[0][0]["tables"].items():
         np.testing.assert_array_equal(table[-1], 0, err_msg=key)
-    assert all(
-        (new != old).any() for new, old in zip(jax.tree.leaves(lazy[0][0]), jax.tree.leaves(params), strict=True)
-    )
+    after, before = (jax.tree.leaves(moved(each)) for each in (lazy[0][0], params))
+    assert all((new != old).any() for new, old in zip(after, before, strict=True))
+    jax.tree.map(np.testing.assert_array_equal, lazy[0][0].get("held"), params.get("held"))
 
 
 def test_the_compiled_steps_do_nothing_to_a_table_but_read_and_write_rows():

@@ -37,7 +37,7 @@ VARIANTS = {
     "abcf": {"tower": ()},
     "hstu": {"layers": 1},  # the norms of 4 numbers multiply what rounding has done to the layer before
     "ancf, ordered": {"ordered": True, "tower": ()},
-    "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1},
+    "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1, "prior": 0.0},  # which is held, in float32
 }
 
 

@@ -82,19 +82,22 @@ def graph_of(matrix: scipy.sparse.csr_array) -> Graph:
     """The graph with these `edges`."""
     user, item = (inverse_root(matrix.sum(axis)) for axis in (1, 0))
     to_users = scipy.sparse.csr_array(scipy.sparse.diags_array(user) @ matrix @ scipy.sparse.diags_array(item))
+    return Graph(by_rows(to_users), by_rows(scipy.sparse.csr_array(to_users.T)), item)
 
-    def parts(matrix: scipy.sparse.csr_array) -> Matrix:
-        return Matrix(matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
 
-    return Graph(parts(to_users), parts(scipy.sparse.csr_array(to_users.T)), item)
+def by_rows(matrix: scipy.sparse.csr_array) -> Matrix:
+    """The same matrix as arrays."""
+    return Matrix(matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
+
+
+def product(matrix: Matrix, x: Array) -> Array:
+    """A X [m, B] of a sparse matrix A [m, n] and X [n, B]."""
+    parts = jnp.asarray(matrix.data), jnp.asarray(matrix.columns), jnp.asarray(matrix.ends)
+    return BCSR(parts, shape=(len(matrix.ends) - 1, len(x))) @ x
 
 
 def propagation(graph: Graph) -> Callable[[Nodes], Nodes]:
     """D^-1/2 A D^-1/2 as a function of float32 nodes."""
-
-    def product(matrix: Matrix, x: Array) -> Array:
-        parts = jnp.asarray(matrix.data), jnp.asarray(matrix.columns), jnp.asarray(matrix.ends)
-        return BCSR(parts, shape=(len(matrix.ends) - 1, len(x))) @ x
 
     @jax.custom_vjp
     def propagate(nodes: Nodes) -> Nodes:

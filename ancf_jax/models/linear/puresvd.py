@@ -1,25 +1,19 @@
 """PureSVD: score(u, .) = x_u Q Q^T, with x_u [I] the 0/1 history of the query and Q [I, D] the D leading right singular
 vectors of the user-item matrix X (Cremonesi, Koren & Turrin, Performance of Recommender Algorithms on Top-N
 Recommendation Tasks, 2010).
-
-Q comes from randomised subspace iteration (Halko, Martinsson & Tropp, Finding Structure with Randomness: Probabilistic
-Algorithms for Constructing Approximate Matrix Decompositions, 2011): from a random Q of some more columns,
-
-    Q <- orthonormal basis of X^T X Q,    repeatedly, and at last    Q <- Q V,    V diag(s^2) V^T = Q^T X^T X Q.
 """
 
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.linear.gram import user_items
+from ancf_jax.models.linear.singular import leading
 from ancf_jax.nn.layers import inner_products, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
-EXTRA = 16  # columns beyond D, which let the D leading ones converge
 SEARCH: Space = {"factors": Range(8, 256, log=True)}
 
 
@@ -28,30 +22,21 @@ class Config:
     """PureSVD."""
 
     factors: int = field(50, "singular vectors D", low=1)
-    iterations: int = field(10, "products with X^T X from the random start", low=1)
+    iterations: int = field(10, "rounds of subspace iteration, see singular.py", low=1)
 
 
 def make(config: Config, data: Data) -> Recommender:
     """PureSVD; learns in one sweep and scores any history, so new users need no training."""
     num_users, num_items = data.num_users, data.num_items
     factors = min(config.factors, num_items)
-    width = min(factors + EXTRA, num_items)
 
     def init(key: Array, given: Given) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, factors))}, "net": {}}
 
-    @jax.default_matmul_precision("highest")
     def sweep(params: Params, given: Given, key: Array) -> Params:
         x, transposed = user_items(given.train, num_users, num_items)
-
-        def product(q: Array) -> Array:  # X^T X Q [I, W]
-            return transposed @ (x @ q)
-
-        q = jax.random.normal(key, (num_items, width))
-        q = jax.lax.fori_loop(0, config.iterations, lambda _, q: jnp.linalg.qr(product(q))[0], q)
-        _, vectors = jnp.linalg.eigh(q.T @ product(q))  # ascending
-        leading = q @ vectors[:, ::-1][:, :factors]
-        return {"tables": {"item": jnp.pad(leading, ((0, 1), (0, 0)))}, "net": {}}
+        item = leading(lambda q: transposed @ (x @ q), key, num_items, factors, config.iterations)
+        return {"tables": {"item": jnp.pad(item, ((0, 1), (0, 0)))}, "net": {}}
 
     def embed(params: Params, query: Query) -> tuple[Array, Array]:
         item = params["tables"]["item"][:num_items]

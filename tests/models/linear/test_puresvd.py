@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse.linalg import svds
 
 from ancf_jax.data.interactions import build
-from ancf_jax.models.linear import puresvd
+from ancf_jax.models.linear import singular
 from ancf_jax.models.linear.puresvd import Config, make
 from ancf_jax.types import Data
 
@@ -23,7 +23,7 @@ def trained():
     users = np.where(users == USERS, 6, users)
     data = Data(USERS, ITEMS, build(users, items, np.ones(len(users)), np.arange(len(users)), USERS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(puresvd, "EXTRA", 2)
+        patch.setattr(singular, "EXTRA", 2)
         model = make(Config(factors=FACTORS, iterations=20), data)
         params = jax.jit(model.learn.sweep)(
             model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0)

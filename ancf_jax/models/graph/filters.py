@@ -1,0 +1,80 @@
+"""Graph filters in closed form: a history r [I], 0/1, is a signal on the items, and a score what is left of it.
+
+With R [U, I] the 0/1 matrix of the training part and D_u, D_i the diagonals of its degrees,
+
+    R~ = D_u^-1/2 R D_i^-1/2,    P = R~^T R~,    V = the D leading right singular vectors of R~
+
+I - P is the Laplacian of a graph of the items, with eigenvalues in [0, 1], and each filter is a function of P: P itself
+smooths a signal over items that share users, and V V^T, the ideal low-pass filter, keeps its D smoothest parts alone.
+V is learned in one sweep, see linear/singular.py. Any history can be scored, so new users need no training.
+
+P is two sparse products and is never formed, so a user costs 2 R operations each time that the filter applies it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.data.interactions import whole_history
+from ancf_jax.models.graph.propagation import edges, graph_of, product
+from ancf_jax.models.linear.singular import leading
+from ancf_jax.nn.layers import multi_hot
+from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender
+
+UNIT = "filtered history"
+ROUNDS = 8  # of the subspace iteration
+
+
+class Filters(NamedTuple):
+    """What filters are made of; signals are columns [I + 1, B], of which the last row, padding, is zero."""
+
+    smooth: Callable[[Array], Array]  # x -> P x
+    ideal: Callable[[Array], Array]  # x -> V V^T x
+    degrees: Array  # [I + 1, 1] of D_i, and 1 for an item without users
+
+
+def over_histories(data: Data, *, factors: int, respond: Callable[[Array, Filters], Array]) -> Recommender:
+    """The recommender of a filter: score(u, .) = respond(r), for histories r [I + 1, B] and the filters of this log.
+
+    D is `factors`, or the number of users or items if that is smaller.
+    """
+    num_items = data.num_items
+    factors = min(factors, num_items, data.num_users)
+
+    def init(key: Array, given: Given) -> Params:
+        return {"tables": {"item": jnp.zeros((num_items + 1, factors))}, "net": {}}
+
+    def smoother(graph: Params) -> Callable[[Array], Array]:
+        return lambda x: product(graph.to_items, product(graph.to_users, x))
+
+    def sweep(params: Params, given: Given, key: Array) -> Params:
+        smooth = smoother(given.own)
+        item = leading(lambda q: smooth(q)[:num_items], key, num_items, factors, ROUNDS)
+        return {"tables": {"item": jnp.pad(item, ((0, 1), (0, 0)))}, "net": {}}
+
+    def prepare(params: Params, given: Given) -> Params:
+        return {"tables": params["tables"], "net": given.own}
+
+    @jax.default_matmul_precision("highest")
+    def score(ready: Params, query: Query, items: Array | None = None) -> Array:
+        vectors, graph = ready["tables"]["item"], ready["net"]
+        scale = jnp.asarray(graph.item_scale)[:, None]  # d^-1/2, and 0 for an item without users
+        filters = Filters(
+            smooth=smoother(graph),
+            ideal=lambda x: vectors @ (vectors.T @ x),
+            degrees=jnp.where(scale > 0, scale, 1.0) ** -2,
+        )
+        history = jnp.pad(multi_hot(query.history, num_items).T, ((0, 1), (0, 0)))
+        scores = respond(history, filters)[:num_items].T
+        return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
+
+    given = Given(data.train, graph_of(edges(data)))
+    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), prepare, score, unit=UNIT)
+
+
+def weighed(response: Callable[[Array], Array], degrees: Array, exponent: float) -> Callable[[Array], Array]:
+    """x -> D_i^e F(D_i^-e x) of a response F."""
+    weight = degrees**exponent
+    return lambda x: weight * response(x / weight)
