@@ -54,6 +54,7 @@ NAMES = [*MODELS, *VARIANTS]
 OWN: dict[str, dict[str, Any]] = {  # what suits a registered model and its variants
     **{name: {"personal": False} for name in ("popularity", "recent", "random", "global_mean", "item_mean")},
     "abcf": {"tower": ()},
+    "puresvd": {"factors": 2},  # beyond the two parities all that the board has is alike
 }
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
 STEPS = {"ancf": 30, "caser": 60, "hybrid": 30, "mf": 60}

@@ -129,7 +129,8 @@ VARIANTS = {
     "mf": {"pool": 3},
     "mf, whole catalogue": {},
     "ancf, ordered": {"ordered": True, "tower": ()},
-    "ancf, tied": {"tied": True, "tower": ()},
+    "ancf": {"loss": "bce"},  # a softmax does not move its bias
+    "ancf, tied": {"tied": True, "tower": (), "loss": "bce"},
 }
 
 # Their losses are over all items, or the whole graph, whatever the batch.

@@ -40,9 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
-from ancf_jax.data.interactions import whole_history
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
-from ancf_jax.models.ancf import prior
 from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
@@ -142,6 +140,9 @@ class Own(NamedTuple):
 
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
+    from ancf_jax.data.interactions import whole_history  # help of the default model should not wait for pandas
+    from ancf_jax.models.ancf import prior
+
     config = resolved(config, data)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest

@@ -21,7 +21,7 @@ SEARCH: Space = {
     "factors": (64, 128, 256, 448),
     "weight": Range(0.01, 2.0, log=True),
     "time": Range(0.5, 4.0),
-    "steps": (1, 2),
+    "solver_steps": (1, 2),
 }
 
 
@@ -32,12 +32,12 @@ class Config:
     factors: int = field(64, "singular vectors D of the ideal filter", low=1)
     weight: float = field(0.2, "weight b of the ideal filter", low=0)
     time: float = field(2.5, "how long T the history is sharpened; 0 leaves it blurred", low=0)
-    steps: int = field(1, "steps of the solver", low=1)
+    solver_steps: int = field(1, "steps of the solver", low=1)
 
 
 def make(config: Config, data: Data) -> Recommender:
     """BSPM; learns the singular vectors in one sweep."""
-    step = config.time / config.steps
+    step = config.time / config.solver_steps
 
     def sharpen(filters: Filters, start: Array) -> Array:
         """s(t + h), by Horner's rule."""
@@ -49,6 +49,6 @@ def make(config: Config, data: Data) -> Recommender:
     def respond(history: Array, filters: Filters) -> Array:
         ideal = weighed(filters.ideal, filters.degrees, 0.5)
         blurred = filters.smooth(history) + config.weight * ideal(history)
-        return jax.lax.fori_loop(0, config.steps, lambda _, s: sharpen(filters, s), blurred)
+        return jax.lax.fori_loop(0, config.solver_steps, lambda _, s: sharpen(filters, s), blurred)
 
     return over_histories(data, factors=config.factors, respond=respond)
