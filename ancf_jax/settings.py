@@ -8,19 +8,18 @@ from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.types import InputError
 
 DATASETS = (  # those of data/named.py
-    "ml-100k",
-    "ml-1m",
-    "ml-20m",
-    "ncf-ml-1m",
-    "anime",
-    "online-retail",
-    "complete-journey",
-    "amazon-beauty",
-    "steam",
-    "gowalla",
-    "yelp2018",
-    "amazon-book",
-    "beauty",
+    *(
+        "ml-100k",
+        "ml-1m",
+        "ml-20m",
+        "ncf-ml-1m",
+        "anime",
+        "online-retail",
+        "complete-journey",
+        "amazon-beauty",
+        "steam",
+    ),
+    *("gowalla", "yelp2018", "amazon-book", "beauty"),
 )
 SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last-basket-out", "ncf", "published")
 TARGETS = ("value", "log", "user", "item", "z-score", "min-max")
@@ -105,8 +104,7 @@ class DataConfig:
     )
     drop_items: str = field(
         AUTO,
-        "rows of items whose whole id is like this regular expression, in any case, are dropped (empty: none; auto: "
-        "the data set's own)",
+        "rows whose whole item id matches this regular expression, in any case, are dropped (empty: none)",
     )
     returns: str = field(
         AUTO,
@@ -133,8 +131,7 @@ class DataConfig:
     item_core: int | Auto = field(AUTO, "least rows of an item, k-core (0: any; auto: the data set's own)", low=0)
     split: str = field(
         AUTO,
-        "how the log is split (auto: as the data set was published; leave-last-basket-out with baskets; else "
-        "leave-one-out)",
+        "how the log is split (auto: as published; leave-last-basket-out with baskets; else leave-one-out)",
         SPLITS,
     )
     fractions: tuple[float, ...] = field(
@@ -247,7 +244,9 @@ class TrainConfig:
     """How a model is trained, whichever model it is."""
 
     seed: int = field(0, "seed of initialisation, order and sampling", low=0, high=MAX_SEED)
-    epochs: int = field(20, "epochs; sweeps for closed forms may stop earlier", low=1)
+    epochs: int | Auto = field(
+        AUTO, "passes over the training rows (auto: the model's own; sweeps may end earlier)", low=1
+    )
     batch_size: int = field(0, "training rows in a step (0: the model's own)", low=0)
     optimizer: str = field("adam", "optimizer", ("adam", "adagrad", "sgd"))
     learning_rate: float = field(0.001, "peak learning rate", above=0)
@@ -277,6 +276,12 @@ class TrainConfig:
     until: int = field(0, "stop after so many of --epochs, whose schedule stays (0: after all)", low=0)
     patience: int = field(5, "evaluations without improvement before a stop (0: never)", low=0)
     eval_every: int = field(1, "epochs between evaluations", low=1)
+    validate_users: int | Auto = field(
+        AUTO,
+        "users whom validation ranks for, a sample by --split_seed (0: all; auto: all but of large logs)",
+        low=0,
+        absent=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -285,14 +290,9 @@ class EvalConfig:
 
     ks: tuple[int, ...] = field((5, 10, 20), "cut-offs of the metrics of ranks; --metric must be at one", low=1)
     own_metric: tuple[str, ...] = field(
-        (),
-        "metrics of one's own as package.module:function, f(ranks, count, visible) -> [B], greater is better; see "
-        "ancf_jax/runs/own_metrics.py",
+        (), "metrics of one's own as package.module:function, f(ranks, count, visible) -> [B], greater is better"
     )
-    clip_predictions: bool = field(
-        False,
-        "predicted values stay within those of the training part; epochs are picked by predictions as they are",
-    )
+    clip_predictions: bool = field(False, "predicted values stay within the training part's, but to pick the epoch")
     memory_budget: float = field(1.0, "GiB that ranking may hold at once, besides the model and the data", above=0)
 
     def __post_init__(self) -> None:

@@ -107,6 +107,7 @@ class Gradient(NamedTuple):
     batch: int = 1024
     advance: Callable[[Params, Array], Params] | None = None  # params, n -> params as epoch n (from 1) starts
     ranks: bool = False  # what `init` gives ranks already, so it is evaluated too, as epoch 0
+    epochs: int = 20  # if a run does not say how many
 
 
 class ClosedForm(NamedTuple):

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from jax.sharding import Mesh
 
 from ancf_jax.config import from_flags
 from ancf_jax.data.dataset import Dataset, cleaning
 from ancf_jax.data.read.passes import count_windows
-from ancf_jax.runs.fit import set_up
+from ancf_jax.runs.fit import set_up, users_validated
 from ancf_jax.runs.run import Run, check_claim, open_data, reads_features
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training.checkpoint import best_of
@@ -44,6 +45,7 @@ def checked(runs: Mapping[Path, Run], mesh: Mesh | None = None, *, optional: boo
                     console.say(f"reading {run.data.dataset} ...")
                     datasets[key] = open_data(run)
                     describe(datasets[key])
+                    say_validated(run, datasets[key])
                 set_up(run, datasets[key], judged, mesh)
                 refused[but_for_seeds] = None
             except InputError as error:
@@ -61,6 +63,13 @@ def checked(runs: Mapping[Path, Run], mesh: Mesh | None = None, *, optional: boo
     if not jobs:
         raise next(error for error in refused.values() if error is not None)
     return jobs
+
+
+def say_validated(run: Run, dataset: Dataset) -> None:
+    """Say so where validation ranks for a sample of the users."""
+    sample, everyone = users_validated(run, dataset), len(np.unique(dataset.valid.users))
+    if 0 < sample < everyone:
+        console.say(f"validation ranks for {sample:,} of {everyone:,} users, drawn by --split_seed (--validate_users)")
 
 
 def describe(dataset: Dataset) -> None:

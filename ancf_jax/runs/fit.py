@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ancf_jax.config import AUTO, Auto
 from ancf_jax.data.dataset import Dataset, cleaning, fold_validation, ranked
+from ancf_jax.data.interactions import select
 from ancf_jax.data.read.passes import count_windows, windows
 from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, shard
@@ -24,13 +26,15 @@ from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, s
 from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, build, claim, from_workdir
 from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import TrainState, batch_of, fit, init_state, last_epoch, steps_per_epoch
+from ancf_jax.training.loop import TrainState, batch_of, epochs_of, fit, init_state, last_epoch, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
 USERS = "users.npz"
+AT_ONCE = 25_000_000  # pairs of user and item that validation scores, unless it is asked for more
+LEAST_VALIDATED = 1000  # users; with fewer the best epoch is picked by chance
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
 Judge = Callable[[Params], Evaluation]
 Progress = Callable[[int], AbstractContextManager[Report]]  # epochs -> what is told of each
@@ -100,6 +104,7 @@ def fit_run(
             for name, value in record.items()
             if name not in TIMES
         },
+        "users_validated": users_validated(run, dataset),
         "evaluation": reported(evaluation),
         "training_seconds": sum(seconds),
         "seconds_per_epoch": float(np.median(seconds)),  # compiling left out
@@ -156,9 +161,35 @@ def validator(
     """The evaluator of a model on the run's validation part. Raises InputError if that is empty, or for the metric."""
     if not len(dataset.valid.users):
         raise InputError("no row is held out for validation: choose --novalidation, or another --split or --fractions")
+    dataset = validated(dataset, run.train.validate_users, run.data.split_seed)
     as_learnt = replace(evaluation, clip_predictions=False)  # what is learnt hangs on no setting of evaluation
     options: dict[str, Any] = {"knows": run.train.knows, "metric": run.train.metric, "mesh": mesh}
     return evaluator_of("valid", model, data, dataset, as_learnt, **options)
+
+
+def validated(dataset: Dataset, users: int | Auto, seed: int) -> Dataset:
+    """The data set with the part of validation that is ranked: of all users who are in it, or of a random sample.
+
+    `users` is --validate_users. All models of one data set and one split are validated on the same users.
+    """
+    part, everyone = dataset.valid, np.unique(dataset.valid.users)
+    if users == AUTO:
+        pairs = len(dataset.item_ids) if dataset.valid_candidates is None else dataset.valid_candidates.shape[1]
+        count = max(AT_ONCE // pairs, LEAST_VALIDATED)
+    else:
+        count = users or len(everyone)
+    if count >= len(everyone) or ranked(dataset, part) is not None:  # new items are ranked among all that are held out
+        return dataset
+    chosen = np.isin(part.users, np.random.default_rng(seed).choice(everyone, count, replace=False))
+    candidates = None if dataset.valid_candidates is None else dataset.valid_candidates[chosen]
+    return dataset._replace(valid=select(part, chosen), valid_candidates=candidates)
+
+
+def users_validated(run: Run, dataset: Dataset) -> int:
+    """How many users validation ranks for; 0 without validation."""
+    if not run.train.validation:
+        return 0
+    return len(np.unique(validated(dataset, run.train.validate_users, run.data.split_seed).valid.users))
 
 
 def set_up(
@@ -190,12 +221,13 @@ def learn(
     """
     # What the engine calls an epoch is one window of a streamed log.
     stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
-    passes = {name: getattr(run.train, name) * a_pass for name in ("epochs", "eval_every", "until")}
-    config = replace(run.train, **passes)
+    passes = {name: getattr(run.train, name) * a_pass for name in ("eval_every", "until")}
+    epochs = epochs_of(model.learn, run.train.epochs) * a_pass
+    config = replace(run.train, epochs=epochs, **passes)
     parts: Any = nullcontext()
     if stream is not None:
-        parts = windows(stream, config.seed, config.epochs, jax.process_index(), jax.process_count())
-    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+        parts = windows(stream, config.seed, epochs, jax.process_index(), jax.process_count())
+    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * epochs)
     state = init_state(model, tx, run.train.seed, mesh)
     keeper: Any = checkpoint.in_memory() if folder is None else checkpoint.in_folder(folder)
     with keeper as kept, progress(last_epoch(model.learn, config)) as told, parts as part:

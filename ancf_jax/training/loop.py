@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from ancf_jax.config import AUTO, Auto
 from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, split
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
@@ -44,9 +45,11 @@ def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
     return 0 if isinstance(learn, ClosedForm) else min(batch_size or learn.batch, max(learn.rows, 1))
 
 
-def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
+def epochs_of(learn: Gradient | ClosedForm, epochs: int | Auto) -> int:
     """How many epochs there are: a closed form has its own number of sweeps."""
-    return learn.sweeps if isinstance(learn, ClosedForm) else epochs
+    if isinstance(learn, ClosedForm):
+        return learn.sweeps
+    return learn.epochs if epochs == AUTO else epochs
 
 
 def last_epoch(learn: Gradient | ClosedForm, config: TrainConfig) -> int:

@@ -22,7 +22,16 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.runs.fit import Judge, validator
 from ancf_jax.runs.run import Run, build
 from ancf_jax.settings import EvalConfig
-from ancf_jax.training.loop import TrainState, exhausted, init_state, last_epoch, make_epoch, order_of, steps_per_epoch
+from ancf_jax.training.loop import (
+    TrainState,
+    epochs_of,
+    exhausted,
+    init_state,
+    last_epoch,
+    make_epoch,
+    order_of,
+    steps_per_epoch,
+)
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.tuning.space import is_whole
 from ancf_jax.types import Array, Given, Recommender
@@ -145,7 +154,8 @@ def _epoch(run: Run, model: Recommender, state: TrainState, given: Given, order:
 
 
 def _optimizer(run: Run, model: Recommender) -> Any:
-    return make_optimizer(run.train, steps_per_epoch(model.learn, run.train.batch_size) * run.train.epochs)
+    epochs = epochs_of(model.learn, run.train.epochs)
+    return make_optimizer(run.train, steps_per_epoch(model.learn, run.train.batch_size) * epochs)
 
 
 def _with_numbers(run: Run, numbers: Numbers) -> Run:

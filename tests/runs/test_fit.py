@@ -11,7 +11,8 @@ import pytest
 
 from ancf_jax.config import from_json
 from ancf_jax.models import MODELS
-from ancf_jax.runs.fit import fit_run, read_records
+from ancf_jax.runs import fit
+from ancf_jax.runs.fit import fit_run, read_records, users_validated, validated
 from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
@@ -70,6 +71,27 @@ def test_without_a_folder_nothing_is_written_and_nothing_else_differs(run_of, ke
     assert result == {name: value for name, value in kept.result.items() if name not in timed}
     assert result["command"] == "as it was typed" and result["trials"] == 3 and result["best_epoch"] <= result["epochs"]
     jax.tree.map(np.testing.assert_array_equal, alone.per_user, kept.per_user)
+
+
+@pytest.mark.parametrize(("asked", "ranked"), [(0, 12), (5, 5), (20, 12), ("auto", 12)])
+def test_validation_ranks_for_a_sample_of_the_users(run_of, asked, ranked):
+    run, dataset = run_of("itemknn", validate_users=asked)
+    assert users_validated(run, dataset) == ranked
+    part = validated(dataset, asked, seed=3).valid
+    assert len(part.users) == ranked == len(set(part.users.tolist()))
+    of_user = dict(zip(dataset.valid.users.tolist(), dataset.valid.items.tolist(), strict=True))
+    assert all(of_user[user] == item for user, item in zip(part.users.tolist(), part.items.tolist(), strict=True))
+    again = validated(dataset, asked, seed=3).valid.users
+    np.testing.assert_array_equal(again, part.users)
+
+
+def test_of_large_logs_validation_ranks_for_a_sample_if_nothing_is_said(run_of, monkeypatch):
+    monkeypatch.setattr(fit, "AT_ONCE", 15 * 7)
+    monkeypatch.setattr(fit, "LEAST_VALIDATED", 3)
+    run, dataset = run_of("itemknn")
+    assert users_validated(run, dataset) == 7
+    different = validated(dataset, "auto", seed=1).valid.users
+    assert set(different.tolist()) != set(validated(dataset, "auto", seed=0).valid.users.tolist())
 
 
 def test_a_folder_holds_the_result_and_is_opened(run_of, kept_of):

@@ -12,7 +12,7 @@ from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.checkpoint import checkpoints, load_latest, save
-from ancf_jax.training.loop import fit, init_state, order_of, steps_per_epoch
+from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
 
@@ -139,6 +139,13 @@ def test_improvement_renews_patience():
 def test_without_patience_all_epochs_run():
     result, _ = validated([0.5, 0.4, 0.3, 0.2], patience=0)
     assert (len(result.records), result.best) == (4, 1)
+
+
+@pytest.mark.parametrize(("epochs", "trained"), [("auto", 3), (2, 2)])
+def test_epochs_are_the_models_own_unless_the_run_says_how_many(epochs, trained):
+    learn = toy(lambda params, rows: jnp.sum(params["net"]["b"])).learn._replace(epochs=3)
+    assert last_epoch(learn, TrainConfig(epochs=epochs)) == trained
+    assert last_epoch(learn, TrainConfig(epochs=epochs, until=1)) == 1
 
 
 def test_epochs_between_evaluations_are_neither_validated_nor_saved():

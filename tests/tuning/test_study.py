@@ -31,7 +31,7 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"run": with_settings(RUN, {"epochs": 3})}, "epochs is 20 there and 3 here"),
+        ({"run": with_settings(RUN, {"epochs": 3})}, "epochs is .auto. there and 3 here"),
         ({"run": with_settings(RUN, {"l2": 0.5})}, "l2 is 0.005 there and 0.5 here"),
         ({"run": RUN._replace(data=DataConfig(dataset="ml-1m"))}, "dataset is 'ml-100k' there and 'ml-1m' here"),
         ({"run": with_settings(RUN, {"seed": 4})}, "seed is 0 there and 4 here"),
