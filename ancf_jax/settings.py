@@ -249,9 +249,9 @@ class TrainConfig:
     )
     batch_size: int = field(0, "training rows in a step (0: the model's own)", low=0)
     optimizer: str = field("adam", "optimizer", ("adam", "adagrad", "sgd"))
-    learning_rate: float = field(0.001, "peak learning rate", above=0)
+    learning_rate: float | Auto = field(AUTO, "peak learning rate (auto: the model's own, mostly .001)", above=0)
     schedule: str = field(
-        "constant", "learning rate schedule; cosine warms up first", ("constant", "cosine", "cyclical")
+        AUTO, "learning rate schedule; cosine warms up (auto: the model's own)", ("constant", "cosine", "cyclical")
     )
     warmup: float = field(0.05, "fraction of the steps that warm up, for cosine", low=0, high=1)
     cycles: int = field(4, "number of cycles, for cyclical", low=1)

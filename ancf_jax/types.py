@@ -107,7 +107,9 @@ class Gradient(NamedTuple):
     batch: int = 1024
     advance: Callable[[Params, Array], Params] | None = None  # params, n -> params as epoch n (from 1) starts
     ranks: bool = False  # what `init` gives ranks already, so it is evaluated too, as epoch 0
-    epochs: int = 20  # if a run does not say how many
+    epochs: int = 20  # this and what follows: how it is trained if a run does not say
+    learning_rate: float = 0.001
+    schedule: str = "constant"
 
 
 class ClosedForm(NamedTuple):
@@ -130,6 +132,8 @@ class Recommender(NamedTuple):
     `propensities` is None unless the model is a policy: the logarithms of the probabilities that it and the behaviour
     that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
     `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
+    `order` says what of the order of interactions a model knows: nothing ("no"), all that it reads ("yes"), or in a few
+    words which interactions are the latest, as "latest 100" of a model that reads these as a set.
     """
 
     learn: Gradient | ClosedForm
@@ -144,6 +148,7 @@ class Recommender(NamedTuple):
     retrieve: Callable[[Any, Array], tuple[Array, Array]] | None = None  # ready, features [B, F] -> [B, D], [I, D]
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
     unit: str = ""
+    order: str = "no"
 
 
 def as_they_are(params: Params, given: Given) -> Params:

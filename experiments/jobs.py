@@ -15,6 +15,7 @@ from ancf_jax.runs.fit import set_up, users_validated
 from ancf_jax.runs.run import Run, check_claim, open_data, reads_features
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training.checkpoint import best_of
+from ancf_jax.training.loop import settled
 from ancf_jax.types import InputError
 from experiments import console
 
@@ -36,6 +37,7 @@ def checked(runs: Mapping[Path, Run], mesh: Mesh | None = None, *, optional: boo
     datasets: dict[Any, Dataset] = {}
     jobs: dict[Path, Job] = {}
     refused: dict[Run, InputError | None] = {}
+    learns: dict[Run, Any] = {}
     for folder, run in runs.items():
         key = (run.data, run.train.validation, reads_features(run))
         but_for_seeds = run._replace(train=replace(run.train, seed=0), warm_start=())
@@ -46,14 +48,15 @@ def checked(runs: Mapping[Path, Run], mesh: Mesh | None = None, *, optional: boo
                     datasets[key] = open_data(run)
                     describe(datasets[key])
                     say_validated(run, datasets[key])
-                set_up(run, datasets[key], judged, mesh)
-                refused[but_for_seeds] = None
+                _, model, *_ = set_up(run, datasets[key], judged, mesh)
+                refused[but_for_seeds], learns[but_for_seeds] = None, model.learn
             except InputError as error:
                 if not optional:
                     raise
                 console.say(f"left out: {folder.parent.name} ({error})")
                 refused[but_for_seeds] = error
         if refused[but_for_seeds] is None:
+            run = run._replace(train=settled(run.train, learns[but_for_seeds]))
             check_claim(folder, run, datasets[key].fingerprint)
             for start in map(Path, run.warm_start):
                 if start not in runs and not (folder / "checkpoints").is_dir():  # there it has started

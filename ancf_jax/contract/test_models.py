@@ -8,7 +8,7 @@ import pytest
 
 from ancf_jax.contract.board import SIZE, Case
 from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save
-from ancf_jax.types import Interactions, shapes_of
+from ancf_jax.types import Interactions, Query, shapes_of
 
 
 @pytest.mark.able("personal")
@@ -103,6 +103,18 @@ def test_models_that_stream_sample_from_any_part_of_the_rows(case: Case) -> None
     found, expected = sampled(part, np.arange(10)), sampled(train, rows)
     for leaf, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf, other)
+
+
+def test_what_is_said_of_the_order_is_so(case: Case) -> None:
+    """The same interactions the other way round; the place of padding stays."""
+    query = case.ask()
+    columns = np.arange(query.history.shape[1])
+    count = (np.asarray(query.history) < SIZE).sum(1, keepdims=True)
+    turned = np.where(columns < len(columns) - count, columns, 2 * len(columns) - 1 - count - columns)
+    history, values = (np.take_along_axis(np.asarray(part), turned, axis=1) for part in query[1:])
+    scores = np.asarray(case.trained.score(case.trained.ready, Query(query.users, *jax.device_put((history, values)))))
+    alike = np.allclose(scores, case.scores, rtol=1e-3, atol=1e-4)
+    assert alike == (case.model.order != "yes" or not case.model.history or case.model.alone)
 
 
 def test_unknown_users_are_scored_by_their_history(case: Case) -> None:

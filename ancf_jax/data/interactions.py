@@ -63,6 +63,11 @@ def whole_history(data: Data) -> int:
     return min(2 * longest(data.train), data.num_items)
 
 
+def latest(data: Data, length: int) -> str:
+    """What a model knows of the order that reads the latest `length` interactions as a set; see Recommender.order."""
+    return "no" if length == 0 or length > longest(data.train) else f"latest {length}"
+
+
 def from_latest(part: Interactions) -> np.ndarray:
     """How many later rows [R] the same user has: 0 for the user's latest."""
     users = np.asarray(part.users)

@@ -20,7 +20,7 @@ from ancf_jax.evaluation.topk import best_items, top_k_inner
 from ancf_jax.nn.layers import inner_products
 from ancf_jax.runs.results import evaluator_of
 from ancf_jax.settings import EvalConfig, TrainConfig
-from ancf_jax.training.loop import epochs_of, init_state, make_epoch, order_of, steps_per_epoch
+from ancf_jax.training.loop import init_state, make_epoch, order_of, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Array, ArrayLike, Data, Given, Params, Query, Recommender, as_they_are
 
@@ -56,7 +56,8 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
     """An epoch of training as `fit` runs it, or its first `steps` steps; each run goes on from the one before."""
     learn = model.learn
     whole = steps_per_epoch(learn, config.batch_size)
-    tx = make_optimizer(config, whole * epochs_of(learn, config.epochs))
+    config = settled(config, learn)
+    tx = make_optimizer(config, whole * int(config.epochs))
     state = init_state(model, tx, config.seed)
     run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows)
     given = jax.tree.map(jnp.asarray, model.given)

@@ -13,7 +13,8 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
-CARRIED = ("starts_from", "trials", "knows", "commit", "versions", "python", "hardware")  # of a result, in its row
+# Of a result, in its row.
+CARRIED = ("reads_order", "starts_from", "trials", "knows", "commit", "versions", "python", "hardware")
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; }
 body { margin: 1rem auto; max-width: 70rem; padding: 0 1rem; }
@@ -120,16 +121,18 @@ def _figures(row: dict[str, Any], metrics: Sequence[str]) -> list[str]:
 
 
 def cells(rows: list[dict[str, Any]], metrics: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of the table of test metrics, with the trials behind the settings if any are known."""
+    """Headings and cells of the table of test metrics, with what reads the order and the trials if any are known."""
+    reads = ["reads order"] if any(row.get("reads_order") for row in rows) else []
     tried = ["trials"] if any(row.get("trials") is not None for row in rows) else []
     figures = [part for metric in metrics for part in (metric, "±")]
-    headings = ["model", *figures, "best epoch", "train s", *tried, "ahead of (p < .05)"]
+    headings = ["model", *reads, *figures, "best epoch", "train s", *tried, "ahead of (p < .05)"]
     table = []
     for n, row in enumerate(rows):
         ahead = _ahead([other["model"] for other in rows[n + 1 :]], row["ahead_of"])
         measured = [f"{row['epochs']:.0f}", f"{row['training seconds']:.1f}"]
         trials = [_figure(row.get("trials"), 0) for _ in tried]
-        table.append([_marked(row), *_figures(row, metrics), *measured, *trials, ahead])
+        order = [row.get("reads_order") or "-" for _ in reads]
+        table.append([_marked(row), *order, *_figures(row, metrics), *measured, *trials, ahead])
     return headings, table
 
 

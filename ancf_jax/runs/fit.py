@@ -26,7 +26,7 @@ from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, s
 from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, build, claim, from_workdir
 from ancf_jax.settings import IN_MEMORY, EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import TrainState, batch_of, epochs_of, fit, init_state, last_epoch, steps_per_epoch
+from ancf_jax.training.loop import TrainState, batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Params, Recommender
 
@@ -77,6 +77,7 @@ def fit_run(
     """
     started = time.perf_counter()
     data, model, on_test, on_valid = set_up(run, dataset, evaluation, mesh)
+    run = run._replace(train=settled(run.train, model.learn))
     if folder is not None:
         claim(folder, run, dataset.fingerprint)
         checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
@@ -92,6 +93,7 @@ def fit_run(
         "split": dataset.split,
         "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
         "knows": what_is_known(run, model),
+        "reads_order": model.order,
         "rows": rows_of(run, dataset),
         "removed": cleaning(dataset)["removed"],
         "seed": run.train.seed,
@@ -221,9 +223,9 @@ def learn(
     """
     # What the engine calls an epoch is one window of a streamed log.
     stream, a_pass = dataset.stream, count_windows(dataset.stream) if dataset.stream else 1
-    passes = {name: getattr(run.train, name) * a_pass for name in ("eval_every", "until")}
-    epochs = epochs_of(model.learn, run.train.epochs) * a_pass
-    config = replace(run.train, epochs=epochs, **passes)
+    config = settled(run.train, model.learn)
+    config = replace(config, **{name: getattr(config, name) * a_pass for name in ("epochs", "eval_every", "until")})
+    epochs = int(config.epochs)
     parts: Any = nullcontext()
     if stream is not None:
         parts = windows(stream, config.seed, epochs, jax.process_index(), jax.process_count())

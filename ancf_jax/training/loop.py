@@ -7,6 +7,7 @@ So a run resumed from the state after an epoch repeats the uninterrupted run bit
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from ancf_jax.config import AUTO, Auto
+from ancf_jax.config import AUTO
 from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, split
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
@@ -45,16 +46,21 @@ def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
     return 0 if isinstance(learn, ClosedForm) else min(batch_size or learn.batch, max(learn.rows, 1))
 
 
-def epochs_of(learn: Gradient | ClosedForm, epochs: int | Auto) -> int:
+def settled(config: TrainConfig, learn: Gradient | ClosedForm) -> TrainConfig:
+    """The settings with what is left to the model decided. Sweeps have no rate, and their own number."""
+    own = Gradient._field_defaults if isinstance(learn, ClosedForm) else learn._asdict()
+    left = {name: own[name] for name in ("epochs", "learning_rate", "schedule")}
+    return replace(config, **{name: value for name, value in left.items() if getattr(config, name) == AUTO})
+
+
+def epochs_of(learn: Gradient | ClosedForm, epochs: int) -> int:
     """How many epochs there are: a closed form has its own number of sweeps."""
-    if isinstance(learn, ClosedForm):
-        return learn.sweeps
-    return learn.epochs if epochs == AUTO else epochs
+    return learn.sweeps if isinstance(learn, ClosedForm) else epochs
 
 
 def last_epoch(learn: Gradient | ClosedForm, config: TrainConfig) -> int:
     """The epoch that training ends with, if nothing stops it earlier."""
-    epochs = epochs_of(learn, config.epochs)
+    epochs = epochs_of(learn, int(settled(config, learn).epochs))
     return min(epochs, config.until) if config.until else epochs
 
 

@@ -10,8 +10,11 @@ from ancf_jax.types import Params
 
 
 def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
-    """The learning rate over `steps`: constant, cosine after a linear warm-up, or cosine cycles that restart."""
-    rate = config.learning_rate
+    """The learning rate over `steps`: constant, cosine after a linear warm-up, or cosine cycles that restart.
+
+    What `config` leaves to the model is decided before, see loop.settled.
+    """
+    rate: Any = config.learning_rate  # a search may trace it
     if config.schedule == "cosine":
         warmup = int(config.warmup * steps)
         return optax.warmup_cosine_decay_schedule(0.0, rate, warmup, max(steps, warmup + 1))

@@ -14,6 +14,7 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.runs.run import Run, build
 from ancf_jax.settings import SEARCH, TrainConfig
+from ancf_jax.training.loop import settled
 from ancf_jax.types import Gradient, InputError, Recommender, shapes_of
 
 DIGITS = 3  # significant ones that a number has which is tried, so that recipes can be read
@@ -35,7 +36,7 @@ def space_of(run: Run, model: Recommender) -> Space:
 
 def values_of(run: Run, model: Recommender) -> dict[str, Any]:
     """The run's settings of model and training by name, with the number of rows in a step where the model chooses."""
-    values = {**to_json(run.train), **to_json(run.config)}
+    values = {**to_json(settled(run.train, model.learn)), **to_json(run.config)}
     if isinstance(model.learn, Gradient):
         values["batch_size"] = run.train.batch_size or model.learn.batch
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

@@ -24,12 +24,12 @@ from ancf_jax.runs.run import Run, build
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training.loop import (
     TrainState,
-    epochs_of,
     exhausted,
     init_state,
     last_epoch,
     make_epoch,
     order_of,
+    settled,
     steps_per_epoch,
 )
 from ancf_jax.training.optimizers import make_optimizer
@@ -154,8 +154,8 @@ def _epoch(run: Run, model: Recommender, state: TrainState, given: Given, order:
 
 
 def _optimizer(run: Run, model: Recommender) -> Any:
-    epochs = epochs_of(model.learn, run.train.epochs)
-    return make_optimizer(run.train, steps_per_epoch(model.learn, run.train.batch_size) * epochs)
+    train = settled(run.train, model.learn)
+    return make_optimizer(train, steps_per_epoch(model.learn, train.batch_size) * int(train.epochs))
 
 
 def _with_numbers(run: Run, numbers: Numbers) -> Run:

@@ -24,11 +24,12 @@ recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Att
 A training row is a window of one user's interactions. Order-free, these are a random sample of the user's, a random
 part of them are the targets and the rest is the history, so a target never sees itself; and of a longer history a
 sample is attended to that hangs on its items alone. With `latest`, both are of consecutive interactions, which is
-knowledge of the order. Order-aware: every interaction is the target of
-those before it, all in one pass (see attention.py), and the window ends at a random place.
+knowledge of the order. Order-aware: every interaction is the target of those before it, all in one pass (see
+attention.py), and the window ends at a random place.
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
-last. Then there is an encoder of one layer, one table of items and no user vector; else a user vector and no encoder.
+last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
+else two heads over candidates, a user vector and no encoder.
 """
 
 from dataclasses import dataclass, replace
@@ -48,20 +49,19 @@ from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
 SOFTMAX = "log-probability of an item, up to a constant"  # what scores learnt by a softmax are
-
 SEARCH: Space = {
     "factors": (32, 64, 128),
-    "layers": (AUTO, 0, 1, 2),
-    "heads": (1, 2, 4),
+    "encoder": ("attention", "gru"),
+    "layers": (AUTO, 1, 2),
+    "heads": (AUTO, 1, 2),
+    "prior": Range(0.1, 1.0),
     "prior_l2": Range(30.0, 1000.0, log=True),
     "prior_slope": Range(0.25, 1.25),
     "dropout": Range(0.0, 0.6),
-    "negatives": (128, 256, 512),
-    "targets": (8, 16, 32),
-    "l2": Range(0.00001, 0.1, log=True),
+    "loss": ("sampled_softmax", "bpr_max"),
+    "negatives": (128, 256, 512, 1024),
     "stddev": Range(0.01, 0.1, log=True),
-    "batch_size": (16, 32, 64),
-    "weight_decay": Range(0.0001, 1.0, log=True),
+    "batch_size": (8, 16, 32, 64),
 }
 
 
@@ -75,7 +75,9 @@ class Config:
     layers: int | Auto = field(AUTO, "layers of the encoder over the history (auto: 1 if order-aware, else 0)", low=0)
     latest: bool = field(False, "order-free, the sample is the latest H, as a set", absent=True)
     encoder: str = field("attention", "what its layers are; gru is for order-aware models", ("attention", "gru"))
-    heads: int = field(2, "heads of the attention (0: none over candidates, and one in the encoder)", low=0)
+    heads: int | Auto = field(
+        AUTO, "heads of the attention over candidates, 0: none (auto: 0 if ordered, else 2)", low=0
+    )
     state: bool = field(True, "if order-aware, the encoder's latest state scores too, as in SASRec", absent=False)
     scorer: int = field(0, "hidden width of NAIS's attention network (0: scaled dot product)", low=0)
     project: bool = field(True, "learned projections of queries, keys and values")
@@ -91,7 +93,7 @@ class Config:
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
     negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
-    popular: float = field(0.0, "share of negatives drawn by popularity, for sampled_softmax", low=0, high=1)
+    popular: float | Auto = field(AUTO, "share of negatives by popularity (auto: .5 in sampled_softmax)", low=0, high=1)
     ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
     score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
     targets: int = field(16, "positives drawn from a window, order-free", low=1)
@@ -99,25 +101,27 @@ class Config:
     stddev: float = field(0.02, "standard deviation of the initial embeddings", low=0)
 
     def __post_init__(self) -> None:
-        if self.popular and self.loss != "sampled_softmax":
+        if self.popular not in (AUTO, 0) and self.loss != "sampled_softmax":
             raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
         if self.ordered is True and not self.history:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
-        if self.scorer and not self.heads:
+        if self.scorer and self.heads == 0:
             raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
-        if self.history and self.factors % max(self.heads, 1):
+        if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
 def resolved(config: Config, data: Data) -> Config:
     """The settings with what is left to the data decided."""
     ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
-    left: dict[str, Any] = {"layers": int(ordered), "tied": ordered, "user": not ordered}
-    left = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
+    heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
+    popular = 0.5 * (config.loss == "sampled_softmax")
+    left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
+    found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     state, encoder = config.state and ordered, config.encoder if ordered else "attention"
-    return replace(config, ordered=ordered, state=state, encoder=encoder, **left)
+    return replace(config, ordered=ordered, state=state, encoder=encoder, **found)
 
 
 class Batch(NamedTuple):
@@ -140,7 +144,7 @@ class Own(NamedTuple):
 
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
-    from ancf_jax.data.interactions import whole_history  # help of the default model should not wait for pandas
+    from ancf_jax.data.interactions import latest, whole_history  # help of the default model does not wait for pandas
     from ancf_jax.models.ancf import prior
 
     config = resolved(config, data)
@@ -151,9 +155,8 @@ def make(config: Config, data: Data) -> Recommender:
     net, first = Net(config), prior.make(config, data) if config.prior else None
     span = length + 1 if config.ordered else max(length, 1)
     history_table = "item" if config.tied else "item_history"
-
-    # How often an item is drawn against uniform negatives, as a logarithm: the log-q correction.
-    popular = round(config.popular * config.negatives)
+    # How often an item is drawn against uniform negatives, as a logarithm.
+    popular = round(float(config.popular) * config.negatives)
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
     given = over_windows(data, max(length, 1))
@@ -211,8 +214,8 @@ def make(config: Config, data: Data) -> Recommender:
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
         if first is not None:
-            weight, read = params["net"]["prior"].astype(jnp.float32), (batch.history, batch.targets, batch.negatives)
-            ours, theirs = first.of_batch(params["held"]["prior"], given.own.place, batch.users, *read)
+            weight = params["net"]["prior"].astype(jnp.float32)
+            ours, theirs = first.of_batch(params["held"]["prior"], given.own.place, given.train, *batch[:4])
             positive, negative = positive + weight * ours, negative + weight * theirs
         if popular:
             negative = negative - jnp.asarray(given.own.odds)[batch.negatives][:, None]
@@ -229,7 +232,9 @@ def make(config: Config, data: Data) -> Recommender:
     def prepare(params: Params, given: Given) -> dict:
         """The item part of the tower's first layer, in place of its table."""
         ready = {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
-        return ready if first is None else {**ready, "place": given.own.place}
+        if first is None:
+            return ready
+        return {**ready, "held": params["held"]["prior"]["weights"], "place": given.own.place}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
@@ -244,12 +249,12 @@ def make(config: Config, data: Data) -> Recommender:
             return jnp.broadcast_to(scores, (len(query.users), ids.shape[-1]))  # item biases alone are one row
 
         # A quarter of the weights, as products that are batched over users gain from more items at once.
-        width = max(config.factors, *config.tower, config.heads * length * max(config.scorer, 1) // 4)
+        width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
         every = jnp.arange(num_items)[None]
         scores = over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
         if first is None:
             return scores
-        closed = first.of_history(ready["held"]["prior"], ready["place"], query.history)  # [B, I]
+        closed = first.of_history(ready["held"], ready["place"], query.history)  # [B, I]
         closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
         return scores + ready["net"]["prior"].astype(jnp.float32) * closed
 
@@ -266,11 +271,15 @@ def make(config: Config, data: Data) -> Recommender:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
         return sample_of(history, length, num_items) if sampled else (history, None)
 
-    batch = max(2048 // max(length, 2), 1)
-    learn = Gradient(len(given.own.windows.users), init, sample, loss, batch, ranks=first is not None)
+    learn = Gradient(len(given.own.windows.users), init, sample, loss, max(1024 // max(length, 2), 1))
+    epochs = int(
+        np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30)
+    )  # many passes over a small log, few over a large
+    learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     unit = {"bce": "log-odds of an interaction", "bpr": "", "bpr_max": ""}.get(config.loss, SOFTMAX)
+    order = "yes" if config.ordered else "no" if sampled else latest(data, length)
     attends = attend if length and config.heads else None
-    return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit)
+    return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
 
 
 def shuffled(train: Interactions) -> Interactions:

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
+from ancf_jax.data.interactions import latest
 from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.bits import kept
@@ -190,5 +191,12 @@ def make(config: Config, data: Data) -> Recommender:
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
     return Recommender(
-        learn, given, length, as_they_are, score, embed if config.loss == "squared" else None, rates=True
+        learn,
+        given,
+        length,
+        as_they_are,
+        score,
+        embed if config.loss == "squared" else None,
+        rates=True,
+        order=latest(data, length),
     )

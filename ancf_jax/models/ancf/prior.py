@@ -1,14 +1,20 @@
-"""The closed form that ANCF starts from: score(u, i) = asinh(I r_u B_i / 2), with r_u what u did and B solved for once.
+"""The closed form that ANCF starts from: score(u, i) = asinh(r_u B_i / 2b), with r_u what u did and B solved for once.
 
-r_u B_i is about the probability p of item i, and asinh(I p / 2) is close to log(I p) where that is well above 0, and
-linear around it: what softmax makes of these scores is about p, and the order of the items is that of p.
-
-Order-free, r_u is the 0/1 history and B is EASE's; order-aware, r_u has SLIT's weights of recency, and B is SLIT's.
+Order-free, r_u is the 0/1 history, B is EASE's and b the share of pairs of user and item that interacted; order-aware,
+r_u has SLIT's weights of recency, B is SLIT's and b = 1 / I. So p = r_u B_i is about the probability that u did i, or
+does it next, and b is its mean. asinh(p / 2b) is close to log(p / b) where p is well above b and linear below, where p
+is mostly noise: what softmax makes of these scores is about p, and the order of the items is that of p.
 It is an attention whose weights hang on the order alone, and whose values are solved for. Its weight in the score is
 learnt, B is held.
 
-A fit flatters what it was fitted to. So in training a user's scores come from the fit to the other half of the users
-(odd or even), as a score in the test comes from one to all that has not seen what is held out.
+A fit flatters what it was fitted to, and a score in the test comes from one that has not seen what is held out. So in
+training a window is scored as by a fit without it, or order-free without the user. With P = (G + l2 I)^-1 that is
+
+    SLIT: Z - (I - R P R^T)^-1 (Z - R B) in place of R B, where R holds the window's rows r_t and Z its targets
+    EASE: B by P + P x x^T P / (1 - x^T P x) in place of P, where x is all that the user did
+
+(residuals of least squares without some of the rows, and J. Sherman & W. Morrison, 1950). The first is exact but for
+what a row r_t has from before the window.
 
 It knows the most frequent items; those that it does not know have no score by it, and take their step in a history.
 """
@@ -18,10 +24,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ancf_jax.data.interactions import longest
+from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.memory import check_memory
-from ancf_jax.models.linear.ease import ease
+from ancf_jax.models.linear.ease import exactly, invert, without_itself
 from ancf_jax.models.linear.gram import gram
-from ancf_jax.models.linear.slit import by_steps, recent, solved, sums
+from ancf_jax.models.linear.slit import by_steps, recent, sums
 from ancf_jax.types import Array, ArrayLike, Data, Interactions
 
 
@@ -33,65 +41,96 @@ class Prior(NamedTuple):
     size: int  # items that it knows, M
     users: int
     l2: float
+    mean: float  # b
+    longest: int  # interactions that one user has
     place: ArrayLike  # [I + 1] int32; M for an item that it does not know, and for padding
 
-    def fit(self, train: Interactions, place: ArrayLike) -> Array:
-        """B of all users, of the odd ones and of the even ones: [3, M + 1, M + 1] float32.
-
-        The last row and column, of items that it does not know, are zero.
-        """
+    def fit(self, train: Interactions, place: ArrayLike) -> dict[str, Array]:
+        """P and B [M + 1, M + 1]; the last row and column, of items that it does not know, are zero."""
         place = jnp.asarray(place)
-        even, odd = (self._sums(train, place, jnp.arange(self.users) % 2 == half) for half in (0, 1))
-        every = tuple(map(jnp.add, even, odd))
-        return jnp.stack([jnp.pad(self._solved(*sums), ((0, 1), (0, 1))) for sums in (every, odd, even)])
-
-    def _sums(self, train: Interactions, place: Array, counted: Array) -> tuple[Array, ...]:
         if self.ordered:
-            return sums(train, place, self.size, self.weights, counted)
-        return (gram(train, self.users, len(place) - 1, jnp.argsort(place)[: self.size], counted),)
-
-    def _solved(self, g: Array, c: Array | None = None) -> Array:
-        return ease(g, self.l2) if c is None else solved(g, c, self.l2)
+            p, b = _solved(*sums(train, place, self.size, self.weights), self.l2)
+        else:
+            p = _inverse(gram(train, self.users, len(place) - 1, jnp.argsort(place)[: self.size]), self.l2)
+            b = without_itself(p)
+        return {"inverse": jnp.pad(p, ((0, 1), (0, 1))), "weights": jnp.pad(b, ((0, 1), (0, 1)))}
 
     def of_history(self, b: Array, place: ArrayLike, history: Array) -> Array:
         """Scores [B, I] of all items after histories [B, H]."""
         place = jnp.asarray(place)
         weights = self.weights if self.ordered else jnp.ones(history.shape[1])
-        found = recent(place[history], weights, self.size) @ b[0, : self.size]  # [B, M + 1]
-        return self.log_like(found)[:, place[:-1]]
+        return self.log_like((recent(place[history], weights, self.size) @ b[: self.size])[:, place[:-1]])
 
     def of_batch(
-        self, b: Array, place: ArrayLike, users: Array, history: Array, targets: Array, negatives: Array
+        self,
+        held: dict[str, Array],
+        place: ArrayLike,
+        train: Interactions,
+        users: Array,
+        history: Array,
+        targets: Array,
+        negatives: Array,
     ) -> tuple[Array, Array]:
         """Scores of targets [B, P] and negatives [B, N] in training: [B, P] and [B, P, N], or [B, 1, N] order-free.
 
         Order-aware, target p and the negatives beside it follow the history up to column p; order-free, all of it.
         """
         place = jnp.asarray(place)
-        half = (1 + users % 2)[:, None, None]  # fitted without the user
-        past, own, other = (place[ids] for ids in (history, targets, negatives))
-        if not self.ordered:
-            rows, past = jnp.where(past < self.size, 1.0, 0.0), past[:, :, None]
-            ours, theirs = (jnp.einsum("bh,bhk->bk", rows, b[half, past, ids[:, None]]) for ids in (own, other))
-            return self.log_like(ours), self.log_like(theirs)[:, None]
-        steps = jnp.arange(len(self.weights))
-        back = steps[:, None] - steps[None]  # p - h
-        matrix = jnp.where(back >= 0, self.weights[jnp.maximum(back, 0)], 0.0)  # [P, H]
-        ours = jnp.einsum("ph,bhp->bp", matrix, b[half, past[:, :, None], own[:, None]])
-        theirs = jnp.einsum("ph,bhn->bpn", matrix, b[half, past[:, :, None], other[:, None]])
-        return self.log_like(ours), self.log_like(theirs)
+        read = tuple(place[ids] for ids in (history, targets, negatives))
+        if self.ordered:
+            found = self._after(held, *read)
+        else:
+            ends = jnp.asarray(train.offsets)[users + 1]
+            whole, _ = take_window(train, users, ends, self.longest, len(place) - 1)
+            found = self._beside(held["inverse"], place[whole], *read)
+        return self.log_like(found[0]), self.log_like(found[1])
 
     def log_like(self, p: Array) -> Array:
-        """asinh(I p / 2)."""
-        return jnp.arcsinh((len(self.place) - 1) / 2 * p)
+        """asinh(p / 2b)."""
+        return jnp.arcsinh(p / (2 * self.mean))
+
+    def _after(self, held: dict[str, Array], past: Array, own: Array, other: Array) -> tuple[Array, Array]:
+        steps = jnp.arange(len(self.weights))
+        back = steps[:, None] - steps[None]  # p - h
+        rows = jnp.where(back >= 0, self.weights[jnp.maximum(back, 0)], 0.0)  # R but for the items, [P, H]
+        ids = jnp.concatenate([own, other], axis=1)  # [B, P + N]
+        met = (own[:, :, None] == ids[:, None]) & (own < self.size)[:, :, None]  # Z [B, P, P + N]
+        missing = met - jnp.einsum("ph,bhk->bpk", rows, held["weights"][past[:, :, None], ids[:, None]])
+        between = held["inverse"][past[:, :, None], past[:, None]]  # [B, H, H]
+        hat = jnp.einsum("ph,bhg,qg->bpq", rows, between, rows)
+        found = met - jnp.linalg.inv(jnp.eye(len(steps)) - hat) @ missing
+        return jnp.diagonal(found[:, :, : own.shape[1]], axis1=1, axis2=2), found[:, :, own.shape[1] :]
+
+    def _beside(self, p: Array, whole: Array, past: Array, own: Array, other: Array) -> tuple[Array, Array]:
+        ids = jnp.concatenate([own, other], axis=1)  # [B, K]
+        along = recent(whole, jnp.ones(whole.shape[1]), self.size) @ p[: self.size]  # P x, [B, M + 1]
+        of_whole, of_past, of_ids = (jnp.take_along_axis(along, each, axis=1) for each in (whole, past, ids))
+        scale = 1 / (1 - of_whole.sum(1, keepdims=True))  # [B, 1]
+        cross = p[past[:, :, None], ids[:, None]].sum(1) + of_past.sum(1, keepdims=True) * of_ids * scale
+        itself = jnp.where(ids < self.size, p[ids, ids] + of_ids**2 * scale, 1.0)
+        found = -cross / itself
+        return found[:, : own.shape[1]], found[:, None, own.shape[1] :]
+
+
+@exactly
+def _solved(g: Array, c: Array, l2: float) -> tuple[Array, Array]:
+    p = _inverse(g, l2)
+    return p, p @ c
+
+
+@exactly
+def _inverse(g: Array, l2: float) -> Array:
+    item = jnp.arange(len(g))
+    return invert(g.at[item, item].add(l2))
 
 
 def make(config: Any, data: Data) -> Prior:
     """The closed form of ANCF's settings (ancf.Config). Raises InputError where its matrices do not fit in memory."""
     size = min(config.prior_items, data.num_items)
-    check_memory("ancf", 10 * 4 * size**2, f"the closed form's ten arrays, {size} x {size} (--prior_items),")
+    check_memory("ancf", 6 * 4 * size**2, f"the closed form's six arrays, {size} x {size} (--prior_items),")
     often = np.bincount(data.train.items, minlength=data.num_items)
     place = np.full(data.num_items + 1, size, np.int32)
     place[np.argsort(-often, kind="stable")[:size]] = np.arange(size)
     weights = by_steps(config.history, config.prior_slope)
-    return Prior(config.ordered, weights, size, data.num_users, config.prior_l2, place)
+    mean = (1 if config.ordered else len(data.train.items) / data.num_users) / data.num_items
+    return Prior(config.ordered, weights, size, data.num_users, config.prior_l2, mean, longest(data.train), place)

@@ -79,7 +79,10 @@ def make(config: Config, data: Data) -> Recommender:
         return unit_rows(wanted), items_of(ready)
 
     learn = ClosedForm(1, lambda key, given: {"tables": {}, "net": {}}, lambda params, given, key: params)
-    return Recommender(learn, Given(data.train, views), whole_history(data), prepare, score, embed, retrieve=retrieve)
+    order = "yes" if config.half_life else "no"
+    return Recommender(
+        learn, Given(data.train, views), whole_history(data), prepare, score, embed, retrieve=retrieve, order=order
+    )
 
 
 def group_means(features: np.ndarray, groups: int) -> np.ndarray:

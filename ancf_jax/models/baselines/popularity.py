@@ -50,7 +50,7 @@ def make_recent(config: Recent, data: Data) -> Recommender:
         age = order.max() - order
         return jnp.exp2(-age / (config.half_life * (order.max() + 1)))
 
-    return _counted(data, weigh)._replace(unit="number of interactions, older ones counting less")
+    return _counted(data, weigh)._replace(unit="number of interactions, older ones counting less", order="yes")
 
 
 def make_random(config: Random, data: Data) -> Recommender:

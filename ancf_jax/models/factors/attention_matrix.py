@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
+from ancf_jax.data.interactions import latest
 from ancf_jax.data.samplers import over_windows, take_window
 from ancf_jax.nn.layers import inner_products, table
 from ancf_jax.nn.losses import catalogue_softmax
@@ -123,4 +124,6 @@ def make(config: Config, data: Data) -> Recommender:
         return user * scale, tables["item"][:num_items]
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
-    return Recommender(learn, given, length, prepare, inner_products(embed), embed, alone=True)
+    return Recommender(
+        learn, given, length, prepare, inner_products(embed), embed, alone=True, order=latest(data, length)
+    )

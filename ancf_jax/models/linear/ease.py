@@ -37,7 +37,12 @@ def make(config: Config, data: Data) -> Recommender:
 def ease(g: Array, l2: float) -> Array:
     """B [I, I] of EASE from the Gram matrix G [I, I]."""
     item = jnp.arange(len(g))
-    p = invert(g.at[item, item].add(l2))
+    return without_itself(invert(g.at[item, item].add(l2)))
+
+
+def without_itself(p: Array) -> Array:
+    """B [I, I] with a diagonal of zeros from P = (G + l2 I)^-1: -P_ij / P_jj."""
+    item = jnp.arange(len(p))
     return (-p / jnp.diag(p)).at[item, item].set(0.0)
 
 

@@ -30,20 +30,15 @@ def user_items(train: Interactions, num_users: int, num_items: int) -> tuple[BCS
     )
 
 
-def gram(
-    train: Interactions, num_users: int, num_items: int, among: Array | None = None, counted: Array | None = None
-) -> Array:
+def gram(train: Interactions, num_users: int, num_items: int, among: Array | None = None) -> Array:
     """G = X^T X [I, I] of the 0/1 user-item matrix X [U, I], exact below 2^24; or [M, M] of the items `among` [M].
-
-    With counted [U], 0 or 1, of the users that count.
 
     Memory: G and blocks [U + 2 I, ITEM_BLOCK].
     """
     x, transposed = user_items(train, num_users, num_items)
 
     def columns(items: Array) -> Array:
-        chosen = x @ jax.nn.one_hot(items, num_items, axis=0)  # [U, b]
-        found = transposed @ (chosen if counted is None else chosen * counted[:, None])
+        found = transposed @ (x @ jax.nn.one_hot(items, num_items, axis=0))
         return found if among is None else found[among]
 
     return over_items(columns, jnp.arange(num_items) if among is None else among, ITEM_BLOCK)

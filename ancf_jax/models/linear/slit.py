@@ -55,7 +55,7 @@ def make(config: Config, data: Data) -> Recommender:
         return {"tables": {"weight": jnp.zeros((num_items, num_items))}, "net": {}}
 
     def sweep(params: Params, given: Given, key: Array) -> Params:
-        g, c = sums(given.train, jnp.arange(num_items), num_items, weights, jnp.ones(data.num_users))
+        g, c = sums(given.train, jnp.arange(num_items), num_items, weights)
         return {"tables": {"weight": solved(g, c, config.l2)}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -63,7 +63,9 @@ def make(config: Config, data: Data) -> Recommender:
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     learn = ClosedForm(1, init, sweep)
-    return Recommender(learn, Given(data.train), config.history, as_they_are, score, unit="about a probability")
+    return Recommender(
+        learn, Given(data.train), config.history, as_they_are, score, unit="about a probability", order="yes"
+    )
 
 
 def by_steps(length: int, slope: float) -> Array:
@@ -85,25 +87,25 @@ def solved(g: Array, c: Array, l2: float) -> Array:
     return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(g.at[item, item].add(l2)), c)
 
 
-def sums(train: Interactions, place: Array, size: int, weights: Array, counted: Array) -> tuple[Array, Array]:
-    """G and C [size, size] of the items at place [I], of which those at `size` are left out, and of the users counted.
+def sums(train: Interactions, place: Array, size: int, weights: Array) -> tuple[Array, Array]:
+    """G and C [size, size] of the items at place [I], of which those at `size` are left out.
 
-    They come from pairs of a user's interactions at most H apart: no product of wide matrices. counted [U] is 0 or 1.
+    They come from pairs of a user's interactions at most H apart: no product of wide matrices.
     An interaction and the one d steps before it stand together in r_t for every t that sees both: G has the sum over
     a = 1..m of w_a w_(a+d), where m later interactions do, at most H - d.
     """
     length, users, items = len(weights), jnp.asarray(train.users), place[jnp.asarray(train.items)]
     row = jnp.arange(len(items))
     first, after = jnp.asarray(train.offsets)[users], jnp.asarray(train.offsets)[users + 1] - 1 - row
-    padded, counted = jnp.concatenate([weights, jnp.zeros(length + 1)]), jnp.asarray(counted, jnp.float32)[users]
+    padded = jnp.concatenate([weights, jnp.zeros(length + 1)])
 
     def add(d: Array, both: tuple[Array, Array]) -> tuple[Array, Array]:
         g, c = both
         before = jnp.where(row - d >= first, items[jnp.maximum(row - d, 0)], size)
         together = jnp.cumsum(weights * jax.lax.dynamic_slice_in_dim(padded, d, length))
         together = jnp.where(after > 0, together[jnp.minimum(after, length) - 1], 0.0)
-        g = g.at[before, items].add(jnp.where(d > 0, 1.0, 0.5) * together * counted, mode="drop")
-        return g, c.at[before, items].add(jnp.where(d > 0, padded[d - 1], 0.0) * counted, mode="drop")
+        g = g.at[before, items].add(jnp.where(d > 0, 1.0, 0.5) * together, mode="drop")
+        return g, c.at[before, items].add(jnp.where(d > 0, padded[d - 1], 0.0), mode="drop")
 
     nothing = jnp.zeros((size, size))
     g, c = jax.lax.fori_loop(0, length + 1, add, (nothing, nothing))

@@ -126,7 +126,7 @@ def make(config: Config, data: Data) -> Recommender:
         return states[:, 0], ready["tables"]["vectors"][:num_items]
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=max(8192 // length, 1))
-    return Recommender(learn, given, length, bias_as_factor, inner_products(embed), embed)
+    return Recommender(learn, given, length, bias_as_factor, inner_products(embed), embed, order="yes")
 
 
 def cloze(key: Array, window: Array, share: float, last: Array, padding: int) -> Batch:

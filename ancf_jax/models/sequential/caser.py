@@ -136,4 +136,4 @@ def make(config: Config, data: Data) -> Recommender:
 
     prepare = partial(bias_as_factor, item="item_output")
     learn = Gradient(len(data.train.users), init, sample, loss, batch=512)
-    return Recommender(learn, Given(data.train), length, prepare, inner_products(embed), embed)
+    return Recommender(learn, Given(data.train), length, prepare, inner_products(embed), embed, order="yes")

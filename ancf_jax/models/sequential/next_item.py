@@ -118,4 +118,4 @@ def over_next_items(
         return extend(state), ready["tables"][vectors][:-1]
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=max(TOKENS // length, 1))
-    return Recommender(learn, given, length, prepare, inner_products(embed), embed)
+    return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes")

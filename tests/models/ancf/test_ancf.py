@@ -18,6 +18,7 @@ from ancf_jax.types import InputError
 SMALL = Config(
     factors=4,
     history=5,
+    heads=2,
     ordered=False,
     layers=0,
     tied=False,

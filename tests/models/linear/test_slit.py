@@ -55,11 +55,5 @@ def test_items_without_a_place_are_passed_over_and_still_take_their_step(data):
     """Of the items only 0..3 have a place; others count as steps, as what is predicted they do not."""
     place = jnp.minimum(jnp.arange(ITEMS), 4)
     weights = by_steps(LENGTH, SLOPE)
-    g, c = jax.jit(lambda train: sums(train, place, 4, weights, jnp.ones(len(ROWS))))(data.train)
+    g, c = jax.jit(lambda train: sums(train, place, 4, weights))(data.train)
     np.testing.assert_allclose(solved(g, c, L2), expected(ROWS, 4), rtol=1e-4, atol=1e-6)
-
-
-def test_users_that_are_not_counted_add_nothing(data):
-    counted = np.array([1, 0, 1, 0, 0])
-    g, c = sums(data.train, jnp.arange(ITEMS), ITEMS, by_steps(LENGTH, SLOPE), counted)
-    np.testing.assert_allclose(solved(g, c, L2), expected([ROWS[0], ROWS[2]]), rtol=1e-4, atol=1e-6)
