@@ -22,6 +22,8 @@ def define() -> None:
     options.define_run()
     define_flags(MeshConfig)
     flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/MODEL if empty", allow_override=True)
+    beside = "models that are trained beside it by their defaults, in memory, to be compared with (empty: none)"
+    flags.DEFINE_list("beside", ["popularity", "itemknn"], beside, allow_override=True)
 
 
 if __name__ == "__main__":
@@ -30,13 +32,14 @@ if __name__ == "__main__":
 from ancf_jax.devices.sharding import connect
 from ancf_jax.evaluation.metrics import ERRORS
 from ancf_jax.runs.fit import fit_run
-from experiments import recipe
+from experiments import beside, recipe
 from experiments.jobs import checked
 
 
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
     mesh = connect(from_flags(MeshConfig))
+    beside.check(flags.FLAGS.beside)
     folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")
     # In a comparison's folder, what this run starts from stands beside it; else it is kept inside.
     seed = str(from_flags(TrainConfig).seed)
@@ -49,7 +52,7 @@ def main() -> dict[str, Any]:
             asked = recipe.arguments_of(place.parent.name, run.data.dataset)
             console.say(f"{run.model} starts from {place.parent.name}, which is trained first, in {place}")
         with options.watching(place) as watch:
-            result = fit_run(
+            done = fit_run(
                 job.run,
                 job.dataset,
                 place,
@@ -59,13 +62,20 @@ def main() -> dict[str, Any]:
                 watch=watch,
                 command=console.command("experiments.train"),
                 trials=recipe.trials_of(asked),
-            ).result
+            )
+    result = done.result
+    others = {} if mesh is not None else beside.trained(flags.FLAGS.beside, job, from_flags(EvalConfig))
     names = [name for name in result if "@" in name or ":" in name or name in ("mrr", "auc", *ERRORS)]
-    rows = [(name, result["valid"].get(name), result[name]) for name in names]
+    rows = [
+        (name, result["valid"].get(name), result[name], *(other.result.get(name) for other in others.values()))
+        for name in names
+    ]
     title = f"{run.model}, epoch {result['best_epoch']}; {result['protocol']}; known at test: {result['knows']}"
-    console.table(("metric", "validation", "test"), rows, title)
+    console.table(("metric", "validation", "test", *(f"{name} test" for name in others)), rows, title)
+    said, stands = beside.compared(run.model, run.train.metric, done, others)
+    console.say(*said)
     console.say(f"wrote {folder}/result.json")
-    return {name: value for name, value in result.items() if name not in ("config", "versions")}
+    return {name: value for name, value in result.items() if name not in ("config", "versions")} | {"beside": stands}
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def arguments(shop):
     def flags_of(model, workdir, epochs=1):
         data = [f"--dataset={shop}/log.csv", f"--items_path={shop}/products.csv"]
         columns = ["--user_column=customer", "--item_column=product"]
-        return [*data, *columns, f"--model={model}", f"--workdir={workdir}", f"--epochs={epochs}", *SMALL[model]]
+        run = [f"--model={model}", f"--workdir={workdir}", f"--epochs={epochs}", "--beside="]
+        return [*data, *columns, *run, *SMALL[model]]
 
     return flags_of
 

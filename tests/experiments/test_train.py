@@ -34,6 +34,19 @@ def test_results(trained, script, arguments):
     assert {name: again[name] for name in again if "@" in name} == {name: result[name] for name in again if "@" in name}
 
 
+def test_popularity_and_item_neighbours_are_trained_beside_it(script, arguments, trained, tmp_path):
+    status, out, err = script(train, *arguments("mf", tmp_path / "mf"), "--beside=popularity,itemknn,mf")
+    assert status == 0, err
+    result = json.loads(out.splitlines()[-1])
+    assert set(result["beside"]) == {"popularity", "itemknn"}
+    neighbours = json.loads((trained("itemknn") / "result.json").read_text())["ndcg@10"]
+    assert result["beside"]["itemknn"]["ndcg@10"] == pytest.approx(neighbours)
+    ahead = "ahead of" if result["ndcg@10"] > neighbours else "behind"
+    assert f"mf is {ahead} itemknn by ndcg@10: {result['ndcg@10']:.4f} against {neighbours:.4f}" in out + err
+    assert "popularity test" in out and {path.name for path in tmp_path.iterdir()} == {"mf"}
+    refused(script(train, *arguments("mf", tmp_path / "mf"), "--beside=popular"), "flag --beside: 'popular'")
+
+
 def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, tmp_path):
     rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
