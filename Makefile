@@ -14,7 +14,7 @@ demo: .venv/installed-report  ## Train and compare DEMO_MODELS on ml-100k; resul
 	$(BIN)/python -m experiments.compare --dataset=ml-100k --models=$(DEMO_MODELS) --workdir=checkpoints/demo
 
 test: .venv/installed-test  ## Run the tests on the CPU
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/installed-test  ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -55,6 +55,8 @@ OWN: dict[str, dict[str, Any]] = {  # what suits a registered model and its vari
     **{name: {"personal": False} for name in ("popularity", "recent", "random", "global_mean", "item_mean")},
     "abcf": {"tower": ()},
     "puresvd": {"factors": 2},  # beyond the two parities all that the board has is alike
+    **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu", "bert4rec")},  # quick to compile
+    **{name: {"layers": 2} for name in ("lightgcn", "ngcf")},
 }
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
 STEPS = {"ancf": 30, "caser": 60, "hybrid": 30, "mf": 60}
@@ -79,9 +81,10 @@ _take_window = jax.jit(take_window, static_argnums=(3, 4))
 
 
 class Trained(NamedTuple):
-    """A model after its steps of Adam, or its sweeps, and its scores compiled."""
+    """A model after its steps of Adam, or its sweeps, and its functions compiled."""
 
     state: TrainState
+    prepare: Any
     ready: Any
     score: Any
 
@@ -126,7 +129,8 @@ class Case:
             save=lambda epoch, state, value: states.append(state),
             report=lambda record: None,
         )
-        return Trained(states[-1], jax.jit(model.prepare)(states[-1].params, model.given), jax.jit(model.score))
+        prepare = jax.jit(model.prepare)
+        return Trained(states[-1], prepare, prepare(states[-1].params, model.given), jax.jit(model.score))
 
     def ask(self, users: Sequence[int] = range(SIZE)) -> Query:
         """Users with their histories; SIZE is the unknown user, with nothing known."""

@@ -10,12 +10,13 @@ from ancf_jax.contract import compile_quickly, let_go
 
 compile_quickly()
 
-from ancf_jax.contract.board import NAMES, Case, case_of  # noqa: E402
+from ancf_jax.contract.board import NAMES, VARIANTS, Case, case_of  # noqa: E402
 from ancf_jax.types import Gradient, InputError  # noqa: E402
 
 ABLE: dict[str, Callable[[Case], bool]] = {
     "attends": lambda case: case.model.attend is not None,
     "embeds": lambda case: case.model.embed is not None,
+    "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),
     "personal": lambda case: case.personal,
     "streams": lambda case: case.entry.streams,

@@ -22,7 +22,7 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
         items: which items of each, [B, K].
         features: of what is wanted, for a model that retrieves, [B, F].
     """
-    tx = make_optimizer(TrainConfig(learning_rate=0.001), STEPS)
+    tx = make_optimizer(TrainConfig(optimizer="sgd", learning_rate=0.001), STEPS)
     shape = (1, 0) if isinstance(model.learn, ClosedForm) else (STEPS, BATCH)
     state = jax.eval_shape(lambda: init_state(model, tx, 0))
     params, key = shapes_of(model), jax.random.key(0)

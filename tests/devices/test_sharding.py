@@ -29,8 +29,6 @@ from ancf_jax.training.loop import TrainState, fit, init_state
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, shapes_of
 
-pytestmark = pytest.mark.xdist_group("sharding")  # its fixture is dear: one worker runs it, once
-
 USERS, ITEMS = 11, 13  # tables of 12 and 14 rows: 2 divides both, 4 the first alone
 SMALL = {"factors": 4, "tower_factors": 4, "tower": (8, 4), "history": 5, "window": 4, "negatives": 4, "pool": 4}
 CASES = {

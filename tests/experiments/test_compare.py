@@ -12,8 +12,6 @@ from ancf_jax.data.named.benchmarks import NAMED
 from ancf_jax.models import MODELS
 from experiments import compare, recipe
 
-pytestmark = pytest.mark.xdist_group("compare")  # its fixture is dear: one worker runs it, once
-
 
 @pytest.fixture(scope="module")
 def compared(script, shop, tmp_path_factory):

@@ -16,8 +16,6 @@ from ancf_jax.runs.results import evaluator_of
 from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 
-pytestmark = pytest.mark.xdist_group("distributed")  # its fixture is dear: one worker runs it, once
-
 MODEL = {"factors": 4, "window": 4, "pool": 4}
 STEPS = {"epochs": 2, "batch_size": 8}
 COLUMNS = {"user_column": "customer", "item_column": "product"}

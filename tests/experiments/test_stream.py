@@ -16,8 +16,6 @@ from ancf_jax.training.loop import init_state
 from ancf_jax.training.optimizers import make_optimizer
 from experiments import evaluate, recommend, train
 
-pytestmark = pytest.mark.xdist_group("stream")  # its fixture is dear: one worker runs it, once
-
 ROWS, USERS = 90, 12
 
 

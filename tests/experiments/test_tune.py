@@ -16,8 +16,6 @@ import pytest
 from ancf_jax.tuning import search as searches
 from experiments import recipe, train, tune
 
-pytestmark = pytest.mark.xdist_group("tune")  # its fixture is dear: one worker runs it, once
-
 
 @pytest.fixture(scope="module")
 def data(shop):

@@ -17,8 +17,6 @@ from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
 
-pytestmark = pytest.mark.xdist_group("fit")  # its fixtures are dear: one worker runs them, once
-
 SETTINGS = {
     "neumf": {"factors": 4, "tower_factors": 4, "tower": (4,), "dropout": 0.3},
     "itemknn": {"neighbours": 5},
