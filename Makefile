@@ -2,7 +2,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --prefer-binary -c constraints.txt
+# Python compiles what is imported; most of what is installed never is.
+PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --prefer-binary --no-compile \
+	-c constraints.txt
 
 DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf,ancf-ordered
 
@@ -16,12 +18,12 @@ demo: .venv/installed-report  ## Train and compare DEMO_MODELS on ml-100k; resul
 test: .venv/installed-test  ## Run the tests on the CPU
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: .venv/installed-test  ## Check format, style and types
+check: .venv/installed-check  ## Check format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: .venv/installed-test  ## Format the code
+format: .venv/installed-check  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -39,3 +41,7 @@ clean:  ## Remove .venv and caches; runs in checkpoints/ stay
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e '.[report,test]'
 	@touch $@ .venv/installed-report
+
+.venv/installed-check: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[report,test,check]'
+	@touch $@ .venv/installed-report .venv/installed-test
