@@ -35,6 +35,7 @@ SMALL = {
 }
 VARIANTS = {
     "abcf": {"tower": ()},
+    # Quick to compile; and in hstu the norms of 4 numbers multiply what rounding has done to a layer before.
     **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu", "bert4rec")},
     **{name: {"layers": 2} for name in ("lightgcn", "ngcf")},
     "ancf, ordered": {"ordered": True, "tower": ()},
