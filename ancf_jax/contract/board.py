@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "stddev": 0.1,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
-    "ancf, ordered without a tower": {"ordered": True, "tower": ()},
+    "ancf, ordered without a tower": {"ordered": True, "heads": 2, "tower": ()},
     "ancf, ordered with a layer": {"ordered": True, "layers": 1},
     "ancf, order-free with a layer": {"layers": 1, "tied": True},
     "ancf, full softmax": {"loss": "full_softmax"},

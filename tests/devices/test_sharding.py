@@ -34,7 +34,7 @@ SMALL = {"factors": 4, "tower_factors": 4, "tower": (8, 4), "history": 5, "windo
 CASES = {
     "mf": {"lazy_rows": True, "optimizer": "adagrad"},
     "neumf": {"stddev": 0.1},
-    "ancf": {"ordered": True, "tower": ()},
+    "ancf": {"ordered": True, "heads": 2, "tower": ()},
     "itemknn": {},
 }
 QUICK = "--xla_backend_optimization_level=0"  # compiling takes longer than all that is computed

@@ -128,7 +128,7 @@ VARIANTS = {
     "abcf": {"tower": ()},
     "mf": {"pool": 3},
     "mf, whole catalogue": {},
-    "ancf, ordered": {"ordered": True, "tower": ()},
+    "ancf, ordered": {"ordered": True, "heads": 2, "tower": (), "loss": "bce"},
     "ancf": {"loss": "bce"},  # a softmax does not move its bias
     "ancf, tied": {"tied": True, "tower": (), "loss": "bce"},
 }

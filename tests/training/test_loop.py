@@ -12,7 +12,7 @@ from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.checkpoint import checkpoints, load_latest, save
-from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, steps_per_epoch
+from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
 
@@ -34,7 +34,9 @@ def ignore(*args):
 
 def run(model, config, *, state=None, tx=None, save=ignore, report=ignore, **options):
     """`fit` from the start unless a state is given; no validation unless it is given."""
-    tx = tx or make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    tx = tx or make_optimizer(
+        settled(config, model.learn), steps_per_epoch(model.learn, config.batch_size) * config.epochs
+    )
     state = state or init_state(model, tx, config.seed)
     return fit(model, config, state, tx, save=save, report=report, **({"validate": None} | options))
 
@@ -64,7 +66,7 @@ class Interrupted(Exception):
 def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path, lazy_rows):
     config = dataclasses.replace(CONFIG, lazy_rows=lazy_rows)
     model = ncf.make(ncf.NeuMF(factors=4, tower_factors=4, tower=(6, 4), dropout=0.5, stddev=0.1), data)
-    tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * config.epochs)
+    tx = make_optimizer(settled(config, model.learn), steps_per_epoch(model.learn, config.batch_size) * config.epochs)
     initial, losses, states = init_state(model, tx, config.seed), [], []
 
     def start():
@@ -174,7 +176,7 @@ def test_without_validation_the_last_epoch_is_the_best():
 def test_a_run_resumed_after_its_patience_was_exhausted_does_nothing():
     records = [{"epoch": n, "seconds": 0.0, "ndcg@10": value} for n, value in enumerate([0.1, 0.5, 0.4, 0.3], 1)]
     model, config = toy(lambda params, rows: jnp.sum(params["net"]["b"])), TrainConfig(patience=2)
-    tx = make_optimizer(config, 1)
+    tx = make_optimizer(settled(config, model.learn), 1)
     state = init_state(model, tx, 0)._replace(epoch=jnp.int32(4))
     result = run(model, config, tx=tx, state=state, records=records, validate=lambda params: {})
     assert result.records == records and result.best == 2
