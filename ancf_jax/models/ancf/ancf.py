@@ -42,7 +42,7 @@ import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
-from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
+from ancf_jax.models.ancf.net import Net, init_tables, into_columns, project_items, project_users, user_rows
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
@@ -262,10 +262,17 @@ def make(config: Config, data: Data) -> Recommender:
         history, columns = attended_to(query.history)
         rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
         weights = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="attend")
-        if columns is None:
-            return weights
-        every = jnp.zeros((*weights.shape[:-1], query.history.shape[1]))
-        return every.at[jnp.arange(len(columns))[:, None], :, :, columns].set(jnp.moveaxis(weights, -1, 1))
+        return into_columns(weights, columns, reads)
+
+    def contribute(ready: dict, query: Query, items: Array) -> Array:
+        history, columns = attended_to(query.history)
+        rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
+        found = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="contribute")
+        found = into_columns(found, columns, reads)
+        if first is None:
+            return found
+        closed = first.contribute(ready["held"], ready["place"], query.history, items)
+        return found + ready["net"]["prior"] * closed
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
@@ -279,7 +286,8 @@ def make(config: Config, data: Data) -> Recommender:
     unit = {"bce": "log-odds of an interaction", "bpr": "", "bpr_max": ""}.get(config.loss, SOFTMAX)
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
     attends = attend if length and config.heads else None
-    return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
+    model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
+    return model._replace(contribute=contribute, additive=not (config.state or config.tower)) if length else model
 
 
 def shuffled(train: Interactions) -> Interactions:
