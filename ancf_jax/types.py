@@ -29,6 +29,8 @@ else:
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ..., 'held': ...}; see Gradient
+LOG_ODDS = "log-odds of an interaction"  # a `unit` of which 1 / (1 + e^-s) makes a probability
+LOG_PROBABILITY = "log-probability of an item, up to a constant"  # one of which the softmax over the catalogue does
 
 
 class InputError(ValueError):

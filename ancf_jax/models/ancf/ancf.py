@@ -45,10 +45,9 @@ from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negat
 from ancf_jax.models.ancf.net import Net, init_tables, into_columns, project_items, project_users, user_rows
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
-from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
+from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
-SOFTMAX = "log-probability of an item, up to a constant"  # what scores learnt by a softmax are
 SEARCH: Space = {
     "factors": (32, 64, 128),
     "encoder": ("attention", "gru"),
@@ -279,13 +278,11 @@ def make(config: Config, data: Data) -> Recommender:
         return sample_of(history, length, num_items) if sampled else (history, None)
 
     learn = Gradient(len(given.own.windows.users), init, sample, loss, max(1024 // max(length, 2), 1))
-    epochs = int(
-        np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30)
-    )  # many passes over a small log, few over a large
+    epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
-    unit = {"bce": "log-odds of an interaction", "bpr": "", "bpr_max": ""}.get(config.loss, SOFTMAX)
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
     attends = attend if length and config.heads else None
+    unit = UNITS.get(config.loss, "")
     model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
     return model._replace(contribute=contribute, additive=not (config.state or config.tower)) if length else model
 

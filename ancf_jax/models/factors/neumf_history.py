@@ -21,7 +21,7 @@ from ancf_jax.data.interactions import longest, whole_history
 from ancf_jax.data.samplers import negatives, over_windows, take_window
 from ancf_jax.models.factors import ncf
 from ancf_jax.nn.layers import items_at_once, multi_hot, over_items, rows_of, table, tower_input
-from ancf_jax.nn.losses import SAMPLED_LOSSES, masked_mean, pair_loss
+from ancf_jax.nn.losses import SAMPLED_LOSSES, UNITS, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 SEARCH = {**ncf.SEARCH, "batch_size": (8, 16, 32, 64)}
@@ -113,5 +113,4 @@ def make(config: Config, data: Data) -> Recommender:
         return over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=max(1024 // config.window, 1))
-    unit = "log-odds of an interaction" if c.loss == "bce" else ""
-    return Recommender(learn, given, whole_history(data), prepare, score, unit=unit)
+    return Recommender(learn, given, whole_history(data), prepare, score, unit=UNITS.get(c.loss, ""))
