@@ -92,7 +92,7 @@ def _attention(model: Recommender, num_items: int, ready: Any, query: Query, ite
 
 def _removal(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
     whole = model.score(ready, query, items)[..., None]
-    fallen = falls(model, num_items, ready, query, items, query.history.shape[1])  # [B, K, H]
+    fallen = falls(model, num_items, ready, query, items)  # [B, K, H]
     fallen = jnp.where(fallen > ROUNDING * jnp.abs(whole), fallen, 0.0)[:, :, None]
     none = jnp.zeros((*items.shape, 1, num_items))
     return jax.vmap(lambda grid, past, fall: grid.at[..., past].max(fall, mode="drop"))(none, query.history, fallen)

@@ -19,7 +19,7 @@ from ancf_jax.evaluation.stats import bootstrap_intervals, holm, paired_tests
 from ancf_jax.models.linear.gram import gram
 from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recommender
 
-BLOCK = 8  # users at once
+BLOCK = 16  # users at once
 PAIRS = 2  # of orders for Shapley values
 
 class Asked(NamedTuple):
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     key: Array
 
 
-Weigh = Callable[[Asked, int], Array]  # asked, width W -> [B, 1, W], of the latest W columns
+Weigh = Callable[[Asked], Array]  # -> [B, 1, H]
 
 
 class Fidelity(NamedTuple):
@@ -49,24 +49,24 @@ def ways(model: Recommender, num_items: int) -> dict[str, tuple[str, Weigh]]:
         attend = model.attend
         found["attention weight"] = (
             "the attention paid to the interaction, the mean over heads",
-            lambda asked, width: attend(asked.ready, asked.query, asked.items).mean(2)[..., -width:],
+            lambda asked: attend(asked.ready, asked.query, asked.items).mean(2),
         )
     if model.contribute is not None:
         contribute = model.contribute
         found["contribution"] = (
             "what the model says that it adds to the score",
-            lambda asked, width: contribute(asked.ready, asked.query, asked.items)[..., -width:],
+            lambda asked: contribute(asked.ready, asked.query, asked.items),
         )
 
-    def removal(asked: Asked, width: int) -> Array:
-        return falls(model, num_items, asked.ready, asked.query, asked.items, width)
+    def removal(asked: Asked) -> Array:
+        return falls(model, num_items, asked.ready, asked.query, asked.items)
 
-    def values(asked: Asked, width: int) -> Array:
-        return shapley(model, num_items, asked.ready, asked.query, asked.items, width, asked.key, PAIRS)
+    def values(asked: Asked) -> Array:
+        return shapley(model, num_items, asked.ready, asked.query, asked.items, asked.key, PAIRS)
 
-    def cosine(asked: Asked, width: int) -> Array:
+    def cosine(asked: Asked) -> Array:
         often, item = jnp.diag(asked.common), asked.items[..., None]
-        past = jnp.minimum(asked.query.history[:, None, -width:], num_items - 1)
+        past = jnp.minimum(asked.query.history[:, None], num_items - 1)
         return asked.common[item, past] / jnp.sqrt(jnp.maximum(often[item] * often[past], 1))
 
     orders = f"{2 * PAIRS} orders: {PAIRS} random ones and their reverses"
@@ -74,7 +74,7 @@ def ways(model: Recommender, num_items: int) -> dict[str, tuple[str, Weigh]]:
         "leave-one-out": ("the fall of the score without it", removal),
         "Shapley": (f"its effect on the score when it joins those before it, the mean over {orders}", values),
         "cosine": ("n_ij / sqrt(n_i n_j) of users in training who have both items, and each", cosine),
-        "random": ("a random number", lambda asked, width: jax.random.uniform(asked.key, (*asked.items.shape, width))),
+        "random": ("a random number", lambda asked: jax.random.uniform(asked.key, asked.query.history.shape)[:, None]),
     }
 
 
@@ -95,24 +95,26 @@ def compare(
     if not model.history:
         raise InputError("the model reads no history, so nothing can be taken out of one; legal are models that do")
     counts = np.diff(np.asarray(log.offsets))[list(users)]
-    order = np.argsort(counts, kind="stable")  # so that users of a block share a width
+    order = np.argsort(counts, kind="stable")  # so that the histories of a block are about equally long
     chosen = np.asarray(users)[order][counts[order] > 0]
     if not len(chosen):
         raise InputError("none of the users has a history to explain recommendations by")
     num_items, common = data.num_items, gram(data.train, data.num_users, data.num_items)
-    best = jax.jit(partial(curves.recommended, model), static_argnames="num_items")
+    best = jax.jit(partial(curves.recommended, model))
     measure = jax.jit(partial(curves.fidelity, model, num_items))
-    weigh = {name: jax.jit(way, static_argnums=1) for name, (_, way) in ways(model, num_items).items()}
+    weigh = {name: jax.jit(way) for name, (_, way) in ways(model, num_items).items()}
     found: dict[str, list[dict[str, np.ndarray]]] = {name: [] for name in weigh}
     for start in range(0, len(chosen), BLOCK):
         ids = chosen[np.minimum(np.arange(start, start + BLOCK), len(chosen) - 1)]  # the last user again, to fill up
         query, seen = query_users(model, data, log, ids.tolist())
         query = query._replace(users=jnp.full_like(query.users, data.num_users))
-        width = min(seen.shape[1], model.history)
-        items = best(ready, query, seen, num_items=num_items)
+        hidden = np.zeros((len(ids), num_items + 1), bool)
+        hidden[np.arange(len(ids))[:, None], np.asarray(seen)] = True
+        hidden = hidden[:, :-1]
+        items = best(ready, query, hidden)
         asked = Asked(ready, common, query, items[:, None], jax.random.fold_in(jax.random.key(seed), start))
         for name, way in weigh.items():
-            found[name].append(jax.device_get(measure(ready, query, seen, items, way(asked, width)[:, 0])))
+            found[name].append(jax.device_get(measure(ready, query, hidden, items, way(asked)[:, 0])))
         report(min(start + BLOCK, len(chosen)))
     joined = {
         name: {metric: np.concatenate([block[metric] for block in blocks])[: len(chosen)] for metric in curves.METRICS}

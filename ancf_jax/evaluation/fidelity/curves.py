@@ -30,39 +30,29 @@ LOWER_IS_BETTER = (*(f"pos@{k}" for k in KS), "del", "cdcg")
 METRICS = (*LOWER_IS_BETTER, "ins")
 
 
-def recommended(model: Recommender, ready: Any, query: Query, seen: Array, num_items: int) -> Array:
-    """The best item [B] for each user of those that are not in `seen` [B, S], padded with I."""
-    scores = model.score(ready, query)
-    return jnp.argmax(jnp.where(_hidden(seen, num_items), -jnp.inf, scores), axis=1)
+def recommended(model: Recommender, ready: Any, query: Query, hidden: Array) -> Array:
+    """The best item [B] for each user of those that are not `hidden` [B, I]."""
+    return jnp.argmax(jnp.where(hidden, -jnp.inf, model.score(ready, query)), axis=1)
 
 
 def fidelity(
-    model: Recommender, num_items: int, ready: Any, query: Query, seen: Array, items: Array, weights: Array
+    model: Recommender, num_items: int, ready: Any, query: Query, hidden: Array, items: Array, weights: Array
 ) -> dict[str, Array]:
-    """The metrics [B] of weights [B, W] of the latest W columns as reasons for `items` [B]."""
-    users, length = query.history.shape
-    weights = jnp.pad(weights, ((0, 0), (length - weights.shape[1], 0)))
-    present = query.history < num_items
+    """The metrics [B] of weights [B, H] of the interactions as reasons for `items` [B], ranked among all not hidden."""
+    users, present = len(items), query.history < num_items
     order = jnp.argsort(jnp.where(present, -weights, jnp.inf), axis=1, stable=True)
-    place = jnp.argsort(order, axis=1)  # 0 for the strongest
-    count = present.sum(axis=1)
-    hidden = _hidden(seen, num_items)
+    place, count = jnp.argsort(order, axis=1), present.sum(axis=1)  # place 0 is of the strongest
 
     def step(t: Array) -> dict[str, Array]:
         taken = place < (t * (count // STEPS) + jnp.minimum(t, count % STEPS))[:, None]
-        scores = model.score(ready, without(query, taken, num_items))
-        alone = model.score(ready, without(query, ~taken, num_items))
-        ranks, _ = full_ranks(scores, hidden, items[:, None])
+        both = [without(query, gone, num_items) for gone in (taken, ~taken)]
+        scores = model.score(ready, jax.tree.map(lambda *parts: jnp.concatenate(parts), *both))
+        ranks, _ = full_ranks(scores[:users], hidden, items[:, None])
+        left, alone = (_probability(model, part, items) for part in (scores[:users], scores[users:]))
         found = {f"pos@{k}": hit_rate(ranks, k) for k in KS}
-        found["cdcg"] = ndcg(ranks, jnp.ones(users, int), num_items)
-        return found | {"del": _probability(model, scores, items), "ins": _probability(model, alone, items)}
+        return found | {"cdcg": ndcg(ranks, jnp.ones(users, int), num_items), "del": left, "ins": alone}
 
     return jax.tree.map(lambda value: value.mean(axis=0), jax.lax.map(step, jnp.arange(STEPS + 1)))
-
-
-def _hidden(seen: Array, num_items: int) -> Array:
-    rows = jnp.arange(len(seen))[:, None]
-    return jnp.zeros((len(seen), num_items), bool).at[rows, seen].set(True, mode="drop")
 
 
 def _probability(model: Recommender, scores: Array, items: Array) -> Array:

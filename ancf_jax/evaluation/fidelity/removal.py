@@ -20,8 +20,8 @@ def without(query: Query, gone: Array, num_items: int) -> Query:
     return Query(query.users, history, values)
 
 
-def falls(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, width: int) -> Array:
-    """The fall of the scores of items [B, K] without the item of each of the latest `width` columns: [B, K, width].
+def falls(model: Recommender, num_items: int, ready: Any, query: Query, items: Array) -> Array:
+    """The fall of the scores of items [B, K] without the item of each column of the history: [B, K, H], 0 at padding.
 
     An item that occurs several times is taken out wherever it does.
     """
@@ -31,37 +31,51 @@ def falls(model: Recommender, num_items: int, ready: Any, query: Query, items: A
         gone = query.history == query.history[:, column, None]
         return whole - model.score(ready, without(query, gone, num_items), items)
 
-    length = query.history.shape[1]
-    found = jax.lax.map(fall, jnp.arange(length - width, length), batch_size=BLOCK)  # [width, B, K]
-    return jnp.moveaxis(found, 0, 2)
+    present = (query.history < num_items)[:, None]
+    return jnp.where(present, _over_latest(fall, whole, *_lengths(query, num_items)), 0.0)
 
 
 def shapley(
-    model: Recommender, num_items: int, ready: Any, query: Query, items: Array, width: int, key: Array, pairs: int
+    model: Recommender, num_items: int, ready: Any, query: Query, items: Array, key: Array, pairs: int
 ) -> Array:
-    """The Shapley values of the latest `width` columns, by `pairs` of a random order and its reverse: [B, K, width].
+    """The Shapley values of a history's columns, by `pairs` of a random order and its reverse: [B, K, H].
 
     phi_h = E over orders of s(those before h, and h) - s(those before h), in the score of items [B, K]. They sum to
     s(history) - s(no history), whatever the orders. Source: J. Castro, D. Gomez & J. Tejada, 2009, "Polynomial
     calculation of the Shapley value based on sampling".
     """
-    length = query.history.shape[1]
-    present = query.history[:, length - width :] < num_items  # [B, width]
+    present, (length, most) = query.history < num_items, _lengths(query, num_items)
+    lottery = jax.vmap(lambda key: jax.random.uniform(key, present.shape))(jax.random.split(key, pairs))
 
-    def over(order: Callable[[Array], Array]) -> Callable[[Array], Array]:
-        def of_order(key: Array) -> Array:
-            lottery = order(jax.random.uniform(key, present.shape))
-            place = jnp.argsort(jnp.argsort(jnp.where(present, lottery, 2.0), axis=1), axis=1)
+    def of_order(lottery: Array) -> Array:
+        place = jnp.argsort(jnp.argsort(jnp.where(present, lottery, 2.0), axis=1), axis=1)
 
-            def first(count: Array) -> Array:
-                gone = jnp.pad(place >= count, ((0, 0), (length - width, 0)), constant_values=True)
-                return model.score(ready, without(query, gone, num_items), items)
+        def first(column: Array) -> Array:
+            """The scores of the first `length - column` of the order."""
+            return model.score(ready, without(query, place >= length - column, num_items), items)
 
-            scores = jax.lax.map(first, jnp.arange(width + 1), batch_size=BLOCK)  # [width + 1, B, K]
-            return jnp.take_along_axis(jnp.moveaxis(jnp.diff(scores, axis=0), 0, 2), place[:, None], axis=2)
+        nothing = first(jnp.int32(length))
+        scores = jnp.flip(_over_latest(first, nothing, length, most), axis=2)  # [B, K, H] of the first 1, 2, ...
+        steps = jnp.diff(jnp.concatenate([nothing[..., None], scores], axis=2), axis=2)
+        return jnp.take_along_axis(steps, place[:, None], axis=2)
 
-        return of_order
+    values = jax.lax.map(of_order, jnp.concatenate([lottery, 1 - lottery])).mean(axis=0)
+    return jnp.where(present[:, None], values, 0.0)
 
-    keys = jax.random.split(key, pairs)
-    sums = [jax.lax.map(over(order), keys).mean(axis=0) for order in (lambda x: x, lambda x: 1 - x)]
-    return jnp.where(present[:, None], sum(sums) / 2, 0.0)
+
+def _lengths(query: Query, num_items: int) -> tuple[int, Array]:
+    """H, and how many interactions the longest history has."""
+    return query.history.shape[1], jnp.sum(query.history < num_items, axis=1).max()
+
+
+def _over_latest(function: Callable[[Array], Array], like: Array, length: int, most: Array) -> Array:
+    """function(column), like `like` [B, K], of at least the latest `most` of `length` columns: [B, K, length]."""
+    block = min(BLOCK, length)
+
+    def add(n: Array, found: Array) -> Array:
+        start = jnp.maximum(length - (n + 1) * block, 0)
+        part = jax.vmap(function)(start + jnp.arange(block))
+        return jax.lax.dynamic_update_slice_in_dim(found, part, start, axis=0)
+
+    found = jax.lax.fori_loop(0, -(-most // block), add, jnp.zeros((length, *like.shape), like.dtype))
+    return jnp.moveaxis(found, 0, 2)
