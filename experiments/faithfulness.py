@@ -72,7 +72,12 @@ def main() -> dict[str, Any]:
         seconds = time.perf_counter() - start
         found[workdir] = {"model": run.model, "dataset": dataset.name, "split": dataset.split, "unit": model.unit}
         found[workdir] |= {"users": len(fidelity.users), "seconds": seconds, "reasons": rows}
-    content = {"runs": found, "seed": options.seed, "command": console.command("experiments.faithfulness"), **provenance()}
+    content = {
+        "runs": found,
+        "seed": options.seed,
+        "command": console.command("experiments.faithfulness"),
+        **provenance(),
+    }
     write_json(Path(f"{options.output}.json"), content)
     remarks = [f"{name}: {told}." for name, told in what.items()]
     write_text(Path(f"{options.output}.md"), markdown("Faithfulness", sections, [*remarks, *notes(content)]))

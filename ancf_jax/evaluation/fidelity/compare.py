@@ -22,6 +22,7 @@ from ancf_jax.types import Array, Data, InputError, Interactions, Query, Recomme
 BLOCK = 16  # users at once
 PAIRS = 2  # of orders for Shapley values
 
+
 class Asked(NamedTuple):
     """Whom and what to explain, and by what."""
 
