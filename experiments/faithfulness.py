@@ -62,7 +62,7 @@ def main() -> dict[str, Any]:
             known_interactions(dataset),
             people.tolist(),
             options.seed,
-            lambda done, of=len(people): console.status(f"{done:,} of {of:,} users"),
+            lambda done, asked=people: console.status(f"{done:,} of {len(asked):,} users"),
         )
         rows, what = summary(fidelity), what | {name: told for name, (told, _) in ways(model, data.num_items).items()}
         title = f"{run.model} on {dataset.name}"
@@ -102,10 +102,11 @@ def notes(content: dict[str, Any]) -> list[str]:
     """What must stand with the tables."""
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     return [
-        f"Lower is better for {', '.join(LOWER_IS_BETTER)}, higher for ins. Definitions: evaluation/fidelity/curves.py.",
-        "del, ins: probabilities where the score's unit makes one; else the score itself.",
-        "Better than: paired t-test over users, two-sided, Holm-corrected over all pairs, p < .05. The file beside this "
-        "one has the same for every metric, and 95% bootstrap intervals over users.",
+        f"Lower is better for {', '.join(LOWER_IS_BETTER)}, higher for ins.",
+        "What each is, exactly: ancf_jax/evaluation/fidelity/curves.py. del and ins are probabilities where it is "
+        "known what makes one of a score, and else the score itself.",
+        "Better than: paired t-test over users, two-sided, Holm-corrected over all pairs, p < .05. The JSON has it by "
+        "every metric, and 95% bootstrap intervals over users.",
         f"Measured on {content['hardware']}; Python {content['python']}, {versions}; commit {content['commit']}.",
         f"Command: `{content['command']}`",
     ]

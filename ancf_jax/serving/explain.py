@@ -1,7 +1,7 @@
 """The reasons behind recommendations: the past items that speak for each, for any model.
 
-What a reason is depends on what the model offers, and is said in words with it: what a past item adds to the score,
-where that is all that the history does; the attention it paid; the fall of the score when a past item is taken out of
+What a reason is depends on what the model offers, and is said in words with it: what a past item adds to the score, by
+the model's own account; the attention it paid; the fall of the score when a past item is taken out of
 the history; or, for a model that reads no history, likeness alone.
 """
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from ancf_jax.evaluation.fidelity.removal import falls
 from ancf_jax.types import Array, Query, Recommender
 
-CONTRIBUTION = "part of the score that the past item adds; with those that lower it they sum to what the history does"
+CONTRIBUTION = "what the past item adds to the score"
 ATTENTION = "share of the model's attention that the past item has, averaged over heads"
 REMOVAL = "fall of the score when the past item is taken out of the history"
 SIMILARITY = "cosine of the two items' vectors: the past item is similar, which does not make it a cause"
@@ -41,7 +41,7 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
     An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
     read no history; `items` and `seen` are padded with I. By what `model` offers, the weight of a past item j is
 
-        contribute  c_j, the occurrences of j added up, where it is positive and the model is additive, as for a new user
+        contribute  c_j, the occurrences of j added up, where it is positive, as for a new user
         attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
         history     fall_j = s(item | history) - s(item | history without j), where it is positive, as for a new user:
                     a model may score the users it was trained on by a row of their own, whatever their history
@@ -63,7 +63,7 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
 
 
 def _method(model: Recommender) -> tuple[str, Weigh]:
-    if model.contribute is not None and model.additive:
+    if model.contribute is not None:
         return CONTRIBUTION, _contribution
     if model.attend is not None:
         return ATTENTION, _attention

@@ -284,7 +284,8 @@ def make(config: Config, data: Data) -> Recommender:
     attends = attend if length and config.heads else None
     unit = UNITS.get(config.loss, "")
     model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
-    return model._replace(contribute=contribute, additive=not (config.state or config.tower)) if length else model
+    told = length > 0 and not config.tower  # of a tower, nothing can be shared out
+    return model._replace(contribute=contribute, additive=not config.state) if told else model
 
 
 def shuffled(train: Interactions) -> Interactions:

@@ -1,4 +1,4 @@
-"""NeuMF of a history: a user is the sum of what is learnt of the items that the user has, in place of an own vector.
+"""NeuMF of a history: a user is the sum of what is learnt of the items that the user has, with no own vector.
 
     s_ui = alpha w_g . (p_u * q_i) + (1 - alpha) w_t . tower([p'_u, q'_i]) + b,    p_u = sum over j in u's history of r_j
 
