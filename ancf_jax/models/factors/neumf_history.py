@@ -1,6 +1,6 @@
 """NeuMF of a history: a user is the sum of what is learnt of the items that the user has, with no own vector.
 
-    s_ui = alpha w_g . (p_u * q_i) + (1 - alpha) w_t . tower([p'_u, q'_i]) + b,    p_u = sum over j in u's history of r_j
+    s_ui = alpha w_g . (p_u * q_i) + (1 - alpha) w_t . tower([p'_u, q'_i]) + b,    p_u = sum of r_j of u's history
 
 and p'_u alike: NeuMF (ncf.py) whose user is the 0/1 row of the items, through a layer without a bias, as He et al.,
 Neural Collaborative Filtering, 2017, allow for, and as those have it who explain NCF by the history (Barkan et al.,
