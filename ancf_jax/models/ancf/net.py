@@ -116,7 +116,7 @@ class Net(nn.Module):
         if self.config.heads:
             weights = self.weights(item["item"], encoded.keys, mask)
             weighed = split_heads(item["item"] * self.attended, self.config.heads)
-            found = jnp.sum(weights * jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed), axis=1)
+            found = jnp.sum(weights * jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed), axis=1, dtype=jnp.float32)
         if self.config.state:
             found = found.at[..., -1].add(wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"]))
         return jnp.where(mask[:, None], found, 0.0)
