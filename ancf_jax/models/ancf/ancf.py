@@ -257,21 +257,16 @@ def make(config: Config, data: Data) -> Recommender:
         closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
         return scores + ready["net"]["prior"].astype(jnp.float32) * closed
 
-    def attend(ready: dict, query: Query, items: Array) -> Array:
+    def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
         history, columns = attended_to(query.history)
         rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
-        weights = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="attend")
-        return into_columns(weights, columns, reads)
+        found = net.apply({"params": ready["net"]}, rows, history < num_items, item, method=method)
+        return into_columns(found, columns, reads)
 
     def contribute(ready: dict, query: Query, items: Array) -> Array:
-        history, columns = attended_to(query.history)
-        rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
-        found = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="contribute")
-        found = into_columns(found, columns, reads)
-        if first is None:
-            return found
-        closed = first.contribute(ready["held"], ready["place"], query.history, items)
-        return found + ready["net"]["prior"] * closed
+        found = over_history("contribute", ready, query, items)
+        closed = first and first.contribute(ready["held"], ready["place"], query.history, items)
+        return found if closed is None else found + ready["net"]["prior"] * closed
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
@@ -281,10 +276,11 @@ def make(config: Config, data: Data) -> Recommender:
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
-    attends = attend if length and config.heads else None
-    unit = UNITS.get(config.loss, "")
-    model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
-    told = length > 0 and not config.tower  # of a tower, nothing can be shared out
+    attends = partial(over_history, "attend") if length and config.heads else None
+    model = Recommender(
+        learn, given, reads, prepare, score, None, attends, unit=UNITS.get(config.loss, ""), order=order
+    )
+    told = attends and not config.tower  # of a tower, and of a state alone, nothing can be shared out
     return model._replace(contribute=contribute, additive=not config.state) if told else model
 
 

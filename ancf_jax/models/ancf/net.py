@@ -112,11 +112,10 @@ class Net(nn.Module):
 
         Weights times values, projected on the item; the state counts for the interaction that it is of.
         """
-        encoded, found = self.encode(rows, mask, False), jnp.zeros((*item["item"].shape[:2], mask.shape[1]))
-        if self.config.heads:
-            weights = self.weights(item["item"], encoded.keys, mask)
-            weighed = split_heads(item["item"] * self.attended, self.config.heads)
-            found = jnp.sum(weights * jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed), axis=1, dtype=jnp.float32)
+        encoded = self.encode(rows, mask, False)
+        weighed = split_heads(item["item"] * self.attended, self.config.heads)
+        along = jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed)
+        found = jnp.sum(self.weights(item["item"], encoded.keys, mask) * along, axis=1, dtype=jnp.float32)
         if self.config.state:
             found = found.at[..., -1].add(wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"]))
         return jnp.where(mask[:, None], found, 0.0)

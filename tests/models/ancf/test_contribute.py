@@ -16,7 +16,8 @@ def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     """With or without the order, whether all or a sample of the history is attended to, with the closed form."""
     model = ancf.make(config, data)
     params = randomise(model)
-    params["held"]["prior"][:, -1], params["held"]["prior"][:, :, -1] = 0, 0
+    weights = params["held"]["prior"]["weights"]
+    weights[-1], weights[:, -1] = 0, 0
     ready = model.prepare(params, model.given)
     query, items = ask([6, 6], [[3, 1, 8, 0, 5], [2, 7]], model.history), np.array([[2, 4], [0, 8]])
     found = np.asarray(jax.jit(model.contribute)(ready, query, items))
