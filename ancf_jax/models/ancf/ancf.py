@@ -277,10 +277,8 @@ def make(config: Config, data: Data) -> Recommender:
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
     attends = partial(over_history, "attend") if length and config.heads else None
-    model = Recommender(
-        learn, given, reads, prepare, score, None, attends, unit=UNITS.get(config.loss, ""), order=order
-    )
-    told = attends and not config.tower  # of a tower, and of a state alone, nothing can be shared out
+    unit, told = UNITS.get(config.loss, ""), attends and not config.tower  # of a tower, nothing can be shared out
+    model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
     return model._replace(contribute=contribute, additive=not config.state) if told else model
 
 
