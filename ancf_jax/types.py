@@ -29,6 +29,8 @@ else:
 Array = jax.Array
 ArrayLike = jax.Array | np.ndarray
 Params = Any  # a pytree: {'tables': {name: [rows, D]}, 'net': ..., 'held': ...}; see Gradient
+LOG_ODDS = "log-odds of an interaction"  # a `unit` of which 1 / (1 + e^-s) makes a probability
+LOG_PROBABILITY = "log-probability of an item, up to a constant"  # one of which the softmax over the catalogue does
 
 
 class InputError(ValueError):
@@ -131,6 +133,8 @@ class Recommender(NamedTuple):
     `retrieve` is None unless features alone make a query: it gives what `embed` does, for who wants an item of these.
     `propensities` is None unless the model is a policy: the logarithms of the probabilities that it and the behaviour
     that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
+    `contribute` is None unless the model can say what each past interaction adds to a score, 0 at padding. With
+    `additive` that is all that the history does: for an unknown user, it sums to the score less that of no history.
     `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
     `order` says what of the order of interactions a model knows: nothing ("no"), all that it reads ("yes"), or in a few
     words which interactions are the latest, as "latest 100" of a model that reads these as a set.
@@ -149,6 +153,8 @@ class Recommender(NamedTuple):
     propensities: Callable[[Any, Query, Array], tuple[Array, Array]] | None = None  # ready, query, items -> 2 x [B, K]
     unit: str = ""
     order: str = "no"
+    contribute: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H], signed
+    additive: bool = False
 
 
 def as_they_are(params: Params, given: Given) -> Params:

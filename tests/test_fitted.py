@@ -57,7 +57,7 @@ def test_reasons_are_past_items(fitted, log):
     reasons = fitted.explain(["c3"], top_k=3, reasons=2)
     assert list(reasons.columns) == ["user", "item", "title", "reason", "reason_title", "weight"]
     assert set(reasons["reason"]) <= set(log[log.user == "c3"]["item"]) and (reasons["weight"] > 0).all()
-    assert "fall of the score" in reasons.attrs["method"]
+    assert "adds to the score" in reasons.attrs["method"]
 
 
 def test_likeness_by_who_has_both(fitted, log):

@@ -15,6 +15,7 @@ from ancf_jax.types import Gradient, InputError  # noqa: E402
 
 ABLE: dict[str, Callable[[Case], bool]] = {
     "attends": lambda case: case.model.attend is not None,
+    "contributes": lambda case: case.model.contribute is not None,
     "embeds": lambda case: case.model.embed is not None,
     "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),

@@ -34,6 +34,7 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
         "score of items": (model.score, (ready, query, items)),
         "embed": (model.embed, (ready, query)),
         "attend": (model.attend, (ready, query, items)),
+        "contribute": (model.contribute, (ready, query, items)),
         "propensities": (model.propensities, (ready, query, items)),
         "retrieve": (model.retrieve, (ready, features)),
     }

@@ -82,6 +82,19 @@ def test_attention_is_a_distribution_over_the_history(case: Case) -> None:
     assert not np.asarray(attend(case.trained.ready, nothing, items)).any()
 
 
+@pytest.mark.able("contributes")
+def test_contributions_are_of_the_history_and_sum_to_the_score_if_they_say_so(case: Case) -> None:
+    assert case.model.contribute is not None
+    query, items = case.ask()._replace(users=case.ask([SIZE] * SIZE).users), np.tile(np.int32([0, 7]), (SIZE, 1))
+    found = np.asarray(jax.jit(case.model.contribute)(case.trained.ready, query, items))
+    assert found.shape == (SIZE, 2, case.model.history) and found.any() and np.isfinite(found).all()
+    assert not found[np.broadcast_to((np.asarray(query.history) == SIZE)[:, None], found.shape)].any()
+    if case.model.additive:
+        nothing = case.ask([SIZE] * SIZE)
+        of_history, without = (case.trained.score(case.trained.ready, asked)[:, [0, 7]] for asked in (query, nothing))
+        np.testing.assert_allclose(found.sum(-1), of_history - without, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.able("learns by gradient")
 def test_padding_rows_stay_zero_while_the_others_learn(case: Case) -> None:
     before, tables = shapes_of(case.model)["tables"], case.trained.state.params["tables"]

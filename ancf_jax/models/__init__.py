@@ -64,6 +64,7 @@ MODELS = {
     "gmf": _in("factors", "ncf", "GMF", "make_gmf", streams=True),
     "mlp": _in("factors", "ncf", "MLP", "make_mlp", streams=True),
     "neumf": _in("factors", "ncf", "NeuMF", "make", streams=True),
+    "neumf_history": _in("factors", "neumf_history"),
     "ngcf": _in("graph", "ngcf"),
     "lightgcn": _in("graph", "lightgcn"),
     "gfcf": _in("graph", "gfcf"),

@@ -268,3 +268,10 @@ def multi_hot(history: Array, num_items: int) -> Array:
     """The items of each history [B, H] as a 0/1 row [B, I]; padding I is dropped."""
     rows = jnp.arange(history.shape[0])[:, None]
     return jnp.zeros((history.shape[0], num_items)).at[rows, history].set(1.0, mode="drop")
+
+
+def counted(history: Array, num_items: int) -> Array:
+    """Which columns of each history [B, H] are the latest of an item, bool [B, H]: what `multi_hot` sees once."""
+    rows, columns = jnp.arange(history.shape[0])[:, None], jnp.arange(history.shape[1])
+    last = jnp.zeros((history.shape[0], num_items + 1), int).at[rows, history].max(columns)
+    return (history < num_items) & (last[rows, history] == columns)

@@ -9,10 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.types import Array
+from ancf_jax.types import LOG_ODDS, LOG_PROBABILITY, Array
 
 SAMPLED_LOSSES = ("bce", "bpr", "sampled_softmax")
 PAIR_LOSSES = (*SAMPLED_LOSSES, "full_softmax")
+UNITS = {"bce": LOG_ODDS, "sampled_softmax": LOG_PROBABILITY, "full_softmax": LOG_PROBABILITY}  # of scores learnt by it
 BLOCK = 1 << 21  # scores of the softmax over the catalogue that are in memory at once
 
 

@@ -1,7 +1,8 @@
 """The reasons behind recommendations: the past items that speak for each, for any model.
 
-What a reason is depends on what the model offers, and is said in words with it: the attention it paid, the fall of the
-score when a past item is taken out of the history, or, for a model that reads no history, likeness alone.
+What a reason is depends on what the model offers, and is said in words with it: what a past item adds to the score, by
+the model's own account; the attention it paid; the fall of the score when a past item is taken out of
+the history; or, for a model that reads no history, likeness alone.
 """
 
 from collections.abc import Callable
@@ -10,21 +11,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.evaluation.fidelity.removal import falls
 from ancf_jax.types import Array, Query, Recommender
 
+CONTRIBUTION = "what the past item adds to the score"
 ATTENTION = "share of the model's attention that the past item has, averaged over heads"
 REMOVAL = "fall of the score when the past item is taken out of the history"
 SIMILARITY = "cosine of the two items' vectors: the past item is similar, which does not make it a cause"
 NOTHING = "this model has no reasons to give"
 
-BLOCK = 64  # histories scored at once, each with one past item taken out
 ROUNDING = 1e-5  # falls below this part of the score are no more than rounding
 
 
 class Reasons(NamedTuple):
     """The past items behind each recommended item, strongest first. Weights are positive, and 0 at padding."""
 
-    method: str  # what a weight is: ATTENTION, REMOVAL, SIMILARITY or NOTHING
+    method: str  # what a weight is: CONTRIBUTION, ATTENTION, REMOVAL, SIMILARITY or NOTHING
     items: Array  # [B, K, n], padded with I on the right
     weights: Array  # [B, K, n]
     heads: Array  # [B, K, n, heads]: the weights of each attention head; otherwise the weights again, heads = 1
@@ -39,6 +41,7 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
     An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
     read no history; `items` and `seen` are padded with I. By what `model` offers, the weight of a past item j is
 
+        contribute  c_j, the occurrences of j added up, where it is positive, as for a new user
         attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
         history     fall_j = s(item | history) - s(item | history without j), where it is positive, as for a new user:
                     a model may score the users it was trained on by a row of their own, whatever their history
@@ -48,7 +51,7 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
 
     @jax.jit
     def strongest(ready: Any, query: Query, items: Array, seen: Array) -> tuple[Array, Array, Array]:
-        if method == REMOVAL:
+        if method in (CONTRIBUTION, REMOVAL):
             query = query._replace(users=jnp.full_like(query.users, num_users))
         grid = weigh(model, num_items, ready, query, items, seen)
         grid = jnp.where((items < num_items)[:, :, None, None], grid, 0.0)
@@ -60,6 +63,8 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
 
 
 def _method(model: Recommender) -> tuple[str, Weigh]:
+    if model.contribute is not None:
+        return CONTRIBUTION, _contribution
     if model.attend is not None:
         return ATTENTION, _attention
     if model.history:
@@ -67,6 +72,13 @@ def _method(model: Recommender) -> tuple[str, Weigh]:
     if model.embed is not None:
         return SIMILARITY, _similarity
     return NOTHING, _nothing
+
+
+def _contribution(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
+    added = model.contribute(ready, query, items)  # type: ignore[misc]  # [B, K, H]
+    none = jnp.zeros((*items.shape, num_items))
+    grid = jax.vmap(lambda grid, past, added: grid.at[:, past].add(added, mode="drop"))(none, query.history, added)
+    return jnp.maximum(grid, 0.0)[:, :, None]
 
 
 def _attention(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
@@ -79,19 +91,11 @@ def _attention(model: Recommender, num_items: int, ready: Any, query: Query, ite
 
 
 def _removal(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
-    whole = model.score(ready, query, items)  # [B, K]
-
-    def fall(column: Array) -> Array:
-        kept = query.history != query.history[:, column, None]  # [B, H], also False where the item occurs again
-        place = jnp.argsort(kept, axis=1, stable=True)  # padding stays on the left
-        history = jnp.take_along_axis(jnp.where(kept, query.history, num_items), place, axis=1)
-        values = jnp.take_along_axis(jnp.where(kept, query.values, 0.0), place, axis=1)
-        return whole - model.score(ready, Query(query.users, history, values), items)
-
-    falls = jax.lax.map(fall, jnp.arange(query.history.shape[1]), batch_size=BLOCK)  # [H, B, K]
-    falls = jnp.moveaxis(jnp.where(falls > ROUNDING * jnp.abs(whole), falls, 0.0), 0, 2)[:, :, None]
+    whole = model.score(ready, query, items)[..., None]
+    fallen = falls(model, num_items, ready, query, items)  # [B, K, H]
+    fallen = jnp.where(fallen > ROUNDING * jnp.abs(whole), fallen, 0.0)[:, :, None]
     none = jnp.zeros((*items.shape, 1, num_items))
-    return jax.vmap(lambda grid, past, fall: grid.at[..., past].max(fall, mode="drop"))(none, query.history, falls)
+    return jax.vmap(lambda grid, past, fall: grid.at[..., past].max(fall, mode="drop"))(none, query.history, fallen)
 
 
 def _similarity(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:

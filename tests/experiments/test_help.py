@@ -13,10 +13,22 @@ from ancf_jax import settings
 from ancf_jax.config import define_flags, field, settings_of
 from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.models import MODELS, entry_of
-from experiments import benchmark, compare, console, describe, evaluate, options, recommend, train, tune
+from experiments import (
+    benchmark,
+    compare,
+    console,
+    describe,
+    evaluate,
+    export,
+    faithfulness,
+    options,
+    recommend,
+    train,
+    tune,
+)
 from experiments.console import manual
 
-SCRIPTS = (train, evaluate, recommend, describe, compare, tune, benchmark)
+SCRIPTS = (train, evaluate, recommend, describe, compare, tune, benchmark, faithfulness, export)
 OUTSIDE = """
 from dataclasses import dataclass
 from ancf_jax.config import field

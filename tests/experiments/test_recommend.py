@@ -53,8 +53,7 @@ def test_reasons(script, trained, shop, model, lead):
     assert status == 0 and lead in out and f"reasons: {result['method']}\n" in out and reasons
     assert {reason["title"] for reason in reasons} <= purchases(shop, "c03")
     assert max(len(row["reasons"]) for row in rows) == 2 and min(reason["weight"] for reason in reasons) > 0
-    percent = f"{reasons[0]['title']} ({reasons[0]['weight']:.0%})"
-    assert (percent in out) == (model == "ancf")
+    assert f"{reasons[0]['title']} ({reasons[0]['weight']:.3g})" in out
 
 
 def test_a_new_user(script, trained):

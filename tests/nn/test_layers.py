@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, multi_hot, over_items, table
+from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, counted, multi_hot, over_items, table
 
 
 def test_table_is_normal_with_a_zero_last_row():
@@ -149,3 +149,8 @@ def test_the_feed_forward_layer_is_as_wide_as_asked_or_twice_the_state(feed, wid
     encoder = SelfAttention(1, 2, 0.0, causal=True, feed=feed)
     shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 4, 6)), jnp.ones((1, 4), bool))["params"]
     assert shapes["feed_in_0"]["kernel"].shape == (6, width) and shapes["feed_out_0"]["kernel"].shape == (width, 6)
+
+
+def test_counted_columns_are_the_latest_of_an_item():
+    found = counted(jnp.array([[4, 2, 0, 2], [1, 1, 1, 3]]), 4)
+    assert found.tolist() == [[False, False, True, True], [False, False, True, True]]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
+from ancf_jax.evaluation.fidelity import removal
 from ancf_jax.serving import explain
 from ancf_jax.types import ClosedForm, Given, Query, Recommender, as_they_are
 
@@ -38,6 +39,18 @@ def test_attention_is_shared_out_over_items():
     np.testing.assert_allclose(got.heads[0, 0], [[0.4, 0.75], [0.6, 0.25], [0, 0]], rtol=1e-6)
 
 
+def test_contributions_are_added_up_over_items():
+    added = np.zeros((2, 2, HISTORY), np.float32)
+    added[0, 0] = [0, 0.3, 0.4, 0.5]  # item 2 twice
+    added[0, 1] = [0, -0.9, 0.2, 0.1]  # what speaks against is no reason
+    added[1, :] = [0, 0, 0, 1]
+    model = Recommender(LEARN, NOTHING, 0, as_they_are, lambda *_: None, attend=lambda *_: None)  # which is less true
+    got = reasons(model._replace(contribute=lambda added, query, items: added), jnp.array(added))
+    assert got.method == explain.CONTRIBUTION
+    np.testing.assert_array_equal(got.items, [[[2, 4, 6], [4, 6, 6]], [[5, 6, 6], [6, 6, 6]]])
+    np.testing.assert_allclose(got.weights[0], [[0.8, 0.4, 0], [0.2, 0, 0]], rtol=1e-6)
+
+
 def removal_model():
     """score(u, i) = sum over places h of (h + 1) value_h similar[item_h, i]: order, values and repetition all count."""
 
@@ -51,7 +64,7 @@ def removal_model():
 
 @pytest.mark.parametrize("block", [1, 64])
 def test_removal_is_the_fall_of_the_score(monkeypatch, block):
-    monkeypatch.setattr(explain, "BLOCK", block)
+    monkeypatch.setattr(removal, "BLOCK", block)
     similar = np.random.default_rng(1).normal(size=(ITEMS, ITEMS)).astype(np.float32)
     got = reasons(removal_model(), jnp.array(similar))
     assert got.method == explain.REMOVAL and got.heads.shape == (2, 2, 3, 1)

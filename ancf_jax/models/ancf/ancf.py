@@ -42,13 +42,12 @@ import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
-from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
+from ancf_jax.models.ancf.net import Net, init_tables, into_columns, project_items, project_users, user_rows
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
-from ancf_jax.nn.losses import PAIR_LOSSES, bpr_max, masked_mean, pair_loss
+from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
 
-SOFTMAX = "log-probability of an item, up to a constant"  # what scores learnt by a softmax are
 SEARCH: Space = {
     "factors": (32, 64, 128),
     "encoder": ("attention", "gru"),
@@ -258,28 +257,29 @@ def make(config: Config, data: Data) -> Recommender:
         closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
         return scores + ready["net"]["prior"].astype(jnp.float32) * closed
 
-    def attend(ready: dict, query: Query, items: Array) -> Array:
+    def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
         history, columns = attended_to(query.history)
         rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
-        weights = net.apply({"params": ready["net"]}, rows, history < num_items, item, method="attend")
-        if columns is None:
-            return weights
-        every = jnp.zeros((*weights.shape[:-1], query.history.shape[1]))
-        return every.at[jnp.arange(len(columns))[:, None], :, :, columns].set(jnp.moveaxis(weights, -1, 1))
+        found = net.apply({"params": ready["net"]}, rows, history < num_items, item, method=method)
+        return into_columns(found, columns, reads)
+
+    def contribute(ready: dict, query: Query, items: Array) -> Array:
+        found = over_history("contribute", ready, query, items)
+        closed = first and first.contribute(ready["held"], ready["place"], query.history, items)
+        return found if closed is None else found + ready["net"]["prior"] * closed
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
         return sample_of(history, length, num_items) if sampled else (history, None)
 
     learn = Gradient(len(given.own.windows.users), init, sample, loss, max(1024 // max(length, 2), 1))
-    epochs = int(
-        np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30)
-    )  # many passes over a small log, few over a large
+    epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
-    unit = {"bce": "log-odds of an interaction", "bpr": "", "bpr_max": ""}.get(config.loss, SOFTMAX)
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
-    attends = attend if length and config.heads else None
-    return Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
+    attends = partial(over_history, "attend") if length and config.heads else None
+    unit, told = UNITS.get(config.loss, ""), attends and not config.tower  # of a tower, nothing can be shared out
+    model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
+    return model._replace(contribute=contribute, additive=not config.state) if told else model
 
 
 def shuffled(train: Interactions) -> Interactions:

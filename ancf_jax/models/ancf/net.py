@@ -107,6 +107,19 @@ class Net(nn.Module):
         """a [B, K, heads, H]."""
         return jnp.moveaxis(self.weights(item["item"], self.encode(rows, mask, False).keys, mask), 1, 2)
 
+    def contribute(self, rows: Array, mask: Array, item: dict) -> Array:
+        """What each interaction adds to the scores by the element-wise path and the state, [B, K, H].
+
+        Weights times values, projected on the item; the state counts for the interaction that it is of.
+        """
+        encoded = self.encode(rows, mask, False)
+        weighed = split_heads(item["item"] * self.attended, self.config.heads)
+        along = jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed)
+        found = jnp.sum(self.weights(item["item"], encoded.keys, mask) * along, axis=1, dtype=jnp.float32)
+        if self.config.state:
+            found = found.at[..., -1].add(wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"]))
+        return jnp.where(mask[:, None], found, 0.0)
+
     def windowed(self, user: dict, rows: Array, mask: Array, target: dict, other: dict) -> tuple[Array, Array]:
         """Order-aware training: scores of target p after columns 0..p [B, P], and of every negative there [B, P, N]."""
         c, encoded = self.config, self.encode(rows, mask, True)
@@ -131,6 +144,15 @@ class Net(nn.Module):
             positive = positive + wide_product("bhd,bhd->bh", encoded.states, target["item"])
             negative = negative + wide_product("bhd,bnd->bhn", encoded.states, other["item"])
         return positive, negative
+
+
+def into_columns(found: Array, columns: Array | None, length: int) -> Array:
+    """What was found [B, ..., h] of the `columns` [B, h] of histories, in these [B, ..., length]; None is all."""
+    if columns is None:
+        return found
+    every = jnp.zeros((len(found), length, *found.shape[1:-1]))
+    every = every.at[jnp.arange(len(found))[:, None], columns].set(jnp.moveaxis(found, -1, 1))
+    return jnp.moveaxis(every, 1, -1)
 
 
 def encoder_of(config: Any) -> nn.Module:

@@ -61,6 +61,15 @@ class Prior(NamedTuple):
         weights = self.weights if self.ordered else jnp.ones(history.shape[1])
         return self.log_like((recent(place[history], weights, self.size) @ b[: self.size])[:, place[:-1]])
 
+    def contribute(self, b: Array, place: ArrayLike, history: Array, items: Array) -> Array:
+        """The scores of items [B, K] after histories [B, H], shared out over these as the sum inside asinh is."""
+        place = jnp.asarray(place)
+        weights = self.weights[::-1] if self.ordered else 1.0
+        each = weights * b[place[history][:, None], place[items][:, :, None]]  # [B, K, H]
+        total = each.sum(axis=2, keepdims=True)
+        slope = jnp.where(total == 0, 0.5 / self.mean, self.log_like(total) / jnp.where(total == 0, 1, total))
+        return each * slope
+
     def of_batch(
         self,
         held: dict[str, Array],

@@ -123,7 +123,11 @@ def make(config: Config, data: Data) -> Recommender:
         user = jnp.where((query.users == num_users)[:, None], new, tables["user"][query.users])
         return user * scale, tables["item"][:num_items]
 
+    def contribute(ready: dict, query: Query, items: Array) -> Array:
+        item, count = ready["tables"]["item"], jnp.sum(query.history < num_items, 1)
+        past = item[query.history] @ ready["net"]["projection"] * scale
+        return jnp.einsum("bhd,bkd->bkh", past, item[items]) / jnp.maximum(count, 1)[:, None, None]
+
     learn = Gradient(len(given.own.users), init, sample, loss, batch=64)
-    return Recommender(
-        learn, given, length, prepare, inner_products(embed), embed, alone=True, order=latest(data, length)
-    )
+    model = Recommender(learn, given, length, prepare, inner_products(embed), embed, alone=True)
+    return model._replace(order=latest(data, length), contribute=contribute, additive=True)

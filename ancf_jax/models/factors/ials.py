@@ -190,7 +190,20 @@ def make(config: Config, data: Data) -> Recommender:
 
         return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["item"][:num_items]
 
-    return Recommender(
+    @exactly
+    def contribute(ready: tuple[dict, Fixed], query: Query, items: Array) -> Array:
+        """Of <w, h_i> = 1^T X (X^T X + M)^-1 h_i, the terms of the rows of X."""
+        fixed = ready[1]
+        count = jnp.sum(query.history < num_items, 1)
+        m = diagonal(fixed, Slices(query.history, jnp.zeros_like(count), count))
+
+        def of_user(one: tuple[Array, ...]) -> Array:
+            x, wanted, m = fixed.table[one[0]], fixed.table[one[1]], one[2]
+            return jnp.linalg.solve(x.T @ x + jnp.diag(m), wanted.T).T @ x.T
+
+        return jax.lax.map(of_user, (query.history, items, m))
+
+    model = Recommender(
         ClosedForm(config.sweeps, init, sweep),
         Given(data.train, (by_user, by_item)),
         longest(data.train),
@@ -199,6 +212,7 @@ def make(config: Config, data: Data) -> Recommender:
         embed,
         alone=True,
     )
+    return model._replace(contribute=contribute, additive=True)
 
 
 def diagonalise(table: Array) -> Fixed:

@@ -30,7 +30,7 @@ from ancf_jax.nn.layers import (
     wide_product,
     with_one,
 )
-from ancf_jax.nn.losses import SAMPLED_LOSSES, masked_mean, pair_loss
+from ancf_jax.nn.losses import SAMPLED_LOSSES, UNITS, masked_mean, pair_loss
 from ancf_jax.nn.value_heads import RATING_LOSSES, make_head
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
@@ -186,7 +186,7 @@ def make(config: NeuMF, data: Data) -> Recommender:
 
     learn = Gradient(len(data.train.users), init, sample, loss)
     inner = not config.tower and head is None
-    unit = "log-odds of an interaction" if config.loss == "bce" else ""
+    unit = UNITS.get(config.loss, "")
     inner_product = embed if inner else None
     return Recommender(learn, Given(data.train), 0, prepare, score, inner_product, rates=head is not None, unit=unit)
 

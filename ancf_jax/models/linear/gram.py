@@ -8,7 +8,7 @@ from jax.experimental.sparse import BCSR
 
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.devices.memory import check_memory
-from ancf_jax.nn.layers import multi_hot, over_items
+from ancf_jax.nn.layers import counted, multi_hot, over_items
 from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
 
 ITEM_BLOCK = 1024
@@ -62,4 +62,10 @@ def over_items_squared(name: str, data: Data, solve: Callable[[Array, Array], Ar
         scores = rows @ params["tables"]["weight"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, score)
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        found = params["tables"]["weight"][query.history[:, None], items[:, :, None]]
+        return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
+
+    learn = ClosedForm(1, init, sweep)
+    model = Recommender(learn, Given(data.train), whole_history(data), as_they_are, score)
+    return model._replace(contribute=contribute, additive=True)

@@ -11,7 +11,7 @@ from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.models.linear.gram import user_items
 from ancf_jax.models.linear.singular import leading
-from ancf_jax.nn.layers import inner_products, multi_hot
+from ancf_jax.nn.layers import counted, inner_products, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 SEARCH: Space = {"factors": Range(8, 256, log=True)}
@@ -42,6 +42,12 @@ def make(config: Config, data: Data) -> Recommender:
         item = params["tables"]["item"][:num_items]
         return multi_hot(query.history, num_items) @ item, item
 
-    return Recommender(
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        item = params["tables"]["item"]
+        found = jnp.einsum("bhd,bkd->bkh", item[query.history], item[items])
+        return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
+
+    model = Recommender(
         ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, inner_products(embed), embed
     )
+    return model._replace(contribute=contribute, additive=True)

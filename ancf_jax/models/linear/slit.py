@@ -62,10 +62,13 @@ def make(config: Config, data: Data) -> Recommender:
         scores = recent(query.history, weights, num_items) @ params["tables"]["weight"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        found = weights[::-1] * params["tables"]["weight"][query.history[:, None], items[:, :, None]]
+        return jnp.where((query.history < num_items)[:, None], found, 0.0)
+
     learn = ClosedForm(1, init, sweep)
-    return Recommender(
-        learn, Given(data.train), config.history, as_they_are, score, unit="about a probability", order="yes"
-    )
+    model = Recommender(learn, Given(data.train), config.history, as_they_are, score, unit="about a probability")
+    return model._replace(order="yes", contribute=contribute, additive=True)
 
 
 def by_steps(length: int, slope: float) -> Array:

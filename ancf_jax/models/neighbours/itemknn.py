@@ -23,7 +23,7 @@ from ancf_jax.models.neighbours.similarity import (
     similarity,
     user_item_matrix,
 )
-from ancf_jax.nn.layers import multi_hot
+from ancf_jax.nn.layers import counted, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 26  # floats of the items that are compared with all others at once
@@ -81,6 +81,13 @@ def make(config: Config, data: Data) -> Recommender:
         scores = product(nearby, multi_hot(query.history, num_items).T, num_items).T
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        ids, similar = (params["tables"][name][items] for name in ("neighbours", "similar"))  # [B, K, k]
+        alike = jax.vmap(jax.vmap(lambda ids, similar: jnp.zeros(num_items + 1).at[ids].add(similar)))(ids, similar)
+        found = jnp.take_along_axis(alike, query.history[:, None], axis=2)
+        return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
+
+    model = Recommender(
         ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score, unit="sum of similarities"
     )
+    return model._replace(contribute=contribute, additive=True)

@@ -36,7 +36,7 @@ from ancf_jax.models.neighbours.similarity import (
     slices,
     user_item_matrix,
 )
-from ancf_jax.nn.layers import multi_hot
+from ancf_jax.nn.layers import counted, multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender, as_they_are
 
 BLOCK = 1 << 24  # floats of the users that are compared with all others at once
@@ -104,21 +104,41 @@ def make(config: Config, data: Data) -> Recommender:
             return {"tables": {}, "net": {**net, "reach": jax.lax.map(reach, blocks).reshape(-1)[:num_users]}}
         return {"tables": {}, "net": net}
 
-    def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        net = params["net"]
-        present = multi_hot(query.history, num_items).T  # [I, B]
+    def weighed(net: Params, query: Query, present: Array) -> Array:
+        """a_uv s_uv n_v^-activity [U, B] of queries whose items are `present` [I, B]."""
         plain = alike(net, present, deviations_of(query, present), query.users)  # [U, B]
         similar = plain * net["user_weight"][:, None]
-        counted = (similar >= farthest(similar, neighbours)) * (1.0 - config.reciprocal)
+        near = (similar >= farthest(similar, neighbours)) * (1.0 - config.reciprocal)
         if config.reciprocal:
             back = plain * jnp.maximum(present.sum(axis=0), 1.0) ** -config.activity
             # Who is as near as the k-th must not be lost to rounding.
-            counted += (back >= (1 - 1e-6) * net["reach"][:, None]) * config.reciprocal
-        counted *= jnp.maximum(similar, 0.0)
-        scores = product(presence(net["by_item"], num_users), counted, num_items).T * net["novelty"]
+            near += (back >= (1 - 1e-6) * net["reach"][:, None]) * config.reciprocal
+        return near * jnp.maximum(similar, 0.0)
+
+    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+        net = params["net"]
+        near = weighed(net, query, multi_hot(query.history, num_items).T)
+        scores = product(presence(net["by_item"], num_users), near, num_items).T * net["novelty"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
-    return Recommender(
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        """A neighbour's part is shared out over the items that it has in common with the user, by their weights."""
+        net, present = params["net"], multi_hot(query.history, num_items).T
+        weight = net["item_weight"][:, None]
+        users, others = presence(net["by_user"], num_items), presence(net["by_item"], num_users)
+        common = product(users, weight * present, num_users)  # [U, B]
+        each = weighed(net, query, present) / jnp.where(common > 0, common, 1.0)
+
+        def of_user(one: tuple[Array, ...]) -> Array:
+            each, history, items = one
+            having = product(users, jax.nn.one_hot(items, num_items, axis=0), num_users)  # [U, K]
+            shares = weight * product(others, each[:, None] * having, num_items)  # [I, K]
+            return (shares[history] * net["novelty"][items]).T
+
+        found = jax.lax.map(of_user, (each.T, query.history, items))
+        return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
+
+    model = Recommender(
         ClosedForm(1, init, sweep),
         Given(data.train, known),
         whole_history(data),
@@ -126,6 +146,7 @@ def make(config: Config, data: Data) -> Recommender:
         score,
         unit="sum of similarities",
     )
+    return model if config.similarity == "pearson" else model._replace(contribute=contribute, additive=True)
 
 
 def deviations_of(query: Query, present: Array) -> Array:

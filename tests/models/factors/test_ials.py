@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ancf_jax.data.interactions import build
 from ancf_jax.models.factors import ials
 from ancf_jax.models.factors.ials import Config, arrange, make
-from ancf_jax.types import Data
+from ancf_jax.types import Data, Query
 
 USERS, ITEMS = 12, 10  # of them the last one each is in no interaction
 ROWS = [np.random.default_rng(user).permutation(ITEMS - 1)[: 1 + user % 7].tolist() for user in range(USERS - 1)]
@@ -145,3 +145,17 @@ def test_blocks_hold_every_row_with_interactions_once(counts, lengths, factors, 
     np.testing.assert_array_equal(held[layout.place[rows]], rows)
     empty = np.append(counts == 0, True)
     assert (layout.place[empty] == len(held)).all()
+
+
+def test_contributions_are_the_terms_of_a_fold_in():
+    model, (*_, params) = swept()
+    history = np.array([[ITEMS, 3, 1, 7], [ITEMS, ITEMS, ITEMS, 2]])
+    items, query = np.array([[0, 8], [5, 5]]), Query(np.array([USERS, USERS]), history, (history < ITEMS) * 1.0)
+    found = jax.jit(model.contribute)(model.prepare(params, model.given), query, items)
+    table = params["tables"]["item"][:ITEMS].astype(np.float64)
+    for b, past in enumerate(([3, 1, 7], [2])):
+        seen = np.isin(np.arange(ITEMS), past)[None] * 1.0
+        system = table.T @ np.diag(seen[0] + CONFIG.unobserved) @ table + ridge(seen, CONFIG)[0] * np.eye(5)
+        expected = table[items[b]] @ np.linalg.inv(system) @ table[past].T
+        np.testing.assert_allclose(found[b, :, 4 - len(past) :], expected, rtol=1e-4, atol=1e-5)
+        assert not found[b, :, : 4 - len(past)].any()
