@@ -7,6 +7,7 @@ for by the history alone. Writes OUTPUT.json and OUTPUT.md.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ from ancf_jax.runs.run import open_trained
 from ancf_jax.training.checkpoint import write_json, write_text
 
 
+def say_done(users: int, done: int) -> None:
+    """Progress."""
+    console.status(f"{done:,} of {users:,} users")
+
+
 def main() -> dict[str, Any]:
     """Measure every model, print a table each, and write both files."""
     options = flags.FLAGS
@@ -48,7 +54,9 @@ def main() -> dict[str, Any]:
         raise InputError("--workdirs is missing: folders of trained runs, with commas between them")
     if not Path(options.output).resolve().parent.is_dir():
         raise InputError(f"flag --output: there is no folder for {options.output}")
-    found, sections, what = {}, [], {}
+    found: dict[str, Any] = {}
+    what: dict[str, str] = {}
+    sections: list[Section] = []
     for workdir in options.workdirs:
         console.status(f"reading {workdir} and its data ...")
         run, dataset, data, model, params = open_trained(Path(workdir), options.data_dir)
@@ -62,7 +70,7 @@ def main() -> dict[str, Any]:
             known_interactions(dataset),
             people.tolist(),
             options.seed,
-            lambda done, asked=people: console.status(f"{done:,} of {len(asked):,} users"),
+            partial(say_done, len(people)),
         )
         rows, what = summary(fidelity), what | {name: told for name, (told, _) in ways(model, data.num_items).items()}
         title = f"{run.model} on {dataset.name}"
@@ -72,7 +80,7 @@ def main() -> dict[str, Any]:
         seconds = time.perf_counter() - start
         found[workdir] = {"model": run.model, "dataset": dataset.name, "split": dataset.split, "unit": model.unit}
         found[workdir] |= {"users": len(fidelity.users), "seconds": seconds, "reasons": rows}
-    content = {
+    content: dict[str, Any] = {
         "runs": found,
         "seed": options.seed,
         "command": console.command("experiments.faithfulness"),

@@ -124,7 +124,7 @@ def test_a_flag_that_is_defined_again_is_the_last_ones():
         (TrainConfig, "--epochs=0", "0 is out of range; legal is at least 1"),
         (TrainConfig, "--batch_size=-1", "-1 is out of range"),
         (TrainConfig, "--learning_rate=0", "0.0 is out of range; legal is above 0"),
-        (TrainConfig, "--learning_rate=nan", "nan is not a finite number"),
+        (TrainConfig, "--learning_rate=nan", "nan' is not a finite number or auto"),
         (TrainConfig, "--clip=inf", "inf is not a finite number"),
         (GmfConfig, "--layers=4,2.5", "'2.5' is not an integer"),
         (GmfConfig, "--layers=4,0", "0 is out of range"),

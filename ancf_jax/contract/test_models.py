@@ -85,7 +85,10 @@ def test_attention_is_a_distribution_over_the_history(case: Case) -> None:
 @pytest.mark.able("contributes")
 def test_contributions_are_of_the_history_and_sum_to_the_score_if_they_say_so(case: Case) -> None:
     assert case.model.contribute is not None
-    query, items = case.ask()._replace(users=case.ask([SIZE] * SIZE).users), np.tile(np.int32([0, 7]), (SIZE, 1))
+    query, items = (
+        case.ask()._replace(users=case.ask([SIZE] * SIZE).users),
+        np.tile(np.array([0, 7], np.int32), (SIZE, 1)),
+    )
     found = np.asarray(jax.jit(case.model.contribute)(case.trained.ready, query, items))
     assert found.shape == (SIZE, 2, case.model.history) and found.any() and np.isfinite(found).all()
     assert not found[np.broadcast_to((np.asarray(query.history) == SIZE)[:, None], found.shape)].any()

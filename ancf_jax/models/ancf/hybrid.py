@@ -35,12 +35,13 @@ from ancf_jax.config import Range, field, nested
 from ancf_jax.data.features import dense, required
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
+from ancf_jax.models.ancf.abcf import FIXED
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
 
-SEARCH = {name: each for name, each in ancf.SEARCH.items() if not name.startswith("prior")} | {
+SEARCH = {name: each for name, each in ancf.SEARCH.items() if not name.startswith(FIXED)} | {
     "layers": (0, 1, 2),
     "negatives": (64, 128, 256),
     "id_dropout": Range(0.0, 0.8),
