@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
+from ancf_jax import files
 from ancf_jax.config import to_json
 from ancf_jax.data import targets
 from ancf_jax.data.dataset import Dataset, in_log_units, known_interactions, ranked
@@ -130,11 +131,7 @@ def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
         counts = np.bincount(np.concatenate([train.items, valid.items]), minlength=len(dataset.item_ids))
         sums = np.bincount(np.asarray(test.users), counts[test.items], len(dataset.user_ids))
         about["held_out_popularity"] = sums[users] / held_out
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **{**about, **evaluation.per_user})
-    os.replace(partial, path)
+    files.replace(path, lambda file: np.savez_compressed(file, **{**about, **evaluation.per_user}))
 
 
 def provenance() -> dict[str, Any]:

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.files import read_json
 from ancf_jax.training.checkpoint import (
-    checkpoints,
     in_folder,
     in_memory,
     load_best,
     load_latest,
-    read_json,
     save,
     warm_start,
     write_json,
@@ -34,9 +33,8 @@ def state_of(epoch, scale=1.0, rows=3, **net):
 
 def keep(workdir, values, **options):
     """Save one state for each value, from epoch 1 on."""
-    with checkpoints(workdir) as opened:
-        for epoch, value in enumerate(values, start=1):
-            save(opened, state_of(epoch, **options), value)
+    for epoch, value in enumerate(values, start=1):
+        save(workdir, state_of(epoch, **options), value, [{"epoch": n} for n in range(1, epoch + 1)])
     return workdir
 
 
@@ -47,8 +45,7 @@ def run(tmp_path_factory):
 
 
 def test_the_best_and_the_latest_are_kept(run):
-    with checkpoints(run) as opened:
-        assert {kept.step for kept in opened.checkpoints} == {2, 4}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"2", "4"}
 
 
 def test_load_best_gives_the_best_epochs_parameters(run):
@@ -59,9 +56,9 @@ def test_load_best_gives_the_best_epochs_parameters(run):
 
 
 def test_load_latest_gives_the_whole_last_state(run):
-    with checkpoints(run) as opened:
-        state = load_latest(opened, state_of(0))
+    state, records = load_latest(run, state_of(0))
     expected = state_of(4)
+    assert records == [{"epoch": epoch} for epoch in (1, 2, 3, 4)]
     assert state.epoch == 4
     np.testing.assert_array_equal(state.params["tables"]["item"], expected.params["tables"]["item"])
     np.testing.assert_array_equal(state.opt_state[0]["count"], expected.opt_state[0]["count"])
@@ -75,8 +72,7 @@ def test_of_equal_values_the_earliest_is_best(tmp_path):
 
 
 def test_a_new_workdir_has_no_latest_state(tmp_path):
-    with checkpoints(tmp_path) as opened:
-        assert load_latest(opened, state_of(0)) is None
+    assert load_latest(tmp_path, state_of(0)) is None
 
 
 @pytest.mark.parametrize(
@@ -88,8 +84,8 @@ def test_a_new_workdir_has_no_latest_state(tmp_path):
     ],
 )
 def test_another_models_checkpoint_is_refused_by_parameter(run, other, message):
-    with checkpoints(run) as opened, pytest.raises(InputError, match="is of another model: " + message):
-        load_latest(opened, other)
+    with pytest.raises(InputError, match="is of another model: " + message):
+        load_latest(run, other)
 
 
 def test_load_best_refuses_another_models_checkpoint(run):
@@ -102,8 +98,7 @@ def test_load_best_without_a_run_says_what_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"--workdir: .*nowhere holds no checkpoints; train a model there first"):
         load_best(missing, state_of(0).params)
     assert not missing.exists()
-    with checkpoints(tmp_path):
-        pass  # opened, and interrupted before the first save
+    (tmp_path / "checkpoints").mkdir()  # interrupted before the first save
     with pytest.raises(InputError, match="holds no finished checkpoint"):
         load_best(tmp_path, state_of(0).params)
 
@@ -176,13 +171,12 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
     """Bit for bit, of the earliest best epoch; what is kept is safe from the step that takes the state's memory."""
     take = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     found = []
-    for keeper in (in_folder(tmp_path), in_memory()):
-        with keeper as kept:
-            assert kept.latest(state_of(0)) is None
-            for epoch, value in enumerate(values, start=1):
-                state = jax.tree.map(jnp.copy, state_of(epoch))
-                kept.save(epoch, state, value)
-                take(state)
+    for kept in (in_folder(tmp_path), in_memory()):
+        assert kept.latest(state_of(0)) is None
+        for epoch, value in enumerate(values, start=1):
+            state = jax.tree.map(jnp.copy, state_of(epoch))
+            kept.save(state, value, [])
+            take(state)
         found.append(kept.best(state_of(0).params))
     (epoch, params), (other, same) = found
     assert epoch == other == 1 + int(np.argmax(values))
@@ -191,6 +185,6 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
 
 
 def test_memory_keeps_nothing_to_resume_from():
-    with in_memory() as kept:
-        kept.save(1, state_of(1), 0.5)
-        assert kept.latest(state_of(1)) is None
+    kept = in_memory()
+    kept.save(state_of(1), 0.5, [])
+    assert kept.latest(state_of(1)) is None
