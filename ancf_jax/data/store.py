@@ -35,7 +35,7 @@ def unpacked(ids: np.ndarray) -> np.ndarray:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name. Raises InputError naming it if it is absent or damaged: all have checksums."""
+    """The arrays of an .npz file by name. Raises InputError naming it if absent or damaged: each has a checksum."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
-TIMES = ("seconds", "training_seconds", "seconds_per_epoch", "this_process_seconds", "command")
+TIMES = ("seconds", "training_seconds", "seconds_per_epoch", "this_process_seconds", "command", "sha256", "data_dir")
 active: dict[str, Any] = {}  # what the audit hook, which stays for good, is to do
 
 
@@ -74,8 +74,13 @@ def _parameters(step: Path) -> list[Any]:
     return [(np.asarray(leaf).dtype.str, np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(dict(loaded))]
 
 
-def _timeless(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in (*TIMES, "sha256")}
+def _timeless(value: Any) -> Any:
+    """The value without what the clock decides."""
+    if isinstance(value, list):
+        return [_timeless(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _timeless(part) for name, part in value.items() if name not in TIMES}
+    return value
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
