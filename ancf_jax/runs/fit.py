@@ -242,7 +242,8 @@ def learn(
         if (done := int(state.epoch)) > last:
             raise InputError(f"flag --epochs: {done} epochs are trained already; legal are at least as many")
         if folder is not None:
-            records = records or old_records(folder, done)
+            if resumed is not None and not records:
+                records = old_records(folder, done)
             claim(folder, run, dataset.fingerprint)
             checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
             if run.data.dataset == IN_MEMORY:

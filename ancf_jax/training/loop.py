@@ -34,10 +34,8 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-FINITE, STEPS = (
-    "finite",
-    "finite_steps",
-)  # sums of an epoch: whether it ended well, and steps until a loss was not finite
+FINITE = "finite"  # of an epoch's sums: whether what it ends with is finite
+STEPS = "finite_steps"  # and how many steps there are until a loss is not
 SMALLER = "try a smaller --learning_rate, --clip, or --precision=float32"
 VALUES = "are values too large? Try --clip_quantile or --target=min-max; of a closed form a larger penalty"
 Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, given, order [n, B], key -> state, sums

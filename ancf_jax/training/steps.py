@@ -102,7 +102,7 @@ def _pick(workdir: Path, pick: Callable[[list[Step]], Step | None]) -> int:
 
 
 def write(workdir: Path, number: int, parts: dict[str, Any], value: float, about: Mapping[str, Any]) -> None:
-    """Save the parts as a step, and delete those that are neither the latest nor the best.
+    """Save the parts as the latest step, and delete those that are neither that nor the best up to it.
 
     If that fails, nothing older is lost. All processes call this, of which the first one names and deletes.
     """
@@ -113,8 +113,8 @@ def write(workdir: Path, number: int, parts: dict[str, Any], value: float, about
         ocp.save_checkpointables(partial, parts, overwrite=True)
         if is_first():
             remove(named)  # one that is damaged
-            others = [step for step in steps_in(workdir) if not step.damage]
-            chosen = best_first([*others, Step(number, named, value)])[0].number
+            before = [step for step in steps_in(workdir) if step.number < number and not step.damage]
+            chosen = best_first([*before, Step(number, named, value)])[0].number
             written = sorted(path for path in partial.rglob("*") if path.is_file())
             sums = {str(path.relative_to(partial)): files.checksum_of(path) for path in written}
             content = {"format": FORMAT, "value": value, "best": chosen, "about": about, "files": sums}
