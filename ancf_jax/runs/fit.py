@@ -1,6 +1,5 @@
 """Train a run, in a folder that it resumes from or in memory alone, and test its best epoch."""
 
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,9 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax.sharding import Mesh
 
 from ancf_jax import files
@@ -19,19 +16,18 @@ from ancf_jax.config import AUTO, Auto
 from ancf_jax.data.dataset import Dataset, cleaning, fold_validation, ranked
 from ancf_jax.data.interactions import select
 from ancf_jax.data.read.passes import count_windows, windows
-from ancf_jax.data.store import save_dataset
 from ancf_jax.devices.sharding import check_batch, is_first, shard
 from ancf_jax.evaluation.evaluate import Evaluation, protocol
 from ancf_jax.files import locked
+from ancf_jax.runs.folder import begin, emptied
 from ancf_jax.runs.knowledge import rows_of, seconds_of, trains_again, what_is_known
 from ancf_jax.runs.records import old_records, write_records
 from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
-from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, as_kept, build, check_claim, claim, from_workdir
-from ancf_jax.settings import IN_MEMORY, EvalConfig
+from ancf_jax.runs.run import WHOLE, Run, as_json, as_kept, build, check_claim
+from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import TrainState, batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
+from ancf_jax.training.loop import batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.training.steps import steps_in
 from ancf_jax.types import Data, InputError, Params, Recommender
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
@@ -244,10 +240,7 @@ def learn(
         if folder is not None:
             if resumed is not None and not records:
                 records = old_records(folder, done)
-            claim(folder, run, dataset.fingerprint)
-            checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
-            if run.data.dataset == IN_MEMORY:
-                save_dataset(folder / STORED, dataset)
+            begin(folder, run, dataset)
             write_records(folder, records)
 
         lines = list(records)
@@ -284,29 +277,3 @@ def learn(
     if best != trained.best:
         raise InputError(f"{folder}: the best checkpoint, of epoch {trained.best}, was lost; rerun to train it again")
     return best, params, trained.records, a_pass
-
-
-def emptied(folder: Path, until: int) -> Path:
-    """The folder of a run trained again, without what is there of another number of epochs, or damaged."""
-    try:
-        if not folder.exists() or from_workdir(folder)[0].train.until == until:
-            return folder
-    except InputError as error:
-        logging.warning("%s; it is trained again", error)
-    shutil.rmtree(folder)
-    return folder
-
-
-def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[str, Any]) -> None:
-    """Write a run that was trained in memory, to be used but not to be resumed: its best parameters are all there is.
-
-    Raises InputError if another run is in the folder.
-    """
-    with locked(folder):
-        claim(folder, run, dataset.fingerprint)
-        if run.data.dataset == IN_MEMORY:
-            save_dataset(folder / STORED, dataset)
-        if not steps_in(folder):
-            state = TrainState(jnp.int32(result["best_epoch"]), params, ())
-            checkpoint.save(folder, state, 0.0, run=as_kept(run, dataset.fingerprint))
-        checkpoint.write_json(folder / "result.json", files.sealed(result))
