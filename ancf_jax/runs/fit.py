@@ -91,6 +91,7 @@ def fit_run(
             "knows": what_is_known(run, model),
             "rows": rows_of(run, dataset),
             "removed": cleaning(dataset)["removed"],
+            "data": dataset.fingerprint,
             "seed": run.train.seed,
             "epochs": int(records[-1]["epoch"]),
             "best_epoch": best,

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -136,12 +137,13 @@ def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
 
 def provenance() -> dict[str, Any]:
     """Where and with what a figure was measured: commit, versions, hardware."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
+    asked: dict[str, Any] = {"capture_output": True, "text": True, "cwd": Path(__file__).parent, "check": False}
+    commit = ""
+    with suppress(OSError):  # without git
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **asked).stdout.strip()
     device = jax.devices()[0]
     return {
-        "commit": commit.stdout.strip() or None,
+        "commit": commit or None,
         "versions": {name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy")},
         "python": platform.python_version(),
         "hardware": f"{device.device_kind} x {jax.device_count()}; {_processor()}, {os.cpu_count()} cores",

@@ -76,16 +76,20 @@ def opened(path: Path | None, name: str, asked: Mapping[str, Any], warmup: int) 
 def _stored(path: Path | None) -> Iterator[Any]:
     """What Optuna keeps studies in: an SQLite file, or None for the memory."""
     import optuna
+    from sqlalchemy.exc import DatabaseError
 
     if path is None:
         yield None
         return
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
     try:
-        yield storage
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        try:
+            yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    except DatabaseError as error:
+        raise InputError(f"--workdir: {path} is damaged or cannot be written: {error.orig}") from error
 
 
 def counted(study: "optuna.Study") -> list["FrozenTrial"]:
