@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def shots(root: Path, told: Callable[[str], None] = print) -> dict[str, Any]:
 
 
 def damaged(root: Path, told: Callable[[str], None] = print) -> dict[str, Any]:
-    """Damage each file of a finished run in each way: it is opened with the same parameters or refused in one line,
-    and rerun it comes to the same.
-    """
+    """Damage each file of a finished run in each way: it is opened or refused, and rerun it comes to the same."""
     wrong, counts = [], {"opened": 0, "refused": 0, "retrained": 0}
     run, dataset = _case("gmf", root)
     whole = root / "damaged"
@@ -61,10 +60,8 @@ def damaged(root: Path, told: Callable[[str], None] = print) -> dict[str, Any]:
                 (folder / file).unlink()
             else:
                 (folder / file).write_bytes(WAYS[way](bytearray((folder / file).read_bytes())))
-            for what, act in (
-                ("opened", lambda: open_trained(folder)),
-                ("retrained", lambda: fit_run(run, dataset, folder)),
-            ):
+            acts = {"opened": partial(open_trained, folder), "retrained": partial(fit_run, run, dataset, folder)}
+            for what, act in acts.items():
                 try:
                     act()
                     counts[what] += 1
