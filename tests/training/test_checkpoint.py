@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
 from ancf_jax.files import read_json
 from ancf_jax.training.checkpoint import (
@@ -188,3 +190,54 @@ def test_memory_keeps_nothing_to_resume_from():
     kept = in_memory()
     kept.save(state_of(1), 0.5, [])
     assert kept.latest(state_of(1)) is None
+
+
+def flip(folder):
+    """Flip a bit of the largest file of a step; that file."""
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_step_is_named_and_passed_over(run, tmp_path, caplog):
+    folder = shutil.copytree(run, tmp_path / "run")
+    damaged = flip(folder / "checkpoints" / "4")
+    state, records = load_latest(folder, state_of(0))
+    assert state.epoch == 2 and len(records) == 2 and f"{damaged} is damaged" in caplog.text
+    assert load_best(folder, state_of(0).params)[0] == 2
+    flip(folder / "checkpoints" / "2")
+    assert load_latest(folder, state_of(0)) is None
+    with pytest.raises(InputError, match=r"all checkpoints of .* are damaged"):
+        load_best(folder, state_of(0).params)
+
+
+def test_training_goes_back_to_before_a_best_step_that_is_damaged(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    flip(folder / "checkpoints" / "2")
+    assert load_latest(folder, state_of(0)) is None  # nothing of before is kept
+    save(folder, state_of(1), 0.1)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["1"]
+    assert load_latest(folder, state_of(0))[0].epoch == 1
+
+
+def test_a_step_of_a_later_version_is_refused(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "checkpoints" / "4" / "step.json"
+    path.write_text(json.dumps(read_json(path) | {"format": 99}))
+    with pytest.raises(InputError, match=r"step\.json is of format 99, and this version reads up to 1"):
+        load_best(folder, state_of(0).params)
+
+
+def test_steps_as_orbax_kept_them_before_there_was_step_json_are_read(tmp_path):
+    keep = ocp.training.preservation_policies.PreserveAll()
+    with ocp.training.Checkpointer(tmp_path / "checkpoints", preservation_policy=keep) as opened:
+        for epoch, value in ((1, 0.5), (2, 0.25)):
+            state = state_of(epoch)
+            trained = {"epoch": state.epoch, "opt_state": state.opt_state}
+            metrics = {"value": value, "epoch": epoch}
+            opened.save_checkpointables(epoch, {"params": state.params, "trained": trained}, metrics=metrics)
+    assert load_best(tmp_path, state_of(0).params)[0] == 1
+    state, records = load_latest(tmp_path, state_of(0))
+    assert state.epoch == 2 and records == []

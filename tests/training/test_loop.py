@@ -1,6 +1,7 @@
 """The engine replays bit for bit, stops in time and compiles once; a toy stands in where the model does not matter."""
 
 import dataclasses
+import signal
 from functools import partial
 
 import jax
@@ -182,6 +183,42 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
     ):
         run(model, config, save=lambda state, value, records: saved.append(int(state.epoch)), report=reported.append)
     assert saved == [1, 2] and [record["loss"] for record in reported] == [2.0, 0.0]
+
+
+def test_parameters_that_are_not_finite_are_not_saved():
+    """The loss sqrt(b - 1) of b = 1 is 0, and its slope infinite."""
+    config = TrainConfig(epochs=2, optimizer="sgd", learning_rate=1.0)
+    model = toy(lambda params, rows: jnp.sqrt(params["net"]["b"][0] - 1))
+    saved = []
+    with pytest.raises(FloatingPointError, match="epoch 1 of 1 steps ends with parameters or moments that are not fin"):
+        run(model, config, save=lambda *state: saved.append(state))
+    assert saved == []
+
+
+def test_a_metric_that_is_no_number_is_never_the_best():
+    result, saved = validated([np.nan, 0.3, np.nan], patience=0)
+    assert result.best == 2 and saved == [(1, -np.inf), (2, 0.3), (3, -np.inf)]
+    with pytest.raises(FloatingPointError, match=r"validation hr@10 is a number in no epoch"):
+        validated([np.nan, np.nan], patience=0)
+
+
+def test_an_interrupted_run_saves_the_epoch_that_runs_and_goes_on_as_it_would_have():
+    """Ctrl-C comes in epoch 2, which is not to be evaluated."""
+    saved = []
+
+    def interrupt(record):
+        if record["epoch"] == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
+            TrainConfig(epochs=5, eval_every=3, metric="hr@10"),
+            validate=lambda params: {"hr@10": 0.5},
+            save=lambda state, value, records: saved.append((int(state.epoch), value, len(records))),
+            report=interrupt,
+        )
+    assert saved == [(2, -np.inf, 2)]
 
 
 @pytest.mark.parametrize(
