@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from ancf_jax.types import InputError
 
 LOCK = ".lock"  # in a folder that a process writes to, and what it is
+PARTIAL = ".partial"  # ends the name of a file that is being written
 SEAL = "sha256"  # the key of a JSON file's checksum: of what else it holds
 
 
@@ -27,7 +28,7 @@ def at_home(path: str | Path) -> Path:
 def replace(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file atomically and durably: whoever reads it sees the old one or the new one, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         partial.unlink(missing_ok=True)
         with partial.open("xb") as file:  # never through a link that lies there
@@ -105,7 +106,7 @@ def locked(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()} of {platform.node()}")
         file.flush()
-        for left in folder.glob(".*.*[0-9]"):  # by a process that was killed as it wrote
+        for left in folder.glob(f".*{PARTIAL}"):  # by a process that was killed as it wrote
             left.unlink(missing_ok=True)
         yield
 

@@ -29,7 +29,7 @@ def test_a_lock_names_who_holds_it_and_ends_with_the_process(tmp_path):
         pass
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    (tmp_path / ".result.json.4242").write_text("half")  # what it was writing
+    (tmp_path / ".result.json.4242.partial").write_text("half")  # what it was writing
     with locked(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
@@ -61,7 +61,7 @@ def test_any_changed_digit_is_found(tmp_path):
 
 def test_a_link_is_not_written_through(tmp_path):
     (tmp_path / "other").write_text("mine")
-    (tmp_path / f".it.{os.getpid()}").symlink_to(tmp_path / "other")
+    (tmp_path / f".it.{os.getpid()}.partial").symlink_to(tmp_path / "other")
     replace(tmp_path / "it", lambda file: file.write(b"new"))
     assert (tmp_path / "other").read_text() == "mine" and (tmp_path / "it").read_text() == "new"
 

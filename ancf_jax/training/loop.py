@@ -23,7 +23,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
 from ancf_jax.training.signals import put_off
-from ancf_jax.types import Array, ClosedForm, Given, Gradient, InputError, Interactions, Params, Recommender, moved
+from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender, moved
 
 
 class TrainState(NamedTuple):
@@ -198,8 +198,6 @@ def fit(
     """
     records = list(records or [])
     epochs = last_epoch(model.learn, config)
-    if int(state.epoch) > epochs:
-        raise InputError(f"flag --epochs: {int(state.epoch)} epochs are trained already; legal are at least as many")
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
     given = model.given

@@ -18,9 +18,11 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 def put_off() -> Iterator[Callable[[], bool]]:
     """Notes the first Ctrl-C or SIGTERM; yields what tells whether there was one, in any process that calls it.
 
-    It is delivered as the context ends, and a second one at once. Beside the main thread nothing is put off.
+    It is delivered as the context ends, elsewhere as KeyboardInterrupt, and a second one at once. Beside the main
+    thread nothing is put off.
     """
     noted: list[int] = []
+    elsewhere: list[int] = []
     before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
@@ -37,7 +39,9 @@ def put_off() -> Iterator[Callable[[], bool]]:
             signal.signal(each, before.pop(each))
 
     def asked() -> bool:
-        return bool(np.any(process_allgather(np.bool_(bool(noted))))) if jax.process_count() > 1 else bool(noted)
+        if jax.process_count() > 1:
+            elsewhere[:] = [each for each in process_allgather(np.int32(noted[0] if noted else 0)).tolist() if each]
+        return bool(noted or elsewhere)
 
     if threading.current_thread() is threading.main_thread():
         heard = [each for each in ENDING if signal.getsignal(each) not in (signal.SIG_IGN, None)]
@@ -48,3 +52,5 @@ def put_off() -> Iterator[Callable[[], bool]]:
         restore()
         if noted:
             signal.raise_signal(noted[0])
+        elif elsewhere:
+            raise KeyboardInterrupt
