@@ -219,21 +219,20 @@ def _trials(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) -> str:
     """The tables, aligned as text too, with how to read them, and the remarks."""
-    lines = [f"# {_inert(title)}", ""]
+    lines = [f"# {title}", ""]
     for section in sections:
         if section.rows:
-            table = [[_inert(cell).replace("|", "\\|") for cell in row] for row in (section.headings, *section.rows)]
+            table = [
+                [" ".join(cell.split("\n")).replace("|", "\\|") for cell in row]
+                for row in (section.headings, *section.rows)
+            ]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
             for line in (table[0], ["-" * width for width in widths], *table[1:]):
                 lines.append(f"| {' | '.join(map(str.ljust, line, widths))} |")
             lines.append("")
-    return "\n".join([*lines, *(f"- {_inert(remark)}" for remark in remarks), ""])
-
-
-def _inert(text: str) -> str:
-    """One line of Markdown in which nothing is a tag of HTML."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", " ".join(text.splitlines()))
+    text = "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)  # a name in the data is no tag of HTML
 
 
 def page(title: str, sections: Sequence[Section], figures: Figures, remarks: Sequence[str]) -> str:

@@ -89,6 +89,7 @@ def fit_run(
             "split": dataset.split,
             "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
             "knows": what_is_known(run, model),
+            "reads_order": model.order,
             "rows": rows_of(run, dataset),
             "removed": cleaning(dataset)["removed"],
             "data": dataset.fingerprint,
