@@ -222,10 +222,7 @@ def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) ->
     lines = [f"# {title}", ""]
     for section in sections:
         if section.rows:
-            table = [
-                [" ".join(cell.split("\n")).replace("|", "\\|") for cell in row]
-                for row in (section.headings, *section.rows)
-            ]
+            table = [[cell.replace("|", "\\|") for cell in row] for row in (section.headings, *section.rows)]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
             for line in (table[0], ["-" * width for width in widths], *table[1:]):
