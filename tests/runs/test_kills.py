@@ -18,7 +18,6 @@ from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
 from tests.reliability.snapshots import left_of, shots_of
 
-pytestmark = pytest.mark.xdist_group("fit")
 SHOTS = 3  # copies that are taken up here
 
 
