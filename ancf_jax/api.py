@@ -30,6 +30,7 @@ from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.dataset import Dataset, fold_validation, from_source
 from ancf_jax.data.dataset import load as load_dataset
 from ancf_jax.data.read.sources import source_of
+from ancf_jax.files import read_json
 from ancf_jax.fitted import Fitted, in_arguments
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.reports.page import summarise
@@ -37,7 +38,6 @@ from ancf_jax.runs.fit import Progress, Trained, fit_run, silent
 from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.run import Run, check_streams, open_trained
 from ancf_jax.settings import IN_MEMORY, DataConfig, EvalConfig, TrainConfig
-from ancf_jax.training.checkpoint import read_json
 from ancf_jax.tuning.search import Search, go_on
 from ancf_jax.tuning.study import FILE
 from ancf_jax.tuning.trials import table_of

@@ -12,7 +12,8 @@ import pandas as pd
 
 from ancf_jax.config import as_arguments, from_json
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.runs.fit import Trained, keep
+from ancf_jax.runs.fit import Trained
+from ancf_jax.runs.folder import keep
 from ancf_jax.runs.results import evaluator_of
 from ancf_jax.runs.run import Run
 from ancf_jax.serving.explain import make_explainer

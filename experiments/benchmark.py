@@ -33,6 +33,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
+from ancf_jax import files
 from ancf_jax.config import from_flags, given_flags, settings_of
 from ancf_jax.models import MODELS
 from ancf_jax.reports import speed as report_speed
@@ -249,7 +250,7 @@ def main() -> dict[str, Any]:
         check_importable(library, python)
     root = Path(given.workdir)
     path = root / "results.json"
-    results = checkpoint.read_json(path) if path.exists() else {}
+    results = files.read_json(path) if path.exists() else {}
     for n, benchmark in enumerate(benchmarks, start=1):
         print(f"{n}/{len(benchmarks)} {benchmark.name}", file=sys.stderr, flush=True)
         results[benchmark.name] = measure(benchmark)

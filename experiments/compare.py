@@ -31,17 +31,18 @@ def define() -> None:
 if __name__ == "__main__":
     console.run_help(define)  # before what follows, which takes seconds to import
 
-import numpy as np
-
+from ancf_jax.data.store import read_arrays
 from ancf_jax.evaluation.metrics import ERRORS
+from ancf_jax.files import read_json
 from ancf_jax.models import MODELS
 from ancf_jax.reports import comparison as report_compare
 from ancf_jax.reports import curves as report_curves
 from ancf_jax.reports import groups as report_groups
 from ancf_jax.reports import latex as report_latex
 from ancf_jax.reports import page as report
-from ancf_jax.runs.fit import Progress, fit_run, read_records
+from ancf_jax.runs.fit import USERS, Progress, fit_run
 from ancf_jax.runs.knowledge import check_alike, rows_of
+from ancf_jax.runs.records import read_records
 from ancf_jax.runs.results import provenance, reported
 from ancf_jax.runs.run import Run, as_json
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
@@ -57,10 +58,16 @@ REWARDS = ("ips", "snips")
 
 
 def trained_before(folder: Path, run: Run) -> dict[str, Any] | None:
-    """The result of the run that its workdir holds; None if there is nothing, or a run of fewer epochs, to go on."""
+    """The result of the run that its workdir holds; None if there is nothing to use: a run of fewer epochs to go on, or
+    files that are damaged, which is said.
+    """
     path = folder / "result.json"
-    result = checkpoint.read_json(path) if path.exists() else None
-    if result is None or result["config"]["train"] != as_json(run)["train"] or "rows" not in result:
+    try:
+        result = read_json(path) | {"users": read_arrays(folder / USERS)} if path.exists() else {}
+    except InputError as error:
+        console.say(f"{error}; the run is taken up once more")
+        return None
+    if "rows" not in result or result["config"]["train"] != as_json(run)["train"]:
         return None
     return result if result["evaluation"] == reported(from_flags(EvalConfig)) else None
 
@@ -80,8 +87,7 @@ def collect(folder: Path, job: Job, progress: Progress, trials: int | None) -> d
                 command=console.command("experiments.compare"),
                 trials=trials,
             ).result
-    with np.load(folder / "users.npz") as users:
-        return result | {"trials": trials, "users": dict(users)}
+    return result | {"trials": trials, "users": read_arrays(folder / USERS)}
 
 
 def main() -> dict[str, Any]:

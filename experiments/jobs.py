@@ -14,7 +14,7 @@ from ancf_jax.data.read.passes import count_windows
 from ancf_jax.runs.fit import set_up, users_validated
 from ancf_jax.runs.run import Run, check_claim, open_data, reads_features
 from ancf_jax.settings import EvalConfig
-from ancf_jax.training.checkpoint import best_of
+from ancf_jax.training.checkpoint import check_trained
 from ancf_jax.training.loop import settled
 from ancf_jax.types import InputError
 from experiments import console
@@ -60,8 +60,7 @@ def checked(runs: Mapping[Path, Run], mesh: Mesh | None = None, *, optional: boo
             check_claim(folder, run, datasets[key].fingerprint)
             for start in map(Path, run.warm_start):
                 if start not in runs and not (folder / "checkpoints").is_dir():  # there it has started
-                    with best_of(start, "warm_start"):
-                        pass
+                    check_trained(start, "warm_start")
             jobs[folder] = Job(run, datasets[key])
     if not jobs:
         raise next(error for error in refused.values() if error is not None)

@@ -11,6 +11,7 @@ from absl import flags
 from ancf_jax.config import define_flags, from_flags
 from ancf_jax.models import entry_of
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
+from ancf_jax.types import InputError
 
 if TYPE_CHECKING:
     from ancf_jax.runs.run import Run
@@ -52,7 +53,10 @@ def run_from_flags(runs: Path, values: flags.FlagValues = flags.FLAGS) -> "Run":
 
     data, train = from_flags(DataConfig, values), from_flags(TrainConfig, values)
     config: Any = from_flags(entry_of(values.model).config, values)
-    start = tuple(path.format(seed=train.seed, runs=runs) for path in values.warm_start)
+    try:
+        start = tuple(path.format(seed=train.seed, runs=runs) for path in values.warm_start)
+    except (ValueError, LookupError, AttributeError):
+        raise InputError("flag --warm_start: legal in braces are {seed} and {runs}; write {{ for {") from None
     run = Run(values.model, data, config, train, start)
     check_streams(run)
     return run

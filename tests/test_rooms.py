@@ -27,6 +27,7 @@ ROOMS = (
     "nn",
     "settings",
     "config",
+    "files",
     "types",
 )
 SHARED = {"api": ("api", "fitted", "__init__")}  # files that are one room

@@ -125,7 +125,7 @@ class Case:
             init_state(model, tx, training.seed),
             tx,
             validate=None,
-            save=lambda epoch, state, value: states.append(state),
+            save=lambda state, value, records: states.append(state),
             report=lambda record: None,
         )
         prepare = jax.jit(model.prepare)

@@ -25,6 +25,7 @@ from ancf_jax.data.read.files import File, readable
 from ancf_jax.data.read.formats import parquet
 from ancf_jax.data.read.sources import id_column, ids_of, read_attributes
 from ancf_jax.data.read.tables import Attributes, require_columns
+from ancf_jax.files import at_home
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError, Matrix
 
@@ -80,7 +81,7 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
             blocks["numbers"] = _standardised(numbers)
             origins.append(numbers)
     if path := getattr(config, f"{side}_vectors"):
-        listed, vectors = _read_vectors(Path(path).expanduser(), config, side)
+        listed, vectors = _read_vectors(at_home(path), config, side)
         places = _places(listed, ids)
         blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], np.float32(0))
         origins.append(blocks["vectors"])

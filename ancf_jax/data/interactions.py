@@ -5,6 +5,8 @@ import pandas as pd
 
 from ancf_jax.types import Data, InputError, Interactions
 
+MOST = 2**31 - 1  # rows of a part, which are counted in int32
+
 
 def vocabulary(*columns) -> np.ndarray:
     """The sorted distinct ids of some columns: int64 where all of them are, strings (object) otherwise.
@@ -34,7 +36,12 @@ def encode(ids, vocabulary: np.ndarray | pd.Index) -> np.ndarray:
 
 
 def build(users, items, values, order, num_users: int) -> Interactions:
-    """Interactions from unsorted columns [R], sorted by user and then by `order`, which is distinct."""
+    """Interactions from unsorted columns [R], sorted by user and then by `order`, which is distinct.
+
+    Raises InputError for more rows than int32 can count.
+    """
+    if len(users) > MOST:
+        raise InputError(f"{len(users):,} rows are too many for one part in memory; legal are {MOST:,}, or --stream")
     rows = np.lexsort((order, users))
     return _pack([np.asarray(column)[rows] for column in (users, items, values, order)], num_users)
 

@@ -1,6 +1,8 @@
 """A data set as one file, for a run whose data were never in a file of their own."""
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from ancf_jax.data.clean import Changed, Removed
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.features import Features
 from ancf_jax.data.targets import Target
+from ancf_jax.files import replace
 from ancf_jax.types import InputError, Interactions
 
 PARTS = ("train", "valid", "test")
@@ -31,6 +34,17 @@ def unpacked(ids: np.ndarray) -> np.ndarray:
     return np.array(json.loads(ids.tobytes()), object) if ids.dtype == np.uint8 else ids
 
 
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name. Raises InputError naming it if absent or damaged: each has a checksum."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; train a model there first") from None
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
 def save_dataset(path: Path, dataset: Dataset) -> None:
     """Write a data set, but for how words become features, to an .npz file without pickle."""
     found: dict[str, Any] = {name: getattr(dataset, name) for name in ARRAYS}
@@ -48,16 +62,13 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
             sparse = scipy.sparse.csr_array(features.vectors)
             found |= {f"{side}.{name}": getattr(sparse, name) for name in SPARSE}
             about[side] = {"shape": sparse.shape, "missing": features.missing, "kinds": features.kinds}
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file, about=json.dumps(about), **{name: array for name, array in found.items() if array is not None}
-        )
+    kept = {name: array for name, array in found.items() if array is not None}
+    replace(path, lambda file: np.savez_compressed(file, about=json.dumps(about), **kept))
 
 
 def load_dataset(path: Path) -> Dataset:
-    """The data set that `save_dataset` wrote. Raises InputError if the file is of another version."""
-    with np.load(path, allow_pickle=False) as stored:
-        found = dict(stored)
+    """The data set that `save_dataset` wrote. Raises InputError if the file is damaged or of another version."""
+    found: dict[str, Any] = read_arrays(path)
     found |= {name: unpacked(found[name]) for name in (*IDS, "titles") if name in found}
     about = json.loads(found["about"].item())
     if about["version"] != VERSION:

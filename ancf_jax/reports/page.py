@@ -222,14 +222,14 @@ def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) ->
     lines = [f"# {title}", ""]
     for section in sections:
         if section.rows:
-            table = [section.headings, *section.rows]
+            table = [[cell.replace("|", "\\|") for cell in row] for row in (section.headings, *section.rows)]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
             for line in (table[0], ["-" * width for width in widths], *table[1:]):
-                padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-                lines.append(f"| {' | '.join(padded)} |")
+                lines.append(f"| {' | '.join(map(str.ljust, line, widths))} |")
             lines.append("")
-    return "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+    text = "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)  # a name in the data is no tag of HTML
 
 
 def page(title: str, sections: Sequence[Section], figures: Figures, remarks: Sequence[str]) -> str:

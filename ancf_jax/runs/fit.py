@@ -1,7 +1,5 @@
 """Train a run, in a folder that it resumes from or in memory alone, and test its best epoch."""
 
-import json
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,23 +8,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from ancf_jax import files
 from ancf_jax.config import AUTO, Auto
 from ancf_jax.data.dataset import Dataset, cleaning, fold_validation, ranked
 from ancf_jax.data.interactions import select
 from ancf_jax.data.read.passes import count_windows, windows
-from ancf_jax.data.store import save_dataset
-from ancf_jax.devices.sharding import check_batch, shard
+from ancf_jax.devices.sharding import check_batch, is_first, shard
 from ancf_jax.evaluation.evaluate import Evaluation, protocol
+from ancf_jax.files import locked
+from ancf_jax.runs.folder import begin, emptied
 from ancf_jax.runs.knowledge import rows_of, seconds_of, trains_again, what_is_known
+from ancf_jax.runs.records import old_records, write_records
 from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
-from ancf_jax.runs.run import STORED, WHOLE, Run, as_json, build, claim, from_workdir
-from ancf_jax.settings import IN_MEMORY, EvalConfig
+from ancf_jax.runs.run import WHOLE, Run, as_json, as_kept, build, check_claim
+from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import TrainState, batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
+from ancf_jax.training.loop import batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Params, Recommender
 
@@ -78,70 +78,67 @@ def fit_run(
     started = time.perf_counter()
     data, model, on_test, on_valid = set_up(run, dataset, evaluation, mesh)
     run = run._replace(train=settled(run.train, model.learn))
-    if folder is not None:
-        claim(folder, run, dataset.fingerprint)
-        checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
-        if run.data.dataset == IN_MEMORY:
-            save_dataset(folder / STORED, dataset)
-    best, params, records, a_pass = learn(
-        run, dataset, model, on_valid, folder, mesh=mesh, progress=progress, watch=watch
-    )
-    seconds = [record["seconds"] for record in records if record["epoch"]]
-    result = {
-        "model": run.model,
-        "dataset": dataset.name,
-        "split": dataset.split,
-        "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
-        "knows": what_is_known(run, model),
-        "reads_order": model.order,
-        "rows": rows_of(run, dataset),
-        "removed": cleaning(dataset)["removed"],
-        "seed": run.train.seed,
-        "epochs": int(records[-1]["epoch"]),
-        "best_epoch": best,
-        "valid": {
-            name: value
-            for record in records
-            if record["epoch"] == best
-            for name, value in record.items()
-            if name not in TIMES
-        },
-        "users_validated": users_validated(run, dataset),
-        "evaluation": reported(evaluation),
-        "training_seconds": sum(seconds),
-        "seconds_per_epoch": float(np.median(seconds)),  # compiling left out
-        "epochs_per_pass": a_pass,
-        "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
-        "starts_from": [Path(start).parent.name for start in run.warm_start],
-        "start_seconds": sum(seconds_of(Path(start)) for start in run.warm_start),
-        "trials": trials,
-        "command": command,
-        "config": as_json(run),
-        **provenance(),
-    }
-    if trains_again(run, model):
-        later = replace(run.train, validation=False, until=best // a_pass)
-        inside = None if folder is None else emptied(folder / WHOLE, later.until)
-        options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
-        again = fit_run(run._replace(train=later), fold_validation(dataset), inside, trials=trials, **options)
-        run, dataset, data, model, params, per_user = again[:6]
-        metrics = {name: value for name, value in again.result.items() if name not in result}
-        result |= metrics | {
-            "trained_again": True,
-            "training_seconds": result["training_seconds"] + again.result["training_seconds"],
+    with nullcontext() if folder is None or not is_first() else locked(folder):
+        best, params, records, a_pass = learn(
+            run, dataset, model, on_valid, folder, mesh=mesh, progress=progress, watch=watch
+        )
+        seconds = [record["seconds"] for record in records if record["epoch"]]
+        result = {
+            "model": run.model,
+            "dataset": dataset.name,
+            "split": dataset.split,
+            "protocol": protocol(dataset.test_candidates, ranked(dataset, dataset.test), dataset.repeats),
+            "knows": what_is_known(run, model),
+            "reads_order": model.order,
+            "rows": rows_of(run, dataset),
+            "removed": cleaning(dataset)["removed"],
+            "data": dataset.fingerprint,
+            "seed": run.train.seed,
+            "epochs": int(records[-1]["epoch"]),
+            "best_epoch": best,
+            "valid": {
+                name: value
+                for record in records
+                if record["epoch"] == best
+                for name, value in record.items()
+                if name not in TIMES
+            },
+            "users_validated": users_validated(run, dataset),
+            "evaluation": reported(evaluation),
+            "training_seconds": sum(seconds),
+            "seconds_per_epoch": float(np.median(seconds)),  # compiling left out
+            "epochs_per_pass": a_pass,
+            "rows_per_epoch": getattr(model.learn, "rows", None),  # a sweep has none
+            "starts_from": [Path(start).parent.name for start in run.warm_start],
+            "start_seconds": sum(seconds_of(Path(start)) for start in run.warm_start),
+            "trials": trials,
+            "command": command,
+            "config": as_json(run),
+            **provenance(),
         }
+        if trains_again(run, model):
+            later = replace(run.train, validation=False, until=best // a_pass)
+            inside = None if folder is None else emptied(folder / WHOLE, later.until)
+            options: dict[str, Any] = {"evaluation": evaluation, "mesh": mesh, "progress": progress, "command": command}
+            again = fit_run(run._replace(train=later), fold_validation(dataset), inside, trials=trials, **options)
+            run, dataset, data, model, params, per_user = again[:6]
+            metrics = {name: value for name, value in again.result.items() if name not in result}
+            result |= metrics | {
+                "trained_again": True,
+                "training_seconds": result["training_seconds"] + again.result["training_seconds"],
+            }
+            if folder is not None:
+                files.replace(folder / USERS, lambda file: file.write((folder / WHOLE / USERS).read_bytes()))
+        else:
+            tested = on_test(params)
+            per_user = tested.per_user
+            result |= {"users_tested": len(tested.users), **tested.metrics}
+            if folder is not None:
+                save_users(folder / USERS, dataset, tested)
+        result["this_process_seconds"] = time.perf_counter() - started
         if folder is not None:
-            shutil.copyfile(folder / WHOLE / USERS, folder / USERS)
-    else:
-        tested = on_test(params)
-        per_user = tested.per_user
-        result |= {"users_tested": len(tested.users), **tested.metrics}
-        if folder is not None:
-            save_users(folder / USERS, dataset, tested)
-    result["this_process_seconds"] = time.perf_counter() - started
-    if folder is not None:
-        checkpoint.write_json(folder / "result.json", result)
-    return Trained(run, dataset, data, model, params, per_user, result)
+            checkpoint.write_json(folder / "result.json", files.sealed(result))
+        return Trained(run, dataset, data, model, params, per_user, result)
 
 
 def prepare(
@@ -231,34 +228,47 @@ def learn(
         parts = windows(stream, config.seed, epochs, jax.process_index(), jax.process_count())
     tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * epochs)
     state = init_state(model, tx, run.train.seed, mesh)
-    keeper: Any = checkpoint.in_memory() if folder is None else checkpoint.in_folder(folder)
-    with keeper as kept, progress(last_epoch(model.learn, config)) as told, parts as part:
-        resumed = kept.latest(state)
+    kept = checkpoint.in_memory()
+    if folder is not None:
+        check_claim(folder, run, dataset.fingerprint)
+        kept = checkpoint.in_folder(folder, run=as_kept(run, dataset.fingerprint))
+    with progress(last := last_epoch(model.learn, config)) as told, parts as part:
+        resumed, records = kept.latest(state) or (None, [])
         if resumed is None and run.warm_start:
             state = state._replace(params=checkpoint.warm_start(state.params, [Path(w) for w in run.warm_start]))
         state = state if resumed is None else resumed
-        records = [] if folder is None else read_records(folder, int(state.epoch))
-        lines = [json.dumps(record) for record in records]
+        if (done := int(state.epoch)) > last:
+            raise InputError(f"flag --epochs: {done} epochs are trained already; legal are at least as many")
+        if folder is not None:
+            if resumed is not None and not records:
+                records = old_records(folder, done)
+            begin(folder, run, dataset)
+            write_records(folder, records)
+
+        lines = list(records)
+
+        def named(record: dict[str, Any]) -> dict[str, Any]:
+            if stream is None:
+                return record
+            over, window = divmod(record["epoch"] - 1, a_pass)
+            return record | {"pass": over + 1, "window": window + 1}
 
         def report(record: dict[str, Any]) -> None:
-            if stream is not None:
-                done, window = divmod(record["epoch"] - 1, a_pass)
-                record = record | {"pass": done + 1, "window": window + 1}
-            lines.append(json.dumps(record))
+            lines.append(record := named(record))
             if folder is not None:
-                checkpoint.write_text(folder / "metrics.jsonl", "\n".join(lines) + "\n")
+                write_records(folder, lines)
             if watch is not None:
                 watch(record)
             shown = dict.fromkeys((*SHOWN, run.train.metric, "seconds"))
             told({name: record[name] for name in shown if name in record})
 
-        done = fit(
+        trained = fit(
             model,
             config,
             state,
             tx,
             validate=None if on_valid is None else lambda params: on_valid(params).metrics,
-            save=kept.save,
+            save=lambda state, value, records: kept.save(state, value, [*map(named, records)]),
             report=report,
             records=records,
             part=part,
@@ -266,35 +276,6 @@ def learn(
             mesh=mesh,
         )
     best, params = kept.best(state.params)
-    return best, params, done.records, a_pass
-
-
-def emptied(folder: Path, until: int) -> Path:
-    """The folder of a run trained again, without what is there of another number of epochs."""
-    if folder.exists() and from_workdir(folder)[0].train.until != until:
-        shutil.rmtree(folder)
-    return folder
-
-
-def keep(folder: Path, run: Run, dataset: Dataset, params: Params, result: dict[str, Any]) -> None:
-    """Write a run that was trained in memory, to be used but not to be resumed: its best parameters are all there is.
-
-    Raises InputError if another run is in the folder.
-    """
-    claim(folder, run, dataset.fingerprint)
-    if run.data.dataset == IN_MEMORY:
-        save_dataset(folder / STORED, dataset)
-    epoch = result["best_epoch"]
-    with checkpoint.checkpoints(folder) as opened:
-        if opened.latest is None:
-            checkpoint.save(opened, TrainState(jnp.int32(epoch), params, ()), 0.0)
-    checkpoint.write_json(folder / "result.json", result)
-
-
-def read_records(folder: Path, epochs: int) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl up to the epoch that training resumes from."""
-    path = folder / "metrics.jsonl"
-    if not path.exists():
-        return []
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in records if record["epoch"] <= epochs]
+    if best != trained.best:
+        raise InputError(f"{folder}: the best checkpoint, of epoch {trained.best}, was lost; rerun to train it again")
+    return best, params, trained.records, a_pass

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ancf_jax.data.dataset import Dataset
+from ancf_jax.files import read_json
 from ancf_jax.runs.results import fingerprint_of
 from ancf_jax.runs.run import Run
-from ancf_jax.training.checkpoint import read_json
 from ancf_jax.types import InputError, Recommender
 
 

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from jax.sharding import Mesh
 
+from ancf_jax import files
 from ancf_jax.config import to_json
 from ancf_jax.data import targets
 from ancf_jax.data.dataset import Dataset, in_log_units, known_interactions, ranked
@@ -130,21 +132,18 @@ def save_users(path: Path, dataset: Dataset, evaluation: Evaluation) -> None:
         counts = np.bincount(np.concatenate([train.items, valid.items]), minlength=len(dataset.item_ids))
         sums = np.bincount(np.asarray(test.users), counts[test.items], len(dataset.user_ids))
         about["held_out_popularity"] = sums[users] / held_out
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **{**about, **evaluation.per_user})
-    os.replace(partial, path)
+    files.replace(path, lambda file: np.savez_compressed(file, **{**about, **evaluation.per_user}))
 
 
 def provenance() -> dict[str, Any]:
     """Where and with what a figure was measured: commit, versions, hardware."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
+    asked: dict[str, Any] = {"capture_output": True, "text": True, "cwd": Path(__file__).parent, "check": False}
+    commit = ""
+    with suppress(OSError):  # without git
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], **asked).stdout.strip()
     device = jax.devices()[0]
     return {
-        "commit": commit.stdout.strip() or None,
+        "commit": commit or None,
         "versions": {name: version(name) for name in ("jax", "flax", "optax", "orbax-checkpoint", "numpy")},
         "python": platform.python_version(),
         "hardware": f"{device.device_kind} x {jax.device_count()}; {_processor()}, {os.cpu_count()} cores",

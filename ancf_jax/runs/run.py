@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from absl import logging
 from jax.sharding import Mesh
 
 from ancf_jax.config import AUTO, from_before, from_json, settings_of, to_json
@@ -13,13 +14,23 @@ from ancf_jax.data.dataset import Dataset, fold_validation, load
 from ancf_jax.data.read.passes import window_rows
 from ancf_jax.data.store import load_dataset
 from ancf_jax.devices.sharding import abstract, shard
+from ancf_jax.files import read_json, sealed
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.settings import DataConfig, TrainConfig
-from ancf_jax.training.checkpoint import load_best, read_json, write_json
+from ancf_jax.training.checkpoint import load_best, write_json
 from ancf_jax.training.precision import in_bfloat16
+from ancf_jax.training.steps import steps_in
 from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 
-VERSION = 2  # of config.json
+VERSION = 3  # of config.json and the checkpoints beside it
+KEYS: dict[str, type] = {  # of config.json, beside its version
+    "model": str,
+    "data": dict,
+    "config": dict,
+    "train": dict,
+    "warm_start": list,
+    "fingerprint": str,
+}
 STORED = "dataset.npz"  # the data, where they came from no file
 LAST = ("leave-one-out", "leave-last-basket-out", "time", "ncf")  # splits that hold out what came last
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
@@ -43,21 +54,36 @@ def as_json(run: Run) -> dict[str, Any]:
 
 
 def from_workdir(workdir: Path, data_dir: str = "") -> tuple[Run, str]:
-    """The run in a workdir and the fingerprint of its data; `data_dir` replaces where the data was read from."""
-    stored = read_json(workdir / "config.json")
-    if stored.get("version", 1) > VERSION:
-        raise InputError(
-            f"{workdir}/config.json is of format {stored['version']}, and this version reads up to {VERSION}; use a "
-            "newer ancf_jax"
+    """The run in a workdir and the fingerprint of its data; `data_dir` replaces where the data was read from.
+
+    Where config.json is lost or damaged, what was kept with the checkpoints. Raises InputError if that is not there
+    either, and for settings that this version does not have.
+    """
+    path = workdir / "config.json"
+    try:
+        stored = read_json(path, **KEYS)
+    except InputError as error:
+        kept = [step.about["run"] for step in steps_in(workdir) if "run" in step.about]
+        if not kept:
+            raise
+        logging.warning("%s; what is kept with the checkpoints is used", error)
+        stored = kept[-1]
+    version = stored.get("version", 1)
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(f"{path} is of format {version}, and this version reads up to {VERSION}; use a newer ancf_jax")
+    if unknown := [name for name in stored if name not in (*KEYS, "version")]:
+        raise InputError(f"{path}: {unknown[0]!r} is unknown to this version; use a newer ancf_jax")
+    try:
+        data = from_json(DataConfig, stored["data"] if "version" in stored else _without_version(stored["data"]))
+        run = Run(
+            stored["model"],
+            dataclasses.replace(data, data_dir=data_dir) if data_dir else data,
+            from_before(entry_of(stored["model"]).config, stored["config"]),
+            from_json(TrainConfig, stored["train"]),
+            tuple(map(str, stored["warm_start"])),
         )
-    data = from_json(DataConfig, stored["data"] if "version" in stored else _without_version(stored["data"]))
-    run = Run(
-        stored["model"],
-        dataclasses.replace(data, data_dir=data_dir) if data_dir else data,
-        from_before(entry_of(stored["model"]).config, stored["config"]),
-        from_json(TrainConfig, stored["train"]),
-        tuple(stored["warm_start"]),
-    )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return run, stored["fingerprint"]
 
 
@@ -70,10 +96,11 @@ def _without_version(stored: dict[str, Any]) -> dict[str, Any]:
 def claim(workdir: Path, run: Run, fingerprint: str) -> None:
     """Write config.json, after `check_claim`."""
     check_claim(workdir, run, fingerprint)
-    write_json(workdir / "config.json", _as_kept(run, fingerprint))
+    write_json(workdir / "config.json", sealed(as_kept(run, fingerprint)))
 
 
-def _as_kept(run: Run, fingerprint: str) -> dict[str, Any]:
+def as_kept(run: Run, fingerprint: str) -> dict[str, Any]:
+    """A run and its data as config.json holds them, but for the seal."""
     return {"version": VERSION} | as_json(run) | {"fingerprint": fingerprint}
 
 
@@ -81,12 +108,12 @@ def check_claim(workdir: Path, run: Run, fingerprint: str) -> None:
     """Raises InputError if a workdir holds another run, or the same on other data: it is never overwritten.
 
     The message names the first setting that differs. One that did not exist when config.json was written counts as its
-    default.
+    default. A run that has saved nothing holds no workdir.
     """
-    mine = _as_kept(run, fingerprint)
-    if (workdir / "config.json").exists():
+    mine = as_kept(run, fingerprint)
+    if steps_in(workdir):
         stored, their_data = from_workdir(workdir)
-        theirs = _as_kept(stored, their_data)
+        theirs = as_kept(stored, their_data)
         for part, value in mine.items():
             here, there = (x if isinstance(x, dict) else {part: x} for x in (value, theirs[part]))
             for name in here:
@@ -157,9 +184,12 @@ def open_trained(
     if its data set has changed.
     """
     run, fingerprint = from_workdir(workdir, data_dir)
-    done = workdir / "result.json"
-    if whole and run.train.validation and done.exists() and read_json(done).get("trained_again"):
-        return open_trained(workdir / WHOLE, data_dir, mesh, users)
+    done, again = workdir / "result.json", workdir / WHOLE
+    if whole and run.train.validation:
+        if (again / "result.json").exists() or (done.exists() and read_json(done).get("trained_again")):
+            return open_trained(again, data_dir, mesh, users)
+        if not done.exists():
+            logging.warning("%s has no result.json: the run is not done, and its best epoch so far is used", workdir)
     stored = workdir / STORED
     dataset = _folded(run, load_dataset(stored)) if stored.exists() else open_data(run, users)
     if dataset.fingerprint != fingerprint:

@@ -1,12 +1,10 @@
-"""Checkpoints with Orbax: the latest state to resume from, the best parameters to use, and the JSON files beside them.
+"""Checkpoints: the latest state to resume from, the best parameters to use, and the JSON files beside them.
 
-A workdir holds config.json, metrics.jsonl (a line an epoch), checkpoints/ and result.json. Every write is atomic.
+A workdir holds config.json, metrics.jsonl (a line an epoch), checkpoints/ (see steps.py) and result.json. Every write
+is atomic.
 """
 
-import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,68 +14,77 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
+from ancf_jax import files
 from ancf_jax.devices.sharding import is_first
+from ancf_jax.training import steps
 from ancf_jax.training.loop import TrainState
+from ancf_jax.training.steps import Step
 from ancf_jax.types import Array, InputError, Params
 
-
-@contextmanager
-def checkpoints(workdir: Path) -> Iterator[ocp.training.Checkpointer]:
-    """The checkpoints of a workdir: the latest and the best are kept. Leaving the context waits for pending writes."""
-    keep = ocp.training.preservation_policies
-    best = keep.BestN(get_metric_fn=lambda m: (m["value"], -m["epoch"]), n=1)  # the earliest of equals
-    policy = keep.AnyPreservationPolicy([keep.LatestN(1), best])
-    every = ocp.training.save_decision_policies.FixedIntervalPolicy(1)
-    folder = (workdir / "checkpoints").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    with ocp.training.Checkpointer(
-        folder, save_decision_policy=every, preservation_policy=policy, cleanup_tmp_directories=True
-    ) as opened:
-        yield opened
+Record = dict[str, Any]  # of an epoch, as `fit` makes it
 
 
-def save(opened: ocp.training.Checkpointer, state: TrainState, value: float) -> None:
-    """Write the state after an epoch; `value` is what the best is picked by. On failure nothing older is lost."""
+def save(workdir: Path, state: TrainState, value: float, records: Sequence[Record] = (), **about: Any) -> None:
+    """Write the state after an epoch; `value` is what the best is picked by. On failure nothing older is lost.
+
+    The records of the epochs so far go with it, and what else is to be known, as JSON has it.
+    """
     trained = {"epoch": state.epoch, "opt_state": state.opt_state}
-    metrics = {"value": float(value), "epoch": int(state.epoch)}
-    opened.save_checkpointables(int(state.epoch), {"params": state.params, "trained": trained}, metrics=metrics)
+    kept = {"records": list(records), **about}
+    steps.write(workdir, int(state.epoch), {"params": state.params, "trained": trained}, float(value), kept)
 
 
-def load_latest(opened: ocp.training.Checkpointer, state: TrainState) -> TrainState | None:
-    """The latest state, with the structure of `state`; None if nothing was saved. Raises InputError on a mismatch."""
-    if opened.latest is None:
-        return None
-    if jax.tree.leaves(state.opt_state) and not _has_optimizer(opened):
-        raise InputError(f"{opened.directory.parent} was saved for use, without what training needs to go on")
-    trained = {"epoch": state.epoch, "opt_state": state.opt_state}
-    abstract = jax.tree.map(abstract_array, {"params": state.params, "trained": trained})
-    loaded = _load(opened, opened.latest.step, abstract)
-    # Restored arrays may refuse donation; passing them through jit once makes them ordinary.
-    return jax.jit(lambda s: s)(
-        TrainState(loaded["trained"]["epoch"], loaded["params"], loaded["trained"]["opt_state"])
-    )
+def load_latest(workdir: Path, state: TrainState) -> tuple[TrainState, list[Record]] | None:
+    """The state to resume from, with the structure of `state`, and its records; None if there is none.
+
+    That is the latest one, or the latest before the best if that is damaged: training comes to it once more. There are
+    no records with checkpoints of old. Raises InputError on a mismatch.
+    """
+
+    def pick(found: list[Step]) -> Step | None:
+        found = [step for step in found if steps.is_whole(step)]
+        while found and found[-1].sums and all(step.number != found[-1].best for step in found):
+            found = [step for step in found if step.number < found[-1].best]
+        return found[-1] if found else None
+
+    def load(step: Step) -> tuple[TrainState, list[Record]]:
+        if jax.tree.leaves(state.opt_state) and len(_leaves(_stored(step, "trained"))) < 2:
+            raise InputError(f"{workdir} was saved for use, without what training needs to go on")
+        trained = {"epoch": state.epoch, "opt_state": state.opt_state}
+        loaded = _load(step, jax.tree.map(abstract_array, {"params": state.params, "trained": trained}))
+        # Restored arrays may refuse donation; passing them through jit once makes them ordinary.
+        ordinary = jax.jit(lambda s: s)(
+            TrainState(loaded["trained"]["epoch"], loaded["params"], loaded["trained"]["opt_state"])
+        )
+        return ordinary, step.about.get("records", [])
+
+    return steps.read(workdir, pick, load)
 
 
-def _has_optimizer(opened: ocp.training.Checkpointer) -> bool:
-    return len(_leaves(_stored(opened, opened.latest.step, "trained"))) > 1
-
-
-@contextmanager
-def best_of(workdir: Path, flag: str) -> Iterator[tuple[ocp.training.Checkpointer, int]]:
-    """The checkpoints of a trained workdir, for reading, and the step of the best. Raises InputError naming `flag`."""
-    folder = (workdir / "checkpoints").resolve()
-    if not folder.is_dir():
+def check_trained(workdir: Path, flag: str) -> None:
+    """Raises InputError naming `flag` unless a workdir holds a checkpoint."""
+    if not (workdir / steps.FOLDER).is_dir():
         raise InputError(f"--{flag}: {workdir} holds no checkpoints; train a model there first")
-    with ocp.training.Checkpointer(folder) as opened:  # no clean-up: a run may be writing there
-        if opened.latest is None:
-            raise InputError(f"--{flag}: {workdir} holds no finished checkpoint; train a model there first")
-        yield opened, max(opened.checkpoints, key=lambda kept: (kept.metrics["value"], -kept.step)).step
+    if not steps.steps_in(workdir):
+        raise InputError(f"--{flag}: {workdir} holds no finished checkpoint; train a model there first")
 
 
 def load_best(workdir: Path, params: Params) -> tuple[int, Params]:
     """The best epoch of a workdir and its parameters, with the structure of `params` (arrays or their shapes)."""
-    with best_of(workdir, "workdir") as (opened, step):
-        return step, _load(opened, step, {"params": jax.tree.map(abstract_array, params)})["params"]
+
+    def load(step: Step) -> tuple[int, Params]:
+        return step.number, _load(step, {"params": jax.tree.map(abstract_array, params)})["params"]
+
+    return _of_best(workdir, "workdir", load)
+
+
+def _of_best(workdir: Path, flag: str, load: Callable[[Step], Any]) -> Any:
+    """What `load` makes of the best step. Raises InputError naming `flag` if there is none."""
+    check_trained(workdir, flag)
+    loaded = steps.read(workdir, lambda found: next(filter(steps.is_whole, steps.best_first(found)), None), load)
+    if loaded is None:
+        raise InputError(f"--{flag}: all checkpoints of {workdir} are damaged; the command that trained it, once more")
+    return loaded
 
 
 def warm_start(params: Params, workdirs: list[Path]) -> Params:
@@ -88,8 +95,7 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
     own, structure = _leaves(params), jax.tree.structure(params)
     found: dict[str, list[Array]] = {}
     for workdir in workdirs:
-        with best_of(workdir, "warm_start") as (opened, step):
-            fitting = _load_fitting(opened, step, own)
+        fitting = _of_best(workdir, "warm_start", lambda step: _load_fitting(step, own))
         if not fitting:
             raise InputError(f"--warm_start: no parameter of {workdir} has the name and shape of one of this model's")
         for name, leaf in fitting.items():
@@ -101,32 +107,26 @@ def warm_start(params: Params, workdirs: list[Path]) -> Params:
 class Keeper(NamedTuple):
     """Where the states of a training are kept."""
 
-    save: Callable[[int, TrainState, float], None]  # epoch, state, value, as `fit` calls it
-    latest: Callable[[TrainState], TrainState | None]  # a state of this structure -> the one to resume from
+    save: Callable[[TrainState, float, list[Record]], None]  # state, value, records, as `fit` calls it
+    latest: Callable[[TrainState], tuple[TrainState, list[Record]] | None]  # as load_latest
     best: Callable[[Params], tuple[int, Params]]  # parameters of this structure -> the best epoch and its parameters
 
 
-@contextmanager
-def in_folder(workdir: Path) -> Iterator[Keeper]:
-    """States in the checkpoints of a workdir; `best` is for after the context."""
-    with checkpoints(workdir) as opened:
-        yield Keeper(
-            lambda epoch, state, value: save(opened, state, value),
-            partial(load_latest, opened),
-            partial(load_best, workdir),
-        )
+def in_folder(workdir: Path, **about: Any) -> Keeper:
+    """States in the checkpoints of a workdir, and with each what else is to be known of the run."""
+    steps.clear(workdir)
+    return Keeper(partial(save, workdir, **about), partial(load_latest, workdir), partial(load_best, workdir))
 
 
-@contextmanager
-def in_memory() -> Iterator[Keeper]:
+def in_memory() -> Keeper:
     """The best parameters in memory, and nothing to resume from."""
     kept: list[tuple[float, int, Params]] = []
 
-    def keep(epoch: int, state: TrainState, value: float) -> None:
-        if not kept or value > kept[0][0]:
-            kept[:] = [(value, epoch, jax.tree.map(jnp.copy, state.params))]  # the next epoch takes the state's memory
+    def keep(state: TrainState, value: float, records: list[Record]) -> None:
+        if not kept or value > kept[0][0]:  # the next epoch takes the state's memory
+            kept[:] = [(value, int(state.epoch), jax.tree.map(jnp.copy, state.params))]
 
-    yield Keeper(keep, lambda state: None, lambda params: kept[0][1:])
+    return Keeper(keep, lambda state: None, lambda params: kept[0][1:])
 
 
 def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -135,44 +135,44 @@ def abstract_array(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _load(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+def _load(step: Step, abstract: dict[str, Any]) -> dict[str, Any]:
     """Load, after comparing the stored tree with `abstract`: Orbax's own error for a mismatch is hard to read."""
     for part, tree in abstract.items():
-        have, want = _leaves(_stored(opened, step, part)), _leaves(tree)
+        have, want = _leaves(_stored(step, part)), _leaves(tree)
         for name in sorted(have.keys() | want.keys()):
             if not (name in have and name in want and _alike(have[name], want[name])):
                 there, here = (tuple(leaves[name].shape) if name in leaves else "absent" for leaves in (have, want))
                 raise InputError(
-                    f"the checkpoint in {opened.directory} is of another model: {part}.{name} is {there} there and "
+                    f"the checkpoint in {step.folder} is of another model: {part}.{name} is {there} there and "
                     f"{here} here; train the model again, in another workdir"
                 )
-    return _restore(opened, step, abstract)
+    return _restore(step, abstract)
 
 
-def _load_fitting(opened: ocp.training.Checkpointer, step: int, own: dict[str, Array]) -> dict[str, Array]:
+def _load_fitting(step: Step, own: dict[str, Array]) -> dict[str, Array]:
     """The parameters that the checkpoint holds under a name and in the shape of one in `own`, laid out like that."""
-    stored = _stored(opened, step, "params")
+    stored = _stored(step, "params")
     fitting = {name for name, leaf in _leaves(stored).items() if name in own and _alike(leaf, own[name])}
 
     def wanted(path: Any, leaf: Any) -> jax.ShapeDtypeStruct:
         return abstract_array(own[_name(path)] if _name(path) in fitting else leaf)
 
-    loaded = _restore(opened, step, {"params": jax.tree_util.tree_map_with_path(wanted, stored)})["params"]
+    loaded = _restore(step, {"params": jax.tree_util.tree_map_with_path(wanted, stored)})["params"]
     return {name: leaf for name, leaf in _leaves(loaded).items() if name in fitting}
 
 
-def _stored(opened: ocp.training.Checkpointer, step: int, part: str) -> Any:
+def _stored(step: Step, part: str) -> Any:
     """A part's tree of shapes, types and shardings."""
-    stored = opened.checkpointables_metadata(step).metadata[part]
+    stored = ocp.checkpointables_metadata(step.folder.resolve()).metadata[part]
     return getattr(stored, "metadata", stored)
 
 
-def _restore(opened: ocp.training.Checkpointer, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+def _restore(step: Step, abstract: dict[str, Any]) -> dict[str, Any]:
     """Load onto the devices of `abstract`, and tables with as many rows of zeros at their end as there."""
     context = ocp.Context()
     context.array.loading.enable_padding_and_truncation = True
     with context:
-        return opened.load_checkpointables(step, abstract)
+        return ocp.load_checkpointables(step.folder.resolve(), abstract)
 
 
 def _alike(stored: Any, here: Any) -> bool:
@@ -199,32 +199,11 @@ def _name(path: Any) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """Write JSON atomically: a reader sees the old file or the new one. What is not finite is null."""
+    write_text(path, files.json_text(content))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically and durably; of several processes, which hold the same text, the first does."""
-    if not is_first():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file's content. Raises InputError naming the file if it is absent or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; train a model there first") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    if is_first():
+        files.replace(path, lambda file: file.write(text.encode()))

@@ -22,7 +22,8 @@ from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, s
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
-from ancf_jax.types import Array, ClosedForm, Given, Gradient, InputError, Interactions, Params, Recommender, moved
+from ancf_jax.training.signals import put_off
+from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender, moved
 
 
 class TrainState(NamedTuple):
@@ -33,6 +34,10 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
+FINITE = "finite"  # of an epoch's sums: whether what it ends with is finite
+STEPS = "finite_steps"  # and how many steps there are until a loss is not
+SMALLER = "try a smaller --learning_rate, --clip, or --precision=float32"
+VALUES = "are values too large? Try --clip_quantile or --target=min-max; of a closed form a larger penalty"
 Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, given, order [n, B], key -> state, sums
 
 
@@ -93,7 +98,7 @@ def make_epoch(
     @partial(jax.jit, donate_argnums=0)
     def sweep(state: TrainState, given: Given, order: Array, key: Array):
         params = learn.sweep(state.params, given, key)  # type: ignore[union-attr]
-        return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {}
+        return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {FINITE: _are_finite(params)}
 
     @partial(jax.jit, donate_argnums=0)
     def epoch(state: TrainState, given: Given, order: Array, key: Array):
@@ -116,7 +121,8 @@ def make_epoch(
 
         keys = jax.random.split(key, order.shape[0])
         (params, opt_state, *_), sums = jax.lax.scan(body, carry, (order, keys))
-        return constrain(TrainState(state.epoch + 1, params, opt_state), mesh), jax.tree.map(jnp.sum, sums)
+        health = {FINITE: _are_finite((params, opt_state)), STEPS: jnp.cumprod(jnp.isfinite(sums["loss"]))}
+        return constrain(TrainState(state.epoch + 1, params, opt_state), mesh), jax.tree.map(jnp.sum, sums | health)
 
     return sweep if isinstance(learn, ClosedForm) else epoch
 
@@ -138,6 +144,24 @@ def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: in
     return np.resize(rows, (steps, batch_of(learn, batch_size)))
 
 
+def _are_finite(tree: Any) -> Array:
+    """Whether all numbers of a tree are finite."""
+    floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in floats], bool).all()
+
+
+def trouble(epoch: int, totals: dict[str, float], steps: int) -> str:
+    """What is wrong with an epoch of so many steps that ended with these sums, and what to try; '' if nothing is."""
+    if "loss" not in totals:
+        return "" if totals[FINITE] else f"sweep {epoch} ends with numbers that are not finite; {VALUES}"
+    if totals[STEPS] < steps:
+        where = f"from step {int(totals[STEPS]) + 1} of {steps} on"
+        return f"the training loss of epoch {epoch} is not finite {where}; {SMALLER}"
+    if not totals[FINITE]:
+        return f"epoch {epoch} of {steps} steps ends with parameters or moments that are not finite; {SMALLER}"
+    return "" if math.isfinite(totals["loss"]) else f"the losses of epoch {epoch} are too large to be added; {VALUES}"
+
+
 class Fit(NamedTuple):
     """What training returns: the records of all epochs, and the number of the best one."""
 
@@ -152,7 +176,7 @@ def fit(
     tx: optax.GradientTransformation,
     *,
     validate: Callable[[Params], dict[str, float]] | None,
-    save: Callable[[int, TrainState, float], None],
+    save: Callable[[TrainState, float, list[dict[str, Any]]], None],
     report: Callable[[dict[str, float]], None],
     records: list[dict[str, float]] | None = None,
     part: Callable[[int], Interactions] | None = None,
@@ -161,61 +185,65 @@ def fit(
 ) -> Fit:
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
-    `validate` gives the metrics of params; `save` receives (epoch, state, value that is greatest for the best epoch) at
-    every evaluation and at the end, and before the first epoch if a model `ranks` from the start; `report` receives
-    each epoch's record. `stop` is asked after each epoch whether it is to be the last, as when time is over. `records`
-    are those of the epochs that `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this
-    process has read, in place of the training part, and is saved whether or not it is evaluated. `model` and `state`
-    were made for the same `mesh`, whose processes all call this function.
+    `validate` gives the metrics of params; `save` receives (state, value that is greatest for the best epoch, records
+    so far) at every evaluation and at the end, and before the first epoch if a model `ranks` from the start; `report`
+    receives each epoch's record once it is saved. Ctrl-C and SIGTERM wait until the running epoch is saved. `stop` is
+    asked after each epoch whether it is to be the last, as when time is over. `records` are those of the epochs that
+    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
+    the training part, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`,
+    whose processes all call this function.
 
-    Raises FloatingPointError when the loss is not finite: nothing of that epoch is saved. Raises InputError if the data
-    axis of the mesh does not divide a batch.
+    Raises FloatingPointError when a loss, a parameter or a moment is not finite: nothing of that epoch is saved; and if
+    validation never gave a number. Raises InputError if the data axis of the mesh does not divide a batch.
     """
     records = list(records or [])
     epochs = last_epoch(model.learn, config)
-    if int(state.epoch) > epochs:
-        raise InputError(f"flag --epochs: {int(state.epoch)} epochs are trained already; legal are at least as many")
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
     given = model.given
     if isinstance(model.learn, Gradient) and model.learn.ranks and validate is not None and not records:
         start = {"epoch": 0, "seconds": 0.0} | validate(state.params)
-        save(0, state, merit(config.metric, start[config.metric]))
         records.append(start)
+        save(state, _worth(start, config), records)
         report(start)
-    for epoch in range(int(state.epoch) + 1, epochs + 1):
-        if exhausted(records, config):
-            break
-        started = time.perf_counter()
-        if part is not None:
-            rows = part(epoch)
-            given = given._replace(train=Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh)))
-        key = jax.random.fold_in(jax.random.key(config.seed), epoch)
-        order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
-        state, sums = run_epoch(state, given, order, key)
-        totals = {name: float(value) for name, value in jax.device_get(sums).items()}
-        jax.block_until_ready(state)
-        record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
-        if totals:
-            record["loss"] = totals["loss"] / max(totals["count"], 1)
-            if not math.isfinite(record["loss"]):
-                raise FloatingPointError(
-                    f"the training loss of epoch {epoch} is {record['loss']}; try a smaller --learning_rate or --clip"
-                )
-        last = epoch == epochs or (stop is not None and stop())
-        due = last or epoch % config.eval_every == 0
-        if due and validate is not None:
-            record |= validate(state.params)
-        if due or part is not None:
-            value = float(epoch) if validate is None else -math.inf
-            if config.metric in record:
-                value = merit(config.metric, record[config.metric])
-            save(epoch, state, value)
-        records.append(record)
-        report(record)
-        if last:
-            break
+    with put_off() as ending:
+        for epoch in range(int(state.epoch) + 1, epochs + 1):
+            if exhausted(records, config):
+                break
+            started = time.perf_counter()
+            if part is not None:
+                rows = part(epoch)
+                given = given._replace(train=Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh)))
+            key = jax.random.fold_in(jax.random.key(config.seed), epoch)
+            order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
+            state, sums = run_epoch(state, given, order, key)
+            totals = {name: float(value) for name, value in jax.device_get(sums).items()}
+            jax.block_until_ready(state)
+            record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
+            if wrong := trouble(epoch, totals, len(order)):
+                raise FloatingPointError(wrong)
+            if "loss" in totals:
+                record["loss"] = totals["loss"] / max(totals["count"], 1)
+            last = epoch == epochs or (stop is not None and stop())
+            due = last or epoch % config.eval_every == 0
+            if due and validate is not None:
+                record |= validate(state.params)
+            records.append(record)
+            ended = ending()
+            if due or part is not None or ended:
+                save(state, float(epoch) if validate is None else _worth(record, config), records)
+            report(record)
+            if last or ended:
+                break
+    if validate is not None and records and not any(math.isfinite(_worth(record, config)) for record in records):
+        raise FloatingPointError(f"validation {config.metric} is a number in no epoch; {VALUES}")
     return Fit(records, best_epoch(records, config, validated=validate is not None))
+
+
+def _worth(record: dict[str, float], config: TrainConfig) -> float:
+    """What the best epoch is picked by: the greatest; -inf where there is no number."""
+    value = merit(config.metric, record.get(config.metric, math.nan))
+    return value if math.isfinite(value) else -math.inf
 
 
 def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validated: bool) -> int:
@@ -223,12 +251,12 @@ def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validate
     evaluated = [record for record in records if config.metric in record]
     if not validated or not evaluated:
         return int(records[-1]["epoch"])
-    return int(max(evaluated, key=lambda record: merit(config.metric, record[config.metric]))["epoch"])
+    return int(max(evaluated, key=lambda record: _worth(record, config))["epoch"])
 
 
 def exhausted(records: list[dict[str, float]], config: TrainConfig) -> bool:
     """Whether the last `patience` evaluations brought nothing better than the best before them."""
-    values = [merit(config.metric, record[config.metric]) for record in records if config.metric in record]
+    values = [_worth(record, config) for record in records if config.metric in record]
     if not config.patience or len(values) <= config.patience:
         return False
     return max(values[-config.patience :]) <= max(values[: -config.patience])

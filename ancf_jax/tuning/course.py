@@ -35,8 +35,8 @@ class Course:
 def follow(course: Course, last: int, record: Mapping[str, Any]) -> bool:
     """Report an epoch of `last` in all; whether the trial goes on, or fails or is pruned here."""
     course.epochs = record["epoch"]
-    if not math.isfinite(record.get("loss", 0.0)):
-        course.reason = f"the training loss of epoch {course.epochs} is {record['loss']}"
+    if "wrong" in record:
+        course.reason = record["wrong"]
         return False
     value = record.get(course.metric, math.nan)
     if math.isfinite(value):

@@ -4,7 +4,6 @@ A trial counts once it came to a value, was pruned, or failed for a reason of it
 process died does not: it is marked as failed without a reason, and the next trial has its settings.
 """
 
-import fcntl
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -15,6 +14,7 @@ import numpy as np
 
 from ancf_jax.config import Range, Space
 from ancf_jax.evaluation.metrics import merit
+from ancf_jax.files import locked
 from ancf_jax.runs.run import FREE, Run, as_json
 from ancf_jax.tuning.space import DIGITS, is_whole, shown
 from ancf_jax.types import InputError
@@ -57,7 +57,7 @@ def opened(path: Path | None, name: str, asked: Mapping[str, Any], warmup: int) 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        with nullcontext() if path is None else _alone(path), _stored(path) as storage:
+        with nullcontext() if path is None else locked(path.parent), _stored(path) as storage:
             study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, **options)
             there = study.user_attrs.get("asked", asked)
             for what in asked:
@@ -76,28 +76,20 @@ def opened(path: Path | None, name: str, asked: Mapping[str, Any], warmup: int) 
 def _stored(path: Path | None) -> Iterator[Any]:
     """What Optuna keeps studies in: an SQLite file, or None for the memory."""
     import optuna
+    from sqlalchemy.exc import DatabaseError
 
     if path is None:
         yield None
         return
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
     try:
-        yield storage
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps other processes from going through the studies of a file, for as long as this one lives."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"--workdir: another process searches in {path.parent}; choose another workdir") from None
-        yield
+            yield storage
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+    except DatabaseError as error:
+        raise InputError(f"--workdir: {path} is damaged or cannot be written: {error.orig}") from error
 
 
 def counted(study: "optuna.Study") -> list["FrozenTrial"]:

@@ -9,7 +9,6 @@ arguments.
 """
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from ancf_jax.training.loop import (
     order_of,
     settled,
     steps_per_epoch,
+    trouble,
 )
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.tuning.space import is_whole
@@ -122,7 +122,7 @@ def learn_together(
     """
     train, learn, total = run.train, program.model.learn, last_epoch(program.model.learn, run.train)
     numbers = {name: jnp.asarray([each[name] for each in batch], jnp.float32) for name in batch[0]}
-    state, records = program.init(numbers), [list[dict[str, float]]() for _ in batch]
+    state, records = program.init(numbers), [list[dict[str, Any]]() for _ in batch]
     going = set(range(len(batch)))
     for epoch in range(1, total + 1):
         started, key = time.perf_counter(), jax.random.fold_in(jax.random.key(train.seed), epoch)
@@ -132,10 +132,13 @@ def learn_together(
         jax.block_until_ready(state)
         seconds, last = (time.perf_counter() - started) / len(batch), epoch == total or stop()
         for k in sorted(going):
-            record: dict[str, float] = {"epoch": epoch, "seconds": seconds}
-            if totals:
-                record["loss"] = float(totals["loss"][k]) / max(float(totals["count"][k]), 1)
-            if (last or epoch % train.eval_every == 0) and math.isfinite(record.get("loss", 0.0)):
+            record: dict[str, Any] = {"epoch": epoch, "seconds": seconds}
+            own = {name: float(total[k]) for name, total in totals.items()}
+            if "loss" in own:
+                record["loss"] = own["loss"] / max(own["count"], 1)
+            if wrong := trouble(epoch, own, len(order)):
+                record["wrong"] = wrong
+            elif last or epoch % train.eval_every == 0:
                 mine = jax.tree.map(lambda leaf, k=k: leaf[k], (numbers, state.params))
                 record |= program.evaluate(mine).metrics
             records[k].append(record)

@@ -1,7 +1,7 @@
 """How a script runs: flags are defined and parsed, help is answered, errors are one line, results end it."""
 
 import difflib
-import errno
+import io
 import os
 import shlex
 import sys
@@ -18,7 +18,7 @@ from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.models import MODELS, entry_of
 from ancf_jax.types import InputError
 from experiments import options
-from experiments.console import manual
+from experiments.console import endings, manual
 from experiments.console.text import dumps
 
 HELP = {"-h", "--help", "--helpshort", "--helpfull"}
@@ -27,39 +27,57 @@ HELP = {"-h", "--help", "--helpshort", "--helpfull"}
 def run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> NoReturn:
     """Defines and parses the flags, runs a script's main, prints its results as the last line, and exits.
 
-    Exit status: 0 on success, 2 on bad flags or bad input, 130 when interrupted, 1 on any other failure.
+    Exit status: 0 on success, 2 on bad flags or bad input, 130 when interrupted, 143 when terminated, 1 on any other
+    failure.
 
     Args:
         define: defines the script's flags; it may look at the command line.
         main: the script; returns its results, which are printed as one JSON object unless a terminal is to show it.
     """
+    _open_streams()
     try:
-        define()
-        flags.DEFINE_boolean("json", False, "end with a line of JSON on a terminal too", allow_override=True)
-        if asked := HELP & set(sys.argv[1:]):
-            document = sys.modules["__main__"].__doc__ or ""
-            print(manual.page(document, flags.FLAGS, _model(), "--helpfull" in asked), flush=True)
-            sys.exit(0)
-        _parse(sys.argv)
-        if not speaks():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # gloo writes there past sys.stdout
-        results = main()
-        if flags.FLAGS.json or not sys.stdout.isatty():
-            print(dumps(results), flush=True)
+        with endings.interruptible():
+            _run(define, main)
     except InputError as error:
-        _fail(str(error), 2)
+        endings.fail(str(error), 2)
     except FloatingPointError as error:
-        _fail(str(error), 1)
+        endings.fail(str(error), 1)
+    except endings.Terminated:
+        endings.fail("terminated; rerunning the same command resumes", 143)
     except KeyboardInterrupt:
-        _fail("interrupted; rerunning the same command resumes", 130)
+        endings.fail("interrupted; rerunning the same command resumes", 130)
     except BrokenPipeError:  # who reads, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except Exception as error:
-        if full := _disk_full(error):
-            _fail(f"the disk is full ({full}); free some space and rerun the same command to resume", 1)
+        if said := endings.reason(error):
+            endings.fail(said, 1)
         raise
     sys.exit(0)
+
+
+def _run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> None:
+    define()
+    flags.DEFINE_boolean("json", False, "end with a line of JSON on a terminal too", allow_override=True)
+    if asked := HELP & set(sys.argv[1:]):
+        document = sys.modules["__main__"].__doc__ or ""
+        print(manual.page(document, flags.FLAGS, _model(), "--helpfull" in asked), flush=True)
+        return
+    _parse(sys.argv)
+    if not speaks():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # gloo writes there past sys.stdout
+    results = main()
+    if flags.FLAGS.json or not sys.stdout.isatty():
+        print(dumps(results), flush=True)
+
+
+def _open_streams() -> None:
+    """A closed stdout or stderr takes what is written, and letters that it does not have are escaped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def run_help(define: Callable[[], None]) -> None:
@@ -120,21 +138,3 @@ def _unknown(name: str) -> str:
         own = " ".join(f"--{flag}" for flag in config.settings_of(entry_of(model).config))
         said.append(f"{model}'s own are {own}" if own else f"{model} has none of its own")
     return "; ".join([*said, "--help shows all"])
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    """One line on stderr, whatever line breaks the message holds, and exit."""
-    print("error:", " ".join(message.split()), file=sys.stderr)
-    sys.exit(status)
-
-
-def _disk_full(error: BaseException | None) -> str:
-    """What an error in this chain says about a full disk or an exhausted quota; '' if none says so."""
-    while error is not None:
-        for code in (errno.ENOSPC, errno.EDQUOT):
-            if isinstance(error, OSError) and error.errno == code:
-                return str(error)
-            if os.strerror(code) in str(error):  # Orbax passes on the text alone, amid much else
-                return os.strerror(code)
-        error = error.__cause__ or error.__context__
-    return ""

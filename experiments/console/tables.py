@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from experiments.console.text import plain, say, terminal_width
+from experiments.console.text import plain, say, terminal_width, visible
 
 GAP = 2  # columns between two columns
 TEXT = 16  # the least width of wrapped text, unless it is shorter
@@ -109,4 +109,4 @@ def _cell(value: Any) -> str:
     value = plain(value)
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))

@@ -14,13 +14,21 @@ WIDEST = 100  # columns that a line of prose has at most
 def say(*texts: str) -> None:
     """Prints texts to stdout, each on lines of its own, wrapped at spaces where that is a terminal."""
     width = terminal_width()
-    for text in texts:
+    for text in map(visible, texts):
         if width is not None:
             indent = "  " * text.startswith("- ")  # a point of a list
             options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
             text = textwrap.fill(text, min(width, WIDEST), subsequent_indent=indent, **options)
         print(text)
     sys.stdout.flush()
+
+
+def visible(text: str) -> str:
+    """The text with an escape for each character that is not printed, which might command a terminal."""
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def terminal_width() -> int | None:

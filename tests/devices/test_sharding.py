@@ -24,7 +24,7 @@ from ancf_jax.devices.sharding import abstract, check_batch, connect, parse_mesh
 from ancf_jax.evaluation.evaluate import make_evaluator
 from ancf_jax.models import MODELS
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.checkpoint import checkpoints, load_best, load_latest, save, warm_start
+from ancf_jax.training.checkpoint import load_best, load_latest, save, warm_start
 from ancf_jax.training.loop import TrainState, fit, init_state
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, shapes_of
@@ -79,13 +79,12 @@ def learn(case, mesh, state=None, folder=None):
     state = state or init_state(model, tx, config.seed, mesh)
     first, saved = layout(state), []
 
-    def keep(epoch, now, value):
+    def keep(now, value, records):
         nonlocal state
         state = now
-        if folder and epoch == 2:
+        if folder and int(now.epoch) == 2:
             saved.extend(leaves(now, start(case, None)[3]))
-            with checkpoints(folder) as opened:
-                save(opened, now, value)
+            save(folder, now, value)
 
     options = {"validate": None, "save": keep, "report": lambda record: None, "mesh": mesh}
     done = fit(model, config, state, tx, **options)
@@ -145,8 +144,7 @@ def measure(root):
 
     plain = start("mf", None)[3]
     for source, place, mesh in (("mesh", "one", None), ("mesh", "tall", tall), ("one", "mesh", wide)):
-        with checkpoints(root / source) as opened:
-            state = load_latest(opened, start("mf", mesh)[3])
+        state, _ = load_latest(root / source, start("mf", mesh)[3])
         name = f"{source} to {place}"
         found["restored"][name] = leaves(state, plain)
         if mesh:
@@ -161,8 +159,7 @@ def measure(root):
     params = shapes_of(sharded)
     advanced = jax.eval_shape(sharded.learn.advance, params, 1)
     found["advanced"] = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (params, advanced)]
-    with checkpoints(root / "mesh") as opened:
-        found["other model"] = refusal(load_latest, opened, start("mf", tall, 20)[3])
+    found["other model"] = refusal(load_latest, root / "mesh", start("mf", tall, 20)[3])
     return found
 
 

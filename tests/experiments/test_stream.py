@@ -55,9 +55,9 @@ def whole(script, arguments, tmp_path_factory):
 
         return model._replace(learn=model.learn._replace(loss=loss))
 
-    def save(*saved, whole=checkpoint.save):
+    def save(*saved, whole=checkpoint.save, **about):
         traced.append(len(calls))
-        whole(*saved)
+        whole(*saved, **about)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ncf, "make", make)
@@ -77,8 +77,7 @@ def latest(folder):
     run, _ = from_workdir(folder)
     _, model = build(run, open_data(run))
     tx = make_optimizer(run.train, 1)
-    with checkpoint.checkpoints(folder) as opened:
-        return jax.tree.leaves(checkpoint.load_latest(opened, init_state(model, tx, 0)))
+    return jax.tree.leaves(checkpoint.load_latest(folder, init_state(model, tx, 0))[0])
 
 
 def test_a_window_is_a_line_and_a_pass_is_evaluated(whole):
@@ -97,10 +96,10 @@ def test_a_window_is_a_line_and_a_pass_is_evaluated(whole):
 def test_a_run_resumed_within_a_pass_is_the_uninterrupted_one(whole, script, arguments, tmp_path, monkeypatch):
     for window in (2, 5):
 
-        def save(opened, state, value, window=window, whole=checkpoint.save):
+        def save(folder, state, *rest, window=window, whole=checkpoint.save, **about):
             if int(state.epoch) == window:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            whole(opened, state, value)
+            whole(folder, state, *rest, **about)
 
         with monkeypatch.context() as patch:
             patch.setattr(checkpoint, "save", save)

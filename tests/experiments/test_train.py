@@ -204,10 +204,10 @@ def test_a_checkpoint_of_another_model(trained, script, tmp_path):
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(script, arguments, tmp_path, monkeypatch):
-    def save(opened, state, value, whole=checkpoint.save):
+    def save(folder, state, *rest, whole=checkpoint.save, **about):
         if int(state.epoch) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(opened, state, value)
+        whole(folder, state, *rest, **about)
 
     monkeypatch.setattr(checkpoint, "save", save)
     status, _, err = script(train, *arguments("mf", tmp_path, epochs=2))

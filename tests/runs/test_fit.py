@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from ancf_jax.config import from_json
+from ancf_jax.files import read_json
 from ancf_jax.models import MODELS
 from ancf_jax.runs import fit
-from ancf_jax.runs.fit import fit_run, read_records, users_validated, validated
+from ancf_jax.runs.fit import fit_run, users_validated, validated
+from ancf_jax.runs.records import read_records
 from ancf_jax.runs.run import Run, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.types import InputError
@@ -21,7 +23,7 @@ SETTINGS = {
     "neumf": {"factors": 4, "tower_factors": 4, "tower": (4,), "dropout": 0.3},
     "itemknn": {"neighbours": 5},
 }
-TRAIN = TrainConfig(epochs=3, batch_size=8, learning_rate=0.05)
+TRAIN = TrainConfig(epochs=3, batch_size=8, learning_rate=0.05, schedule="constant")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def test_of_large_logs_validation_ranks_for_a_sample_if_nothing_is_said(run_of, 
 def test_a_folder_holds_the_result_and_is_opened(run_of, kept_of):
     run, dataset = run_of("neumf")
     folder, done = kept_of("neumf")
-    assert json.loads((folder / "result.json").read_text()) == json.loads(json.dumps(done.result))
+    assert read_json(folder / "result.json") == json.loads(json.dumps(done.result))
     assert len(read_records(folder, 3)) == 3 and len(read_records(folder, 2)) == 2
     opened, _, _, _, params = open_trained(folder, whole=False)
     assert opened == run

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,19 +10,28 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.dataset import known_interactions
+from ancf_jax.files import read_json
 from ancf_jax.models import MODELS
 from ancf_jax.models.factors import mf
-from ancf_jax.runs.run import Run, build, claim, from_workdir, open_data, open_trained
+from ancf_jax.runs.run import Run, as_kept, build, claim, from_workdir, open_data, open_trained
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.training.loop import TrainState
 from ancf_jax.types import InputError, Query, shapes_of
 
-RUN = Run("neumf", DataConfig(dataset="log.csv"), MODELS["neumf"].config(tower=(8, 4)), TrainConfig())
+TRAIN = TrainConfig(epochs=20, learning_rate=0.001, schedule="constant")
+RUN = Run("neumf", DataConfig(dataset="log.csv"), MODELS["neumf"].config(tower=(8, 4)), TRAIN)
 
 
 def changed(run, part, **values):
     return run._replace(**{part: dataclasses.replace(getattr(run, part), **values)})
+
+
+def held(workdir, fingerprint="abc"):
+    """A workdir of RUN with a checkpoint, and what its config.json holds."""
+    claim(workdir, RUN, fingerprint)
+    (workdir / "checkpoints" / "1").mkdir(parents=True)
+    return read_json(workdir / "config.json")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_from_workdir_may_read_the_data_from_elsewhere(tmp_path):
     ],
 )
 def test_claim_refuses_another_run_and_names_what_differs(tmp_path, other, fingerprint, message):
-    claim(tmp_path, RUN, "abc")
+    held(tmp_path)
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(InputError, match=f"--workdir: .* holds another run: {message}; choose another workdir"):
         claim(tmp_path, other, fingerprint)
@@ -74,8 +84,7 @@ def test_claim_allows_more_epochs_patience_and_a_moved_data_dir(tmp_path):
 
 
 def test_a_setting_that_config_json_does_not_name_yet_has_its_default(tmp_path):
-    claim(tmp_path, RUN, "abc")
-    stored = json.loads((tmp_path / "config.json").read_text())
+    stored = held(tmp_path)
     del stored["train"]["precision"], stored["data"]["min_value"], stored["config"]["dropout"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
     with pytest.raises(InputError, match="precision is 'float32' there and 'bfloat16' here; choose another workdir"):
@@ -87,10 +96,40 @@ def test_a_setting_that_config_json_does_not_name_yet_has_its_default(tmp_path):
 def test_from_workdir_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(InputError, match=r"config\.json does not exist; train a model there first"):
         from_workdir(tmp_path)
+    stored = held(tmp_path)
+    for change, message in (
+        ({"model": "oracle"}, "--model=oracle is unknown; legal are popularity, "),
+        ({"model": 5}, "config.json is damaged: 'model' is missing or no str"),
+        ({"version": 99}, "config.json is of format 99, and this version reads up to 3"),
+        ({"novel": 1}, "config.json: 'novel' is unknown to this version"),
+        ({"train": stored["train"] | {"novel": 1}}, "config.json: 'novel' is not a setting of train"),
+        ({"data": stored["data"] | {"folds": "many"}}, "config.json: flag --folds: 'many' is not an integer"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(stored | change))
+        with pytest.raises(InputError, match=message):
+            from_workdir(tmp_path)
+
+
+def test_a_run_that_has_saved_nothing_does_not_hold_its_workdir(tmp_path):
     claim(tmp_path, RUN, "abc")
-    stored = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(stored | {"model": "oracle"}))
-    with pytest.raises(InputError, match="--model=oracle is unknown; legal are popularity, "):
+    claim(tmp_path, changed(RUN, "train", seed=1), "abc")
+    assert from_workdir(tmp_path)[0].train.seed == 1
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_a_lost_config_json_is_taken_from_the_checkpoints(trained, damage):
+    folder = trained[0]
+    expected = from_workdir(folder)
+    damage(folder / "config.json")
+    assert from_workdir(folder) == expected
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "seed", "fingerprint"])
+def test_a_digit_that_changed_in_config_json_is_found(tmp_path, key):
+    held(tmp_path, "abc0")
+    path = tmp_path / "config.json"
+    path.write_text(re.sub(rf'("{key}": \D*)\d', r"\g<1>7", path.read_text()))
+    with pytest.raises(InputError, match=r"config\.json is damaged: it does not fit its \"sha256\""):
         from_workdir(tmp_path)
 
 
@@ -104,8 +143,8 @@ def trained(tmp_path):
     claim(tmp_path / "run", run, dataset.fingerprint)
     _, model = build(run, dataset)
     params = model.learn.sweep(model.learn.init(jax.random.key(0), model.given), model.given, jax.random.key(0))
-    with checkpoint.checkpoints(tmp_path / "run") as opened:
-        checkpoint.save(opened, TrainState(jnp.int32(1), params, ()), 0.5)
+    kept = as_kept(run, dataset.fingerprint)
+    checkpoint.save(tmp_path / "run", TrainState(jnp.int32(1), params, ()), 0.5, run=kept)
     return tmp_path / "run", log
 
 

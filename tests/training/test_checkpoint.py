@@ -2,19 +2,20 @@
 
 import json
 import os
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 
+from ancf_jax.files import read_json
 from ancf_jax.training.checkpoint import (
-    checkpoints,
     in_folder,
     in_memory,
     load_best,
     load_latest,
-    read_json,
     save,
     warm_start,
     write_json,
@@ -34,9 +35,8 @@ def state_of(epoch, scale=1.0, rows=3, **net):
 
 def keep(workdir, values, **options):
     """Save one state for each value, from epoch 1 on."""
-    with checkpoints(workdir) as opened:
-        for epoch, value in enumerate(values, start=1):
-            save(opened, state_of(epoch, **options), value)
+    for epoch, value in enumerate(values, start=1):
+        save(workdir, state_of(epoch, **options), value, [{"epoch": n} for n in range(1, epoch + 1)])
     return workdir
 
 
@@ -47,8 +47,7 @@ def run(tmp_path_factory):
 
 
 def test_the_best_and_the_latest_are_kept(run):
-    with checkpoints(run) as opened:
-        assert {kept.step for kept in opened.checkpoints} == {2, 4}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"2", "4"}
 
 
 def test_load_best_gives_the_best_epochs_parameters(run):
@@ -59,9 +58,9 @@ def test_load_best_gives_the_best_epochs_parameters(run):
 
 
 def test_load_latest_gives_the_whole_last_state(run):
-    with checkpoints(run) as opened:
-        state = load_latest(opened, state_of(0))
+    state, records = load_latest(run, state_of(0))
     expected = state_of(4)
+    assert records == [{"epoch": epoch} for epoch in (1, 2, 3, 4)]
     assert state.epoch == 4
     np.testing.assert_array_equal(state.params["tables"]["item"], expected.params["tables"]["item"])
     np.testing.assert_array_equal(state.opt_state[0]["count"], expected.opt_state[0]["count"])
@@ -75,8 +74,7 @@ def test_of_equal_values_the_earliest_is_best(tmp_path):
 
 
 def test_a_new_workdir_has_no_latest_state(tmp_path):
-    with checkpoints(tmp_path) as opened:
-        assert load_latest(opened, state_of(0)) is None
+    assert load_latest(tmp_path, state_of(0)) is None
 
 
 @pytest.mark.parametrize(
@@ -88,8 +86,8 @@ def test_a_new_workdir_has_no_latest_state(tmp_path):
     ],
 )
 def test_another_models_checkpoint_is_refused_by_parameter(run, other, message):
-    with checkpoints(run) as opened, pytest.raises(InputError, match="is of another model: " + message):
-        load_latest(opened, other)
+    with pytest.raises(InputError, match="is of another model: " + message):
+        load_latest(run, other)
 
 
 def test_load_best_refuses_another_models_checkpoint(run):
@@ -102,8 +100,7 @@ def test_load_best_without_a_run_says_what_is_missing(tmp_path):
     with pytest.raises(InputError, match=r"--workdir: .*nowhere holds no checkpoints; train a model there first"):
         load_best(missing, state_of(0).params)
     assert not missing.exists()
-    with checkpoints(tmp_path):
-        pass  # opened, and interrupted before the first save
+    (tmp_path / "checkpoints").mkdir()  # interrupted before the first save
     with pytest.raises(InputError, match="holds no finished checkpoint"):
         load_best(tmp_path, state_of(0).params)
 
@@ -176,13 +173,12 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
     """Bit for bit, of the earliest best epoch; what is kept is safe from the step that takes the state's memory."""
     take = jax.jit(lambda state: jax.tree.map(lambda leaf: leaf + 1, state), donate_argnums=0)
     found = []
-    for keeper in (in_folder(tmp_path), in_memory()):
-        with keeper as kept:
-            assert kept.latest(state_of(0)) is None
-            for epoch, value in enumerate(values, start=1):
-                state = jax.tree.map(jnp.copy, state_of(epoch))
-                kept.save(epoch, state, value)
-                take(state)
+    for kept in (in_folder(tmp_path), in_memory()):
+        assert kept.latest(state_of(0)) is None
+        for epoch, value in enumerate(values, start=1):
+            state = jax.tree.map(jnp.copy, state_of(epoch))
+            kept.save(state, value, [])
+            take(state)
         found.append(kept.best(state_of(0).params))
     (epoch, params), (other, same) = found
     assert epoch == other == 1 + int(np.argmax(values))
@@ -191,6 +187,57 @@ def test_what_is_kept_in_memory_is_what_a_folder_keeps(tmp_path, values):
 
 
 def test_memory_keeps_nothing_to_resume_from():
-    with in_memory() as kept:
-        kept.save(1, state_of(1), 0.5)
-        assert kept.latest(state_of(1)) is None
+    kept = in_memory()
+    kept.save(state_of(1), 0.5, [])
+    assert kept.latest(state_of(1)) is None
+
+
+def flip(folder):
+    """Flip a bit of the largest file of a step; that file."""
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_step_is_named_and_passed_over(run, tmp_path, caplog):
+    folder = shutil.copytree(run, tmp_path / "run")
+    damaged = flip(folder / "checkpoints" / "4")
+    state, records = load_latest(folder, state_of(0))
+    assert state.epoch == 2 and len(records) == 2 and f"{damaged} is damaged" in caplog.text
+    assert load_best(folder, state_of(0).params)[0] == 2
+    flip(folder / "checkpoints" / "2")
+    assert load_latest(folder, state_of(0)) is None
+    with pytest.raises(InputError, match=r"all checkpoints of .* are damaged"):
+        load_best(folder, state_of(0).params)
+
+
+def test_training_goes_back_to_before_a_best_step_that_is_damaged(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    flip(folder / "checkpoints" / "2")
+    assert load_latest(folder, state_of(0)) is None  # nothing of before is kept
+    save(folder, state_of(1), 0.1)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["1"]
+    assert load_latest(folder, state_of(0))[0].epoch == 1
+
+
+def test_a_step_of_a_later_version_is_refused(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "checkpoints" / "4" / "step.json"
+    path.write_text(json.dumps(read_json(path) | {"format": 99}))
+    with pytest.raises(InputError, match=r"step\.json is of format 99, and this version reads up to 1"):
+        load_best(folder, state_of(0).params)
+
+
+def test_steps_as_orbax_kept_them_before_there_was_step_json_are_read(tmp_path):
+    keep = ocp.training.preservation_policies.PreserveAll()
+    with ocp.training.Checkpointer(tmp_path / "checkpoints", preservation_policy=keep) as opened:
+        for epoch, value in ((1, 0.5), (2, 0.25)):
+            state = state_of(epoch)
+            trained = {"epoch": state.epoch, "opt_state": state.opt_state}
+            metrics = {"value": value, "epoch": epoch}
+            opened.save_checkpointables(epoch, {"params": state.params, "trained": trained}, metrics=metrics)
+    assert load_best(tmp_path, state_of(0).params)[0] == 1
+    state, records = load_latest(tmp_path, state_of(0))
+    assert state.epoch == 2 and records == []

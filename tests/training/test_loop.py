@@ -1,6 +1,8 @@
 """The engine replays bit for bit, stops in time and compiles once; a toy stands in where the model does not matter."""
 
 import dataclasses
+import signal
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.checkpoint import checkpoints, load_latest, save
+from ancf_jax.training.checkpoint import load_latest, save
 from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
@@ -77,22 +79,13 @@ def test_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(data, tmp_path,
         if len(losses) == 2:
             raise Interrupted
 
-    with checkpoints(tmp_path) as opened, pytest.raises(Interrupted):
-        run(
-            model,
-            config,
-            tx=tx,
-            state=start(),
-            save=lambda epoch, *rest: save(opened, *rest),
-            report=report,
-        )
-    with checkpoints(tmp_path) as opened:
-        resumed = load_latest(opened, initial)
-    assert resumed.epoch == 2
-    records = [{"epoch": n + 1, "loss": loss, "seconds": 0.0} for n, loss in enumerate(losses)]
+    with pytest.raises(Interrupted):
+        run(model, config, tx=tx, state=start(), save=partial(save, tmp_path), report=report)
+    resumed, records = load_latest(tmp_path, initial)
+    assert resumed.epoch == 2 and [record["loss"] for record in records] == losses
     last = dataclasses.replace(config, eval_every=4)  # save at the end alone: a state is donated to the next epoch
 
-    def keep(epoch, state, value):
+    def keep(state, value, records):
         states.append(state)
 
     continued = run(model, last, tx=tx, state=resumed, records=records, save=keep)
@@ -113,7 +106,7 @@ def validated(values, stop=None, **config):
         toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
         config,
         validate=lambda params: {config.metric: left.pop(0), "mrr": 0.0},
-        save=lambda epoch, state, value: saved.append((epoch, value)),
+        save=lambda state, value, records: saved.append((int(state.epoch), value)),
         stop=stop,
     )
     return result, saved
@@ -168,7 +161,7 @@ def test_without_validation_the_last_epoch_is_the_best():
     result = run(
         toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
         TrainConfig(epochs=3),
-        save=lambda epoch, state, value: saved.append((epoch, value)),
+        save=lambda state, value, records: saved.append((int(state.epoch), value)),
     )
     assert result.best == 3 and saved == [(1, 1.0), (2, 2.0), (3, 3.0)]
 
@@ -187,9 +180,47 @@ def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
     config = TrainConfig(epochs=5, optimizer="sgd", learning_rate=1.0)
     model = toy(lambda params, rows: jnp.where(params["net"]["b"][0] < 0, jnp.nan, jnp.sum(params["net"]["b"])))
     saved, reported = [], []
-    with pytest.raises(FloatingPointError, match="the training loss of epoch 3 is nan; try a smaller --learning_rate"):
-        run(model, config, save=lambda epoch, state, value: saved.append(epoch), report=reported.append)
+    with pytest.raises(
+        FloatingPointError, match="the training loss of epoch 3 is not finite from step 1 of 1 on; try a smaller --l"
+    ):
+        run(model, config, save=lambda state, value, records: saved.append(int(state.epoch)), report=reported.append)
     assert saved == [1, 2] and [record["loss"] for record in reported] == [2.0, 0.0]
+
+
+def test_parameters_that_are_not_finite_are_not_saved():
+    """The loss sqrt(b - 1) of b = 1 is 0, and its slope infinite."""
+    config = TrainConfig(epochs=2, optimizer="sgd", learning_rate=1.0)
+    model = toy(lambda params, rows: jnp.sqrt(params["net"]["b"][0] - 1))
+    saved = []
+    with pytest.raises(FloatingPointError, match="epoch 1 of 1 steps ends with parameters or moments that are not fin"):
+        run(model, config, save=lambda *state: saved.append(state))
+    assert saved == []
+
+
+def test_a_metric_that_is_no_number_is_never_the_best():
+    result, saved = validated([np.nan, 0.3, np.nan], patience=0)
+    assert result.best == 2 and saved == [(1, -np.inf), (2, 0.3), (3, -np.inf)]
+    with pytest.raises(FloatingPointError, match=r"validation hr@10 is a number in no epoch"):
+        validated([np.nan, np.nan], patience=0)
+
+
+def test_an_interrupted_run_saves_the_epoch_that_runs_and_goes_on_as_it_would_have():
+    """Ctrl-C comes in epoch 2, which is not to be evaluated."""
+    saved = []
+
+    def interrupt(record):
+        if record["epoch"] == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)),
+            TrainConfig(epochs=5, eval_every=3, metric="hr@10"),
+            validate=lambda params: {"hr@10": 0.5},
+            save=lambda state, value, records: saved.append((int(state.epoch), value, len(records))),
+            report=interrupt,
+        )
+    assert saved == [(2, -np.inf, 2)]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +275,7 @@ def test_what_is_advanced_is_set_as_each_epoch_starts_and_moved_by_no_step():
     run(
         model,
         config,
-        save=lambda *saved: states.append(saved[1]),
+        save=lambda *saved: states.append(saved[0]),
         report=lambda record: seen.append(record["loss"]),
     )
     np.testing.assert_allclose(seen, [1000 + 1.9 + 1, 2000 + 1.5 + 0.8], rtol=1e-5)
@@ -277,7 +308,7 @@ def test_training_on_parts_saves_each_and_compiles_once():
         model,
         TrainConfig(epochs=6, batch_size=2, eval_every=3, metric="hr@10"),
         validate=lambda params: {"hr@10": 0.5},
-        save=lambda epoch, state, value: saved.append((epoch, value)),
+        save=lambda state, value, records: saved.append((int(state.epoch), value)),
         report=report,
         part=part,
     )
@@ -289,7 +320,7 @@ def test_training_on_parts_saves_each_and_compiles_once():
 def test_a_closed_form_sweeps_once(data):
     entry, states = MODELS["popularity"], []
     model = entry.make(entry.config(), data)
-    result = run(model, TrainConfig(epochs=9), save=lambda epoch, state, value: states.append(state))
+    result = run(model, TrainConfig(epochs=9), save=lambda state, value, records: states.append(state))
     assert len(result.records) == len(states) == 1 and result.best == 1 and "loss" not in result.records[0]
     counts = np.bincount(data.train.items, minlength=ITEMS + 1)
     np.testing.assert_array_equal(states[0].params["tables"]["item"][:, 0], counts)
@@ -301,5 +332,5 @@ def test_an_iterative_closed_form_sweeps_as_often_as_it_says(data):
 
     learn, states = ClosedForm(3, lambda key, given: {"tables": {}, "net": {"sum": jnp.float32(0)}}, sweep), []
     model = Recommender(learn, Given(data.train), 0, as_they_are, ignore)
-    run(model, TrainConfig(epochs=1, eval_every=3), save=lambda *saved: states.append(saved[1]))
+    run(model, TrainConfig(epochs=1, eval_every=3), save=lambda *saved: states.append(saved[0]))
     assert states[-1].params["net"]["sum"] == 7 * len(data.train.users) and states[-1].epoch == 3

@@ -16,6 +16,7 @@ from ancf_jax.data.named import films as named_films
 from ancf_jax.data.named import shops as named_shops
 from ancf_jax.data.read.files import File, readable, unpacked
 from ancf_jax.data.read.tables import Attributes, Source
+from ancf_jax.files import at_home
 from ancf_jax.types import InputError
 
 
@@ -30,8 +31,8 @@ def read_named(name: str, data_dir: str) -> Source:
 
 def _folder(name: str, data_dir: str) -> Path:
     """The first folder that holds all files of a named data set; the cache, after a download, if none does."""
-    cache = Path.home() / ".cache" / "ancf_jax"
-    roots = [Path(root).expanduser() for root in (data_dir, os.environ.get("ANCF_DATA_DIR", "")) if root]
+    cache = at_home("~/.cache/ancf_jax")
+    roots = [at_home(root) for root in (data_dir, os.environ.get("ANCF_DATA_DIR", "")) if root]
     spellings = (name, "ncf") if name == "ncf-ml-1m" else (name,)
     for root, spelling in itertools.product([*roots, cache], spellings):
         if all((root / spelling / file).is_file() for file in downloads.FILES[name]):

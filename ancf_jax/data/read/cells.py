@@ -15,6 +15,7 @@ import pyarrow.compute as arrow
 from ancf_jax.types import InputError
 
 Blame = Callable[[np.ndarray, str], InputError]  # of the first row that a mask [R] shows, and what is wrong with it
+GREATEST = 1e15  # of numbers that are computed with: sums of their squares stay within float32
 WHOLE = r"^(0|-?[1-9][0-9]{0,18})$"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 COMMA = r"^[+-]?[0-9]*,[0-9]+$"
@@ -102,11 +103,16 @@ def all_whole_decimals(text: Text) -> bool:
 
 
 def numbers_of(
-    column: pyarrow.ChunkedArray, known: np.ndarray, blame: Blame, decimal: str = "", na_values: Collection[str] = ()
+    column: pyarrow.ChunkedArray,
+    known: np.ndarray,
+    blame: Blame,
+    decimal: str = "",
+    na_values: Collection[str] = (),
+    greatest: float = GREATEST,
 ) -> tuple[np.ndarray, str]:
     """A column as float64 [R], NaN where a cell is missing, and the sign before decimals if it is inferred.
 
-    Raises what `blame` makes of a `known` cell that is no number, or one that float32 cannot hold.
+    Raises what `blame` makes of a `known` cell that is no number, or one further from 0 than `greatest`.
     """
     kind = column.type
     if not na_values and (_is_number(kind) or pyarrow.types.is_boolean(kind) or pyarrow.types.is_decimal(kind)):
@@ -126,10 +132,10 @@ def numbers_of(
         if wrong.any():
             comma = "," in text.words[text.places[np.argmax(wrong)]].as_py() and not decimal
             raise blame(wrong, "is not a number" + ("; --decimal=, reads a comma before decimals" if comma else ""))
-    wrong = known & present & ~(np.abs(numbers) <= np.finfo(np.float32).max)
+    wrong = known & present & ~(np.abs(numbers) <= greatest)
     if wrong.any():
         finite = np.isfinite(numbers[np.argmax(wrong)]) or not _is_number(kind)
-        raise blame(wrong, "is too large" if finite else "is not a number")
+        raise blame(wrong, f"is too large; legal is up to {greatest:g}" if finite else "is not a number")
     return numbers, inferred
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pyarrow
 
+from ancf_jax.files import at_home
 from ancf_jax.types import InputError
 
 KINDS = (".csv", ".tsv", ".dat", ".txt", ".jsonl", ".ndjson", ".parquet")
@@ -37,7 +38,7 @@ def files_of(name: str, flag: str) -> list[File]:
 
     Raises InputError that names --`flag` where there is nothing, or something of which no table can be made.
     """
-    path = Path(name).expanduser()
+    path = at_home(name)
     if path.is_file():
         return [_file(path, flag)]
     if not path.is_dir():

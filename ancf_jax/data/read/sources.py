@@ -1,7 +1,6 @@
 """Reads a named data set or a file into one table of user, item, value and time."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from ancf_jax.data.read.files import files_of
 from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.frames import read_frame
 from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, joined, names_of, read_table
+from ancf_jax.files import at_home
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -51,7 +51,7 @@ def read(config: DataConfig) -> Source:
 
 
 def _read_file(config: DataConfig) -> Source:
-    path = Path(config.train_path or config.dataset).expanduser()
+    path = at_home(config.train_path or config.dataset)
     if not path.exists() and not path.suffix and path.name == config.dataset:
         close = did_you_mean(config.dataset, NAMED)
         raise InputError(f"--dataset={config.dataset} is neither a file nor one of {', '.join(NAMED)}{close}")

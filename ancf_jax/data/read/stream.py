@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.sources import log_of, wanted_columns
 from ancf_jax.data.read.tables import filtered, read_file, require_columns
 from ancf_jax.data.targets import logarithm
+from ancf_jax.files import at_home
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -171,7 +171,7 @@ class _Ends(NamedTuple):
 
 def _row_groups(config: DataConfig) -> tuple[list[RowGroup], str]:
     """The row groups in the order of time, and a fingerprint of what the files say of themselves."""
-    path = Path(config.dataset).expanduser()
+    path = at_home(config.dataset)
     files = files_of(config.dataset, "dataset") if path.exists() else []
     if not files or files[0].kind != ".parquet" or files[0].packed:
         raise InputError(f"--dataset={config.dataset}: legal with --stream are a .parquet file and a folder of them")

@@ -83,10 +83,10 @@ class Table(NamedTuple):
         """A column as text."""
         return cells.text_of(self.columns[name], self.dialect.na_values)
 
-    def numbers(self, name: str, known: np.ndarray) -> tuple[np.ndarray, str]:
+    def numbers(self, name: str, known: np.ndarray, greatest: float = cells.GREATEST) -> tuple[np.ndarray, str]:
         """A column as float64 [R], as cells.numbers_of. Raises InputError that names a `known` cell [R]."""
-        blame = partial(self.error, name)
-        return cells.numbers_of(self.columns[name], known, blame, self.dialect.decimal, self.dialect.na_values)
+        blame, dialect = partial(self.error, name), self.dialect
+        return cells.numbers_of(self.columns[name], known, blame, dialect.decimal, dialect.na_values, greatest)
 
     def times(self, name: str, known: np.ndarray, form: str = "") -> Times:
         """A column as times, as times.times_of. Raises InputError that names a `known` cell [R]."""
@@ -240,7 +240,9 @@ def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
     kept = np.ones(len(table.places), bool)
     for condition in conditions:
         if condition.operator in where.ORDERS:
-            kept &= where.compared(condition, table.numbers(condition.column, np.ones(len(kept), bool))[0])
+            kept &= where.compared(
+                condition, table.numbers(condition.column, np.ones(len(kept), bool), np.finfo(np.float32).max)[0]
+            )
         else:
             kept &= where.equal(condition, table.text(condition.column))
     if kept.all():

@@ -8,7 +8,7 @@ import pytest
 from ancf_jax.models.factors import ncf
 from ancf_jax.nn.losses import SAMPLED_LOSSES
 from ancf_jax.nn.value_heads import make_head
-from ancf_jax.training.checkpoint import checkpoints, save, warm_start
+from ancf_jax.training.checkpoint import save, warm_start
 from ancf_jax.training.loop import TrainState
 
 SIZES = {"factors": 4, "tower_factors": 3, "tower": (6, 5), "negatives": 2, "l2": 0.02}
@@ -145,8 +145,7 @@ def test_pretrained_parts_are_fused_by_alpha(data, randomise, ask, tmp_path):
     alpha, parts = 0.3, {name: make(name, data) for name in ("gmf", "mlp")}
     params = {name: randomise(model, seed=n) for n, (name, model) in enumerate(parts.items())}
     for name in parts:
-        with checkpoints(tmp_path / name) as opened:
-            save(opened, TrainState(jnp.int32(1), jax.tree.map(jnp.asarray, params[name]), ()), 0.5)
+        save(tmp_path / name, TrainState(jnp.int32(1), jax.tree.map(jnp.asarray, params[name]), ()), 0.5)
     whole = make("neumf", data, alpha=alpha)
     fresh = randomise(whole, seed=9)
     started = warm_start(fresh, [tmp_path / "gmf", tmp_path / "mlp"])

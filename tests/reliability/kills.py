@@ -1,0 +1,173 @@
+"""Real signals at random moments of real scripts: what is rerun comes to what it comes to uninterrupted, to the bit."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments import console
+from tests.reliability.snapshots import left_of
+
+COLUMNS = ["--time_column=time"]
+NET = ["--factors=4", "--batch_size=16", "--learning_rate=0.05"]
+STREAM = ["--stream", "--stream_rows=60", "--fractions=0.6,0.2,0.2", "--tower_factors=4", "--tower=4", "--epochs=4"]
+CASES: dict[str, list[str]] = {  # script and flags
+    "gmf": ["train", "--model=gmf", *NET, "--epochs=12", "--patience=0"],
+    "mf, lazy rows": ["train", "--model=mf", "--factors=4", "--lazy_rows", "--epochs=12", "--patience=0"],
+    "ancf, every third evaluated": ["train", "--model=ancf", "--factors=4", "--epochs=9", "--eval_every=3"],
+    "ials": ["train", "--model=ials", "--factors=4"],
+    "neumf, streamed": ["train", "--model=neumf", *NET, *STREAM],
+    "compare": ["compare", "--models=itemknn,gmf", "--epochs=4", "--seeds=1"],
+    "tune": ["tune", "--models=itemknn", "--trials=4"],
+    "gmf, two processes": ["train", "--model=gmf", *NET, "--epochs=6", "--patience=0"],
+}
+SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+STATUS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+LONG = 300.0  # seconds after which a process hangs
+ROUNDS = 3  # of kills of one run, before it may end
+
+
+def write_logs(folder: Path) -> None:
+    """A small log as CSV, and as a folder of Parquet in the order of time."""
+    rng = np.random.default_rng(0)
+    pairs = [(user, item) for user in range(40) for item in rng.permutation(30)[:8]]
+    log = pd.DataFrame(rng.permutation(pairs), columns=["user", "item"]).assign(time=range(len(pairs)))
+    log.to_csv(folder / "log.csv", index=False)
+    (folder / "log").mkdir()
+    log.to_parquet(folder / "log" / "1.parquet", row_group_size=64)
+
+
+def start(script: str, flags: list[str], said: Path) -> int:
+    """A script in a process of its own: its id."""
+    module = import_module(f"experiments.{script}")
+
+    def work() -> None:
+        sys.argv = [script, *flags]
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda number, frame: os._exit(128 + number))  # as experiments/__init__.py
+        console.run(module.define, module.main)
+
+    return forked(work, said)
+
+
+def come_to(workdir: Path) -> dict[str, str]:
+    """What a run has come to, file by file, as checksums."""
+    written = workdir.with_suffix(".json")
+
+    def work() -> None:
+        found = {name: hashlib.sha256(repr(value).encode()).hexdigest() for name, value in left_of(workdir).items()}
+        written.write_text(json.dumps(found))
+
+    ended(forked(work, workdir.with_suffix(".txt")), LONG)
+    return json.loads(written.read_text())
+
+
+def forked(work: Callable[[], None], said: Path) -> int:
+    """Work in a process of its own, forked before JAX uses a device, which says all to a file: its id."""
+    if process := os.fork():
+        return process
+    try:
+        os.setsid()
+        with said.open("a") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        work()
+        os._exit(0)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
+
+
+def ended(process: int, wait: float) -> int | None:
+    """The exit status of a process, below 0 for a signal; None if it goes on after so many seconds."""
+    until = time.monotonic() + wait
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > until:
+            return None
+        time.sleep(0.01)
+
+
+def launch(case: str, root: Path, workdir: Path) -> list[int]:
+    """The processes of a case."""
+    script, *flags = CASES[case]
+    streamed, two = "--stream" in flags, "two" in case
+    data = [f"--dataset={root}/{'log' if streamed else 'log.csv'}", *COLUMNS, f"--workdir={workdir}"]
+    if not two:
+        return [start(script, [*flags, *data], workdir.with_suffix(".txt"))]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meet = [f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2"]
+    return [
+        start(script, [*flags, *data, *meet, f"--process_id={n}"], workdir.with_suffix(f".{n}.txt")) for n in range(2)
+    ]
+
+
+def finish(case: str, root: Path, workdir: Path) -> tuple[float, str]:
+    """Run a case to its end: the seconds that took, and what went wrong."""
+    started = time.monotonic()
+    processes = launch(case, root, workdir)
+    statuses = [ended(process, LONG) for process in processes]
+    for process, status in zip(processes, statuses, strict=True):
+        if status is None:
+            os.kill(process, signal.SIGKILL)
+    return time.monotonic() - started, "" if set(statuses) == {0} else f"ended with {statuses}"
+
+
+def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print) -> dict[str, Any]:
+    """Kill runs of every case in turn until there were so many kills: what came of it."""
+    write_logs(root)
+    random.seed(seed)
+    wholes: dict[str, Any] = {}
+    counts: dict[str, dict[str, int]] = {case: {} for case in CASES}
+    wrong: list[str] = []
+    done, number = 0, 0
+    while done < kills:
+        case = [*CASES][number % len(CASES)]
+        number += 1
+        if case not in wholes:
+            seconds, failed = finish(case, root, root / "whole" / case)
+            if failed:
+                raise RuntimeError(f"{case}: {failed}")
+            wholes[case] = seconds, come_to(root / "whole" / case)
+        seconds, expected = wholes[case]
+        workdir = root / f"{number:03}"
+        for _ in range(ROUNDS):
+            which, processes = random.choice(SIGNALS), launch(case, root, workdir)
+            time.sleep(random.uniform(0.1, seconds))
+            for process in processes:
+                os.kill(process, which)
+            statuses = [ended(process, LONG) for process in processes]
+            if set(statuses) == {0}:
+                break  # it had ended before
+            done += 1
+            counts[case][which.name] = counts[case].get(which.name, 0) + 1
+            if "two" not in case and set(statuses) != {STATUS[which]}:
+                wrong.append(f"{case}, {workdir.name}: {which.name} ended with {statuses}")
+        _, failed = finish(case, root, workdir)
+        found = {} if failed else come_to(workdir)
+        different = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+        said = "".join(path.read_text() for path in root.glob(f"{workdir.name}*.txt"))
+        if failed or different or ("Traceback" in said and "two" not in case):
+            wrong.append(f"{case}, {workdir.name}: {failed or different[:5]}{' Traceback' * ('Traceback' in said)}")
+        else:
+            shutil.rmtree(workdir)
+        told(f"{done} kills, {len(wrong)} wrong; {case}")
+    return {"kills": done, "cases": counts, "wrong": wrong, "seed": seed}
