@@ -34,9 +34,9 @@ from ancf_jax.data.dataset import Dataset, cleaned, divided
 from ancf_jax.data.read.sources import read
 from ancf_jax.data.read.tables import Source
 from ancf_jax.data.splits import Parts
-from ancf_jax.reports import log as report_data
-from ancf_jax.reports import log_plots as report_plots
-from ancf_jax.reports.findings import findings
+from ancf_jax.reports.logs import log as report_data
+from ancf_jax.reports.logs import log_plots as report_plots
+from ancf_jax.reports.logs.findings import findings
 from ancf_jax.training import checkpoint
 from ancf_jax.types import InputError
 

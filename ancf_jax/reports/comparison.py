@@ -12,7 +12,7 @@ from scipy.optimize import isotonic_regression
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.reports.curves import Curve, drawn
 from ancf_jax.reports.groups import Groups
-from ancf_jax.reports.log_plots import log_scale, picture
+from ancf_jax.reports.logs.log_plots import log_scale, picture
 from ancf_jax.reports.page import ranking_metric
 
 # Told apart by all kinds of colour vision: M. Okabe and K. Ito, 2008, "Color universal design".

@@ -9,7 +9,7 @@ import numpy as np
 from ancf_jax.config import Range
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.reports.comparison import BLUE, ORANGE
-from ancf_jax.reports.log_plots import picture
+from ancf_jax.reports.logs.log_plots import picture
 from ancf_jax.reports.page import Section, markdown
 from ancf_jax.tuning.search import Found
 from ancf_jax.tuning.space import shown

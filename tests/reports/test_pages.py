@@ -11,7 +11,8 @@ import pytest
 
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
-from ancf_jax.reports import curves, groups, log, log_plots, page
+from ancf_jax.reports import curves, groups, page
+from ancf_jax.reports.logs import log, log_plots
 
 PHONE = 390  # CSS pixels
 METRICS = ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")

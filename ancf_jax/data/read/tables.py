@@ -241,7 +241,7 @@ def filtered(table: Table, conditions: Sequence[where.Condition]) -> Table:
     for condition in conditions:
         if condition.operator in where.ORDERS:
             kept &= where.compared(
-                condition, table.numbers(condition.column, np.ones(len(kept), bool), np.finfo(np.float32).max)[0]
+                condition, table.numbers(condition.column, np.ones(len(kept), bool), float(np.finfo(np.float32).max))[0]
             )
         else:
             kept &= where.equal(condition, table.text(condition.column))

@@ -9,7 +9,7 @@ import pytest
 
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
-from ancf_jax.reports import log, log_plots
+from ancf_jax.reports.logs import log, log_plots
 
 
 def report_of(rows, timed=True, split=splits.leave_one_out):

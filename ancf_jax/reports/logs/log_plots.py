@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ancf_jax.reports.findings import number
+from ancf_jax.reports.logs.findings import number
 from ancf_jax.reports.speed import short
 
 

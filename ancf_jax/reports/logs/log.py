@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ancf_jax.reports.findings import count, findings, number, share
+from ancf_jax.reports.logs.findings import count, findings, number, share
 from ancf_jax.reports.page import Figures, Section, document, html_list, html_section
 from ancf_jax.reports.speed import short
 

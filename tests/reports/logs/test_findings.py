@@ -8,7 +8,7 @@ import pytest
 
 from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
-from ancf_jax.reports.findings import findings, number, share
+from ancf_jax.reports.logs.findings import findings, number, share
 
 
 def split_by_time(frame):
