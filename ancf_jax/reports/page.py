@@ -13,6 +13,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
+TAG = re.compile("<(?=[A-Za-z/!?])")  # a name in the data is none
 # Of a result, in its row.
 CARRIED = ("reads_order", "starts_from", "trials", "knows", "commit", "versions", "python", "hardware")
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
@@ -222,14 +223,15 @@ def markdown(title: str, sections: Sequence[Section], remarks: Sequence[str]) ->
     lines = [f"# {title}", ""]
     for section in sections:
         if section.rows:
-            table = [[cell.replace("|", "\\|") for cell in row] for row in (section.headings, *section.rows)]
+            table = [
+                [TAG.sub("&lt;", cell.replace("|", "\\|")) for cell in row] for row in (section.headings, *section.rows)
+            ]
             widths = [max(map(len, column)) for column in zip(*table, strict=True)]
             lines += [f"## {section.title}", "", *([section.note, ""] if section.note else [])]
             for line in (table[0], ["-" * width for width in widths], *table[1:]):
                 lines.append(f"| {' | '.join(map(str.ljust, line, widths))} |")
             lines.append("")
-    text = "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
-    return re.sub("<(?=[A-Za-z/!?])", "&lt;", text)  # a name in the data is no tag of HTML
+    return TAG.sub("&lt;", "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""]))
 
 
 def page(title: str, sections: Sequence[Section], figures: Figures, remarks: Sequence[str]) -> str:

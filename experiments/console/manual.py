@@ -43,10 +43,10 @@ PURPOSES = {
     "Training": (
         "epochs batch_size learning_rate metric patience seed",
         "optimizer schedule warmup cycles weight_decay clip lazy_rows precision validation eval_every target stream "
-        "stream_rows warm_start knows until",
+        "stream_rows warm_start knows until validate_users",
     ),
     MODEL: ("model", ""),
-    "Evaluation": ("part protocol", "ks own_metric clip_predictions"),
+    "Evaluation": ("part protocol", "ks own_metric clip_predictions beside"),
     "Devices": ("", "memory_budget mesh coordinator num_processes process_id"),
     "Where things go": ("workdir data_dir json flagfile", "tensorboard"),
 }

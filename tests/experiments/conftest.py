@@ -6,7 +6,7 @@ import pytest
 from experiments import train
 
 SMALL = {
-    "ancf": ["--factors=4", "--history=5", "--prior=0", "--negatives=4", "--targets=2"],
+    "ancf": ["--schedule=constant", "--factors=4", "--history=5", "--prior=0", "--negatives=4", "--targets=2"],
     "mf": ["--factors=4", "--window=8"],
     "itemknn": [],
     "content": ["--item_text=title"],

@@ -54,7 +54,7 @@ def test_last_line_is_json(run):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--epochs=abc", "--epochs=abc"),
+        ("--epochs=abc", "flag --epochs: 'abc' is not an integer or auto"),
         ("--epoch=3", "--epochs?"),
         ("--epochs=0", "flag --epochs: 0"),
         ("--flagfile=missing.flags", "missing.flags"),
@@ -74,7 +74,7 @@ def test_bad_input_is_one_line(run):
 
 def test_help(run):
     status, out, _ = run(fail(AssertionError), "--help")
-    assert status == 0 and "--epochs" in out and "--epochs=20" in out
+    assert status == 0 and "--epochs" in out and "--epochs=auto" in out
 
 
 def test_interrupt(run):

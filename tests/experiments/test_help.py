@@ -81,7 +81,9 @@ def test_every_flag_is_there_once_and_no_other_models(asked):
     classes = (settings.DataConfig, settings.TrainConfig, settings.EvalConfig, MeshConfig)
     own = {name for cls in (*classes, entry_of("mf").config) for name in settings_of(cls)}
     found = [*explained(out), *named(out)]
-    assert sorted(found) == sorted(own | {"model", "workdir", "warm_start", "json", "tensorboard", "flagfile"})
+    assert sorted(found) == sorted(
+        own | {"model", "beside", "workdir", "warm_start", "json", "tensorboard", "flagfile"}
+    )
     assert "--factors=64        embedding width D" in out and "--heads" not in out
 
 
@@ -135,7 +137,7 @@ def test_purposes_name_flags_that_are_there():
     values = flags.FlagValues()
     benchmark.define(values, ["script"])
     define_flags(MeshConfig, values=values)
-    defined = {*values, "part", "protocol", "json", "flagfile"}
+    defined = {*values, "part", "protocol", "json", "flagfile", "beside"}
     assert {name for parts in manual.PURPOSES.values() for name in " ".join(parts).split()} <= defined
 
 
