@@ -14,7 +14,6 @@ from ancf_jax.evaluation.stats import holm, mean_interval, paired_tests
 
 SIGNIFICANT = 0.05
 TAG = re.compile("<(?=[A-Za-z/!?])")  # a name in the data is none
-# Of a result, in its row.
 CARRIED = ("reads_order", "starts_from", "trials", "knows", "commit", "versions", "python", "hardware")
 BEYOND = ("popularity@10", "novelty@10", "coverage@10", "gini@10")  # of the recommended lists, from full ranking
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; }
