@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --prefer-binary --no-compile \
 	-c constraints.txt
 
-DEMO_MODELS = popularity,itemknn,mf,gmf,mlp,neumf,ancf,ancf-ordered
+DEMO_MODELS = popularity,itemknn,ease,mf,neumf,slit,sasrec,gru4rec,ancf,ancf-ordered
 
 .PHONY: help demo test check format clean
 help:  ## Print the targets (what make alone does)

@@ -29,7 +29,7 @@ from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.linear.ease import exactly, invert, without_itself
 from ancf_jax.models.linear.gram import gram
-from ancf_jax.models.linear.slit import by_steps, recent, sums
+from ancf_jax.models.linear.slit import after, by_steps, recent, sums
 from ancf_jax.types import Array, ArrayLike, Data, Interactions
 
 
@@ -59,7 +59,7 @@ class Prior(NamedTuple):
         """Scores [B, I] of all items after histories [B, H]."""
         place = jnp.asarray(place)
         weights = self.weights if self.ordered else jnp.ones(history.shape[1])
-        return self.log_like((recent(place[history], weights, self.size) @ b[: self.size])[:, place[:-1]])
+        return self.log_like(after(place[history], weights, b[: self.size])[:, place[:-1]])
 
     def contribute(self, b: Array, place: ArrayLike, history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these as the sum inside asinh is."""

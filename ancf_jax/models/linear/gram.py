@@ -1,6 +1,7 @@
 """What linear models share: the user-item matrix as a factor of products, its Gram matrix, and score(u, .) = x_u B."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,8 @@ def over_items_squared(name: str, data: Data, solve: Callable[[Array, Array], Ar
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
         # Of a large catalogue nearly all is zero: a dense product took 16 times as long at 20,000 items.
-        rows = BCSR.fromdense(multi_hot(query.history, num_items), nse=query.history.size)
+        rows: Any = multi_hot(query.history, num_items)
+        rows = BCSR.fromdense(rows, nse=query.history.size) if len(rows) > 1 else rows
         scores = rows @ params["tables"]["weight"]
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 

@@ -59,7 +59,7 @@ def make(config: Config, data: Data) -> Recommender:
         return {"tables": {"weight": solved(g, c, config.l2)}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
-        scores = recent(query.history, weights, num_items) @ params["tables"]["weight"]
+        scores = after(query.history, weights, params["tables"]["weight"])
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     def contribute(params: Params, query: Query, items: Array) -> Array:
@@ -81,6 +81,15 @@ def recent(history: Array, weights: Array, size: int) -> BCSR:
     row = jnp.arange(len(history))[:, None]
     rows = jnp.zeros((len(history), size)).at[row, history].add(weights[::-1], mode="drop")
     return BCSR.fromdense(rows, nse=history.size)
+
+
+def after(history: Array, weights: Array, matrix: Array) -> Array:
+    """r B [B, K] of histories [B, H] by steps back [H], with B [size, K]; of one history without a sparse matrix."""
+    size = len(matrix)
+    if len(history) == 1:
+        known = jnp.where(history[0] < size, weights[::-1], 0.0)
+        return (known @ matrix[jnp.minimum(history[0], size - 1)])[None]
+    return recent(history, weights, size) @ matrix
 
 
 @exactly
