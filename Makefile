@@ -8,12 +8,18 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-
 
 DEMO_MODELS = popularity,itemknn,ease,mf,neumf,slit,sasrec,gru4rec,ancf,ancf-ordered
 
-.PHONY: help demo test check format clean
+SERVED = checkpoints/demo/ancf-ordered/0
+
+.PHONY: help demo serve test check format clean
 help:  ## Print the targets (what make alone does)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/installed-report  ## Train and compare DEMO_MODELS on ml-100k; results in checkpoints/demo
 	$(BIN)/python -m experiments.compare --dataset=ml-100k --models=$(DEMO_MODELS) --workdir=checkpoints/demo
+
+serve: .venv/installed-serve  ## Serve ANCF of the demo, which is trained first, at http://127.0.0.1:8000/
+	@test -f $(SERVED)/result.json || $(MAKE) demo
+	$(BIN)/python -m experiments.serve --workdir=$(SERVED) --feedback=checkpoints/demo/feedback.db
 
 test: .venv/installed-test  ## Run the tests on the CPU
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
@@ -38,10 +44,14 @@ clean:  ## Remove .venv and caches; runs in checkpoints/ stay
 	$(PIP_INSTALL) -e '.[report]'
 	@touch $@
 
-.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP_INSTALL) -e '.[report,test]'
+.venv/installed-serve: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[report,serve]'
 	@touch $@ .venv/installed-report
 
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[report,serve,test]'
+	@touch $@ .venv/installed-report .venv/installed-serve
+
 .venv/installed-check: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP_INSTALL) -e '.[report,test,check]'
-	@touch $@ .venv/installed-report .venv/installed-test
+	$(PIP_INSTALL) -e '.[report,serve,test,check]'
+	@touch $@ .venv/installed-report .venv/installed-serve .venv/installed-test

@@ -1,8 +1,8 @@
 """A trained model as Python people use it: evaluate, recommend, explain, similar, score, save."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ContextDecorator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,19 @@ from ancf_jax.runs.results import evaluator_of
 from ancf_jax.runs.run import Run
 from ancf_jax.serving.explain import make_explainer
 from ancf_jax.serving.lookup import item_of
-from ancf_jax.serving.recommend import Listed, Server, for_history, for_users, make_server, rows_of_list, scores_of
-from ancf_jax.serving.similar import similar_items
+from ancf_jax.serving.people import Added, Rows, joined, later_rows
+from ancf_jax.serving.recommend import (
+    Listed,
+    Server,
+    Wanted,
+    for_history,
+    for_users,
+    make_server,
+    rows_of_list,
+    scores_of,
+)
+from ancf_jax.serving.similar import Likeness, likeness_of, similar_items
+from ancf_jax.serving.tables import frame_of, vectors_of
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import InputError
 
@@ -40,6 +51,7 @@ class Fitted:
     """A trained model and the data that it was trained on. Users and items are given by their own ids."""
 
     trained: Trained
+    later: Mapping[str, Rows] = field(default_factory=dict)  # what came after the log, by the users' own ids
 
     @property
     def run(self) -> Run:
@@ -58,7 +70,12 @@ class Fitted:
 
     @cached_property
     def _server(self) -> Server:
-        return make_server(self.dataset, self.trained.data, self.trained.model, self.trained.params)
+        server = make_server(self.dataset, self.trained.data, self.trained.model, self.trained.params)
+        return server._replace(later=self.later)
+
+    @cached_property
+    def _likeness(self) -> Likeness:
+        return likeness_of(self._server)
 
     @in_arguments()
     def evaluate(self, part: str = "test", *, full: bool = False, **settings: Any) -> dict[str, float]:
@@ -83,6 +100,9 @@ class Fitted:
         top_k: int = 10,
         items: Sequence[Any] | None = None,
         exclude: Sequence[Any] = (),
+        categories: Sequence[str] = (),
+        repeats: bool | None = None,
+        diversity: float = 0.0,
     ) -> pd.DataFrame:
         """The best items of users, or of a new user with a history, oldest first: user, item, title, rank, score.
 
@@ -94,11 +114,20 @@ class Fitted:
             top_k: items for each; fewer where fewer are left.
             items: the only items that may be recommended; all if not given.
             exclude: items that may not be, beside those that the user has.
+            categories: of the item table, of which an item has to be of one.
+            repeats: whether what the user has may come again; as the data set has it if not given.
+            diversity: from 0, the best by score, to 1, the most unlike each other; see serving/diversity.py.
 
-        Raises InputError that names an id that is unknown.
+        Raises InputError that names an id or a category that is unknown.
         """
         rows = []
-        for listed in self._listed(users, history, top_k, items, exclude):
+        if not 0 <= diversity <= 1:
+            raise InputError(f"argument diversity: {diversity} is out of range; legal is from 0 to 1")
+        among = None if items is None else [*map(str, items)]
+        wanted = Wanted(top_k, among, [*map(str, exclude)], categories, repeats)
+        if diversity:
+            wanted = wanted._replace(diversity=diversity, alike=self._likeness.among)
+        for listed in self._listed(users, history, wanted):
             for person, best, scores in zip(
                 listed.people, *map(np.asarray, (listed.items, listed.scores)), strict=True
             ):
@@ -118,7 +147,7 @@ class Fitted:
         """
         data, model = self.trained.data, self.trained.model
         explain, rows, method = make_explainer(model, data.num_users, data.num_items, reasons), [], ""
-        for listed in self._listed(users, history, top_k, None, ()):
+        for listed in self._listed(users, history, Wanted(top_k)):
             found = explain(self._server.ready, listed.query, listed.items, listed.seen)
             method = found.method
             for person, *lists in zip(listed.people, *map(np.asarray, (listed.items, *found[1:3])), strict=True):
@@ -134,11 +163,11 @@ class Fitted:
     @in_arguments()
     def similar(self, item: Any, top_k: int = 10) -> pd.DataFrame:
         """The items most like an item: item, title, rank, score; `.attrs["method"]` says how likeness is measured."""
-        method, best, alike = similar_items(self._server, item_of(self.dataset, str(item)), top_k)
+        best, alike = similar_items(self._likeness, item_of(self.dataset, str(item)), top_k)
         named = rows_of_list(self.dataset, best, score=alike)
         rows = [{"rank": rank} | row for rank, row in enumerate(named, start=1)]
         table = pd.DataFrame(rows, columns=["item", "title", "rank", "score"])
-        table.attrs["method"] = method
+        table.attrs["method"] = self._likeness.method
         return table
 
     @in_arguments()
@@ -152,20 +181,27 @@ class Fitted:
         """Write the run to a folder, which `open_run` and the scripts open. Raises InputError if another is there."""
         keep(Path(path), self.run, self.dataset, self.trained.params, self.result)
 
-    def _listed(
-        self,
-        users: Sequence[Any],
-        history: Sequence[Any],
-        top_k: int,
-        items: Sequence[Any] | None,
-        exclude: Sequence[Any],
-    ) -> Iterator[Listed]:
+    @in_arguments()
+    def vectors(self) -> pd.DataFrame:
+        """The vectors of items and users, whose inner product is the score: kind, id, vector.
+
+        Raises InputError where the score is no inner product.
+        """
+        return pd.concat([table.to_pandas() for table in vectors_of(self._server, self.run.model)], ignore_index=True)
+
+    @in_arguments()
+    def fold_in(self, rows: pd.DataFrame) -> tuple["Fitted", Added]:
+        """The same model with new rows in the histories of their users, and what became of them.
+
+        The rows have the columns of the log that it was trained on; users that are not in it become known by them.
+        Raises InputError that names the column or row.
+        """
+        later, added = later_rows(self.dataset, frame_of(rows, self.run.data))
+        return Fitted(self.trained, joined(self.later, later)), added
+
+    def _listed(self, users: Sequence[Any], history: Sequence[Any], wanted: Wanted) -> Iterator[Listed]:
         if bool(len(users)) == bool(len(history)):
             raise InputError("give either users or a history")
-        limits: dict[str, Any] = {
-            "among": items if items is None else [*map(str, items)],
-            "exclude": [*map(str, exclude)],
-        }
         if len(history):
-            return iter([for_history(self._server, [*map(str, history)], top_k, **limits)])
-        return for_users(self._server, [*map(str, users)], top_k, **limits)
+            return iter([for_history(self._server, [*map(str, history)], wanted)])
+        return for_users(self._server, [*map(str, users)], wanted)

@@ -121,3 +121,35 @@ def test_a_model_that_knows_the_training_part_alone_is_evaluated_so(log):
     found = {knows: ancf_jax.fit("itemknn", dataset, knows=knows) for knows in ("train", "valid")}
     ranks = {knows: fitted.evaluate()["mrr"] for knows, fitted in found.items()}
     assert ranks == {knows: fitted.result["mrr"] for knows, fitted in found.items()} and len(set(ranks.values())) == 2
+
+
+def test_new_rows_are_histories(fitted, log):
+    rows = pd.DataFrame({"user": ["c3", "c77", "c77"], "item": [fitted.recommend(["c3"])["item"][0], 2, 99]})
+    later, added = fitted.fold_in(rows)
+    assert added == (2, 2, 1, 1) and rows["item"][0] not in later.recommend(["c3"])["item"].tolist()
+    known = later.recommend(["c77"])["item"].tolist()
+    assert known == fitted.recommend(history=[2])["item"].tolist()
+    again, _ = later.fold_in(pd.DataFrame({"user": ["c77"], "item": [5]}))
+    assert again.recommend(["c77"])["item"].tolist() == fitted.recommend(history=[2, 5])["item"].tolist()
+    with pytest.raises(ancf_jax.InputError, match="unknown user 'c77'"):
+        fitted.recommend(["c77"])
+
+
+def test_lists_of_what_a_user_has_and_of_what_is_unlike(fitted, log):
+    every = fitted.recommend(["c3"], top_k=20, repeats=True)
+    assert len(every) == 20 and set(log[log.user == "c3"]["item"]) <= set(every["item"])
+    best, spread = (fitted.recommend(["c3"], top_k=4, diversity=d)["item"].tolist() for d in (0, 1))
+    assert best[0] == spread[0] and len(set(spread)) == 4
+    with pytest.raises(ancf_jax.InputError, match="argument diversity: 2 is out of range"):
+        fitted.recommend(["c3"], diversity=2)
+    with pytest.raises(ancf_jax.InputError, match="argument categories: the items of DataFrame have none"):
+        fitted.recommend(["c3"], categories=["mug"])
+
+
+def test_vectors_make_the_score(fitted, log):
+    with pytest.raises(ancf_jax.InputError, match="argument vectors: the score of itemknn is no inner product"):
+        fitted.vectors()
+    model = ancf_jax.fit("mf", fitted.dataset, epochs=1, factors=2, knows="train")
+    table = model.vectors().set_index(["kind", "id"])["vector"]
+    assert len(table) == 12 + 20
+    assert table["user", "c3"] @ table["item", "7"] == pytest.approx(model.score([("c3", 7)])[0], rel=1e-4)

@@ -23,7 +23,11 @@ SHRUNK = {  # what a command is shrunk by, by a part of it
     "--model=ancf": [*SHORT, "--tower=", "--history=5"],
     "--model=neumf --epochs=2": ["--epochs=1", "--factors=4", "--tower=4", "--tower_factors=4"],
 }
-ELSEWHERE = ("experiments.benchmark", "--mesh=")  # run by tests of their own; here, their flags are parsed
+ELSEWHERE = (
+    "experiments.benchmark",
+    "experiments.serve",
+    "--mesh=",
+)  # run by tests of their own; here, their flags are parsed
 
 
 def commands() -> list[list[str]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from ancf_jax.config import AUTO
 from ancf_jax.data import splits, targets
 from ancf_jax.data.clean import Changed, Removed, Rules, clean, rules_of, time_baskets
-from ancf_jax.data.features import Features, item_features, user_features
+from ancf_jax.data.features import Categories, Features, item_categories, item_features, user_features
 from ancf_jax.data.interactions import merge, select
 from ancf_jax.data.parts import divide, divide_published
 from ancf_jax.data.read.sources import read, read_titles
@@ -48,6 +48,7 @@ class Dataset(NamedTuple):
     repeats: bool = False  # whether what a user has may be recommended, and is tested, again
     times: np.ndarray | None = None  # [R] ascending: the time of every place in `order`; None without times
     target: targets.Target = targets.Target("value")  # what the values of the parts are
+    categories: Categories | None = None  # of the items, by which lists may be limited
 
 
 class Cleaned(NamedTuple):
@@ -137,6 +138,7 @@ def divided(log: Cleaned, config: DataConfig, features: bool = False) -> Dataset
         repeats=rules.repeats == "keep",
         times=found.times if source.timed else None,
         target=target,
+        categories=item_categories(config, source.items, item_ids),
     )
 
 

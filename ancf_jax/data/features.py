@@ -11,7 +11,7 @@ needs them dense asks for the memory first.
 """
 
 import unicodedata
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,20 @@ from ancf_jax.types import InputError, Matrix
 SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes genres
 
 
+class Words(NamedTuple):
+    """The words that text is made of: what makes TF-IDF of other text."""
+
+    terms: np.ndarray  # [T] str, in alphabetical order
+    idf: np.ndarray  # [T] float32: the inverse document frequency of each
+
+
+class Categories(NamedTuple):
+    """Which categories items are of."""
+
+    names: list[str]  # [C], in alphabetical order
+    of: scipy.sparse.csr_matrix  # [I, C] float32: 1 where the item is of the category
+
+
 class Features(NamedTuple):
     """The features of all items, or of all users, and how words become such a vector."""
 
@@ -39,7 +53,7 @@ class Features(NamedTuple):
     missing: int  # items of which nothing is known
     kinds: dict[str, int]  # kind -> how many columns it has, in their order
     origins: tuple[np.ndarray, ...]  # what the vectors were made of, for the data set's fingerprint
-    encode: Callable[[str], np.ndarray] | None  # words -> [F], as of an item with this text alone; None: no text
+    words: Words | None  # of the text; None: no text
     repeated: int = 0  # rows of the table whose id an earlier row has, which alone counts
 
 
@@ -65,15 +79,15 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
     """The features [n, F] of the items or users `ids` [n], by what is `known` of them and the file of vectors."""
     blocks: dict[str, Matrix] = {}
     origins: list[np.ndarray] = []
-    encoder: Any = None
+    words = None
     if known is not None:
         frame = known.frame.reset_index(drop=True).reindex(_places(known.ids, ids))
         if known.text:
             documents = _documents(frame[list(known.text)])
-            encoder, blocks["text"] = _tf_idf(documents, known.text, config.text_terms)
+            words, blocks["text"] = _tf_idf(documents, known.text, config.text_terms)
             origins.append(np.frombuffer("\0".join(documents).encode(), np.uint8))
         if known.categories:
-            hot = scipy.sparse.hstack([_one_hot(frame[name]) for name in known.categories], "csr", np.float32)
+            hot = scipy.sparse.hstack([_one_hot(frame[name])[1] for name in known.categories], "csr", np.float32)
             blocks["categories"] = hot
             origins += [hot.indptr, hot.indices, np.array(hot.shape)]
         if known.numbers:
@@ -97,13 +111,40 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
         vectors = np.hstack(units, dtype=np.float32)
         missing = int((~vectors.any(axis=1)).sum())
 
-    def encode(text: str) -> np.ndarray:
-        found = np.zeros(vectors.shape[1], np.float32)
-        found[: kinds["text"]] = encoder.transform([_composed(text)]).toarray()[0]
-        return found
-
     repeated = 0 if known is None else int(known.ids.dropna().duplicated().sum())
-    return Features(vectors, missing, kinds, tuple(origins), encode if encoder else None, repeated)
+    return Features(vectors, missing, kinds, tuple(origins), words, repeated)
+
+
+def encoded(features: Features, text: str) -> np.ndarray:
+    """The vector [F] of an item with this text alone; `features` have words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second
+
+    assert features.words is not None
+    terms, idf = features.words
+    vectoriser = TfidfVectorizer(vocabulary={term: place for place, term in enumerate(terms)}, dtype=np.float32)
+    vectoriser.idf_ = idf
+    found = np.zeros(features.vectors.shape[1], np.float32)
+    found[: len(terms)] = vectoriser.transform([_composed(text)]).toarray()[0]
+    return found
+
+
+def item_categories(config: DataConfig, items: Attributes | None, item_ids: np.ndarray) -> Categories | None:
+    """The categories of the items `item_ids` [I] by --item_categories, else those that the data set brings itself.
+
+    None if there are none. Raises InputError that names the file, row, column or flag.
+    """
+    if config.item_categories:
+        items = read_attributes(replace(config, item_text=(), item_numbers=()), "item")
+    if items is None or not items.categories:
+        return None
+    frame = items.frame.reset_index(drop=True).reindex(_places(items.ids, item_ids))
+    parts = [_one_hot(frame[name]) for name in items.categories]
+    names = np.concatenate([part for part, _ in parts])
+    found, place = np.unique(names, return_inverse=True)  # a name may be in several columns
+    merge = scipy.sparse.csr_matrix((np.ones(len(names), np.float32), (np.arange(len(names)), place)))
+    of = scipy.sparse.csr_matrix(scipy.sparse.hstack([part for _, part in parts], "csr") @ merge)
+    of.data[:] = 1.0
+    return Categories(found.tolist(), of)
 
 
 def _places(listed: pd.Series, ids: np.ndarray) -> np.ndarray:
@@ -137,19 +178,20 @@ def _documents(columns: pd.DataFrame) -> list[str]:
     return [_composed(text) for text in texts.iloc[:, 0].str.cat(texts.iloc[:, 1:], sep=" ")]
 
 
-def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple[Any, Matrix]:
-    """The vectoriser of the `terms` most frequent words, and what it makes of the documents [I, terms]."""
+def _tf_idf(documents: list[str], columns: tuple[str, ...], terms: int) -> tuple[Words, Matrix]:
+    """The `terms` most frequent words, and the TF-IDF of the documents [I, terms]."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second, which only features should cost
 
     vectoriser = TfidfVectorizer(max_features=terms, dtype=np.float32)
     try:
-        return vectoriser, vectoriser.fit_transform(documents).tocsr()
+        found = vectoriser.fit_transform(documents).tocsr()
     except ValueError as error:
         raise InputError(f"--item_text={','.join(columns)}: no item has a word of two letters or more there") from error
+    return Words(vectoriser.get_feature_names_out(), vectoriser.idf_), found
 
 
-def _one_hot(column: pd.Series) -> Matrix:
-    """A column of 0 and 1 for each category [I, C], in alphabetical order; a missing cell has none.
+def _one_hot(column: pd.Series) -> tuple[np.ndarray, scipy.sparse.csr_matrix]:
+    """The categories [C], in alphabetical order, and a column of 0 and 1 for each [I, C]; a missing cell has none.
 
     White space around a category is none of it, and one that a cell has twice counts once.
     """
@@ -159,7 +201,8 @@ def _one_hot(column: pd.Series) -> Matrix:
     codes, names = pd.factorize(words, sort=True)
     places = np.unique(np.asarray(words.index, np.int64) * len(names) + codes)
     ones, size = np.ones(len(places), np.float32), max(len(names), 1)
-    return scipy.sparse.csr_matrix((ones, (places // size, places % size)), (len(column), len(names)))
+    hot = scipy.sparse.csr_matrix((ones, (places // size, places % size)), (len(column), len(names)))
+    return np.asarray(names, object), hot
 
 
 def _standardised(numbers: np.ndarray) -> np.ndarray:

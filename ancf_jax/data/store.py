@@ -1,4 +1,8 @@
-"""A data set as one file, for a run whose data were never in a file of their own."""
+"""A data set as one file, by which a run is used where its log has changed or gone, or never was in a file.
+
+Of each part the file holds what the others follow from: items, values, order, and how many rows a user has. On
+MovieLens-1M that is 4 MB.
+"""
 
 import json
 import zipfile
@@ -11,17 +15,19 @@ import scipy.sparse
 
 from ancf_jax.data.clean import Changed, Removed
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.data.features import Features
+from ancf_jax.data.features import Categories, Features, Words
+from ancf_jax.data.interactions import build
 from ancf_jax.data.targets import Target
 from ancf_jax.files import replace
-from ancf_jax.types import InputError, Interactions
+from ancf_jax.types import InputError, Interactions, Matrix
 
 PARTS = ("train", "valid", "test")
 IDS = ("user_ids", "item_ids")
 ARRAYS = (*IDS, "valid_candidates", "test_candidates", "times")
 SIDES = ("features", "user_features")
 SPARSE = ("data", "indices", "indptr")
-VERSION = 2
+COLUMNS = ("items", "values", "order", "offsets")  # of a part
+VERSION = 3
 
 
 def packed(ids: np.ndarray) -> np.ndarray:
@@ -46,9 +52,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def save_dataset(path: Path, dataset: Dataset) -> None:
-    """Write a data set, but for how words become features, to an .npz file without pickle."""
+    """Write a data set that is in memory to an .npz file without pickle. Atomic."""
     found: dict[str, Any] = {name: getattr(dataset, name) for name in ARRAYS}
-    found |= {f"{part}.{name}": column for part in PARTS for name, column in getattr(dataset, part)._asdict().items()}
+    for part in PARTS:
+        found |= {f"{part}.{name}": getattr(getattr(dataset, part), name) for name in COLUMNS}
     found |= {name: packed(found[name]) for name in IDS}
     found |= {f"target.{name}": part for name, part in dataset.target._asdict().items()}
     found["titles"] = None if dataset.titles is None else packed(np.array(dataset.titles, object))
@@ -59,9 +66,13 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
         about[rule] = [list(each) for each in getattr(dataset, rule)]
     for side in SIDES:
         if (features := getattr(dataset, side)) is not None:
-            sparse = scipy.sparse.csr_array(features.vectors)
-            found |= {f"{side}.{name}": getattr(sparse, name) for name in SPARSE}
-            about[side] = {"shape": sparse.shape, "missing": features.missing, "kinds": features.kinds}
+            found |= _pieces(side, features.vectors)
+            about[side] = {"shape": features.vectors.shape, "missing": features.missing, "kinds": features.kinds}
+            if features.words is not None:
+                about[side]["terms"], found[f"{side}.idf"] = features.words.terms.tolist(), features.words.idf
+    if dataset.categories is not None:
+        found |= _pieces("categories", dataset.categories.of)
+        about["categories"] = dataset.categories.names
     kept = {name: array for name, array in found.items() if array is not None}
     replace(path, lambda file: np.savez_compressed(file, about=json.dumps(about), **kept))
 
@@ -73,22 +84,40 @@ def load_dataset(path: Path) -> Dataset:
     about = json.loads(found["about"].item())
     if about["version"] != VERSION:
         raise InputError(f"{path}: is of format {about['version']}, and this version reads {VERSION} alone")
-    sides = {
-        side: _features(about[side], *(found[f"{side}.{name}"] for name in SPARSE)) for side in SIDES if side in about
-    }
     known: dict[str, Any] = {name: about[name] for name in ("name", "split", "fingerprint", "repeats")}
-    known |= {name: found.get(name) for name in ARRAYS}
-    known |= {part: Interactions(*(found[f"{part}.{name}"] for name in Interactions._fields)) for part in PARTS}
+    known |= {name: found.get(name) for name in ARRAYS} | {part: _part(found, part) for part in PARTS}
+    items = len(found["item_ids"])
     return Dataset(
         **known,
-        **sides,  # type: ignore[arg-type]
+        features=_features(about, found, "features"),
+        user_features=_features(about, found, "user_features"),
         target=Target(*(found[f"target.{name}"][()] for name in Target._fields)),
         titles=found["titles"].tolist() if "titles" in found else None,
         removed=[Removed(*each) for each in about["removed"]],
         changed=[Changed(*each) for each in about["changed"]],
+        categories=Categories(names, _matrix(found, "categories", (items, len(names))))
+        if (names := about.get("categories")) is not None
+        else None,
     )
 
 
-def _features(about: dict[str, Any], *parts: np.ndarray) -> Features:
-    vectors = scipy.sparse.csr_matrix(parts, shape=tuple(about["shape"]))
-    return Features(vectors, about["missing"], about["kinds"], (), None)
+def _part(found: dict[str, np.ndarray], name: str) -> Interactions:
+    items, values, order, offsets = (found[f"{name}.{column}"] for column in COLUMNS)
+    users = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
+    return build(users, items, values, order, len(offsets) - 1)
+
+
+def _features(known: dict[str, Any], found: dict[str, np.ndarray], side: str) -> Features | None:
+    if (about := known.get(side)) is None:
+        return None
+    words = Words(np.array(about["terms"], object), found[f"{side}.idf"]) if "terms" in about else None
+    return Features(_matrix(found, side, tuple(about["shape"])), about["missing"], about["kinds"], (), words)
+
+
+def _pieces(name: str, matrix: Matrix) -> dict[str, np.ndarray]:
+    sparse = scipy.sparse.csr_array(matrix)
+    return {f"{name}.{part}": getattr(sparse, part) for part in SPARSE}
+
+
+def _matrix(found: dict[str, np.ndarray], name: str, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+    return scipy.sparse.csr_matrix(tuple(found[f"{name}.{part}"] for part in SPARSE), shape=shape)

@@ -31,20 +31,32 @@ def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tup
     return _query(model.history, data.num_items, np.array([data.num_users]), [items], [values])
 
 
+def query_of(
+    length: int, num_items: int, users: np.ndarray, items: Sequence[np.ndarray], values: Sequence[np.ndarray]
+) -> Query:
+    """The query [B] of users with these histories, each oldest first and of any length, of which `length` are read."""
+    history = _pad(items, length, num_items, np.int32)
+    return Query(jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0, np.float32)))
+
+
 def _query(
     length: int, num_items: int, users: np.ndarray, items: list[np.ndarray], values: list[np.ndarray]
 ) -> tuple[Query, Array]:
-    """The query [B] and all items [B, S] of users with these histories, each oldest first and of any length."""
+    """The query [B] and all items [B, S] of users with these histories."""
+    query = query_of(length, num_items, users, items, values)
+    return query, jnp.asarray(padded(items, num_items))
+
+
+def padded(items: Sequence[np.ndarray], num_items: int) -> np.ndarray:
+    """All items of each row [B, S], padded with I."""
     # A power of two, so that users of many lengths share few compiled programs.
-    width = 1 << max(max(map(len, items)) - 1, 0).bit_length()
-    history = _pad(items, length, num_items).astype(np.int32)
-    query = Query(
-        jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0.0), jnp.float32)
-    )
-    return query, jnp.asarray(_pad(items, width, num_items), jnp.int32)
+    return _pad(items, 1 << max(max(map(len, items)) - 1, 0).bit_length(), num_items, np.int32)
 
 
-def _pad(rows: list[np.ndarray], length: int, padding: float) -> np.ndarray:
+def _pad(rows: Sequence[np.ndarray], length: int, padding: float, kind: type) -> np.ndarray:
     """The last `length` numbers of each row [B, length], padded on the left."""
-    last = [row[max(len(row) - length, 0) :] for row in rows]
-    return np.array([np.pad(row, (length - len(row), 0), constant_values=padding) for row in last])
+    found: np.ndarray = np.full((len(rows), length), padding, kind)
+    for place, row in enumerate(rows):
+        if kept := min(len(row), length):
+            found[place, length - kept :] = row[len(row) - kept :]
+    return found

@@ -9,7 +9,8 @@ of the lowest ids):
     before x, one in each chosen group.
 
 No item in `seen` [B, S] is ever listed, nor one whose score is not finite. `seen` is padded with I; so are the lists
-where fewer than K items are left, with scores of -inf.
+where fewer than K items are left, with scores of -inf. What is hidden may also be given as bits, as `bits_of` packs
+them.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ancf_jax.nn.layers import inner, items_at_once
 from ancf_jax.types import Array, Query, Recommender
@@ -115,23 +117,14 @@ def top_k_blocks(
 
 
 def best_items(
-    model: Recommender,
-    ready: Any,
-    query: Query,
-    seen: Array,
-    top_k: int,
-    approximate: bool = False,
-    among: Array | None = None,
+    model: Recommender, ready: Any, query: Query, seen: Array, top_k: int, approximate: bool = False
 ) -> tuple[Array, Array]:
     """The best items [B, k] of each query and their scores [B, k], best first; k = min(top_k, I).
 
-    Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite, nor one that is not in
-    `among` [n], distinct items. Where fewer than k are left, the list ends in padding: item I with score -inf. Items
-    with equal scores come in the order of their ids. Scores are never held for more than a block of items;
-    `approximate` as in top_k_blocks.
+    Never an item in `seen` [B, S], which is padded with I, nor one whose score is not finite. Where fewer than k are
+    left, the list ends in padding: item I with score -inf. Items with equal scores come in the order of their ids.
+    Scores are never held for more than a block of items; `approximate` as in top_k_blocks.
     """
-    if among is not None:
-        return _best_of_few(model, ready, query, seen, top_k, jnp.sort(among))
     if model.embed is not None:
         return top_k_inner(*model.embed(ready, query), seen, top_k, approximate)
     users, num_items = jax.eval_shape(model.score, ready, query).shape
@@ -142,18 +135,6 @@ def best_items(
         return model.score(ready, query, jnp.broadcast_to(ids, (users, len(ids))))
 
     return top_k_blocks(score_block, num_items, seen, top_k, max(SCORES // users, 1), approximate)
-
-
-def _best_of_few(
-    model: Recommender, ready: Any, query: Query, seen: Array, top_k: int, among: Array
-) -> tuple[Array, Array]:
-    """`best_items` of the items `among` [n], ascending, by their scores alone."""
-    users, num_items = jax.eval_shape(model.score, ready, query).shape
-    scores = model.score(ready, query, jnp.broadcast_to(among, (users, len(among))))
-    rows = jnp.arange(users)[:, None]
-    hidden = jnp.zeros((users, num_items), bool).at[rows, seen].set(True, mode="drop")[:, among]
-    best, place = jax.lax.top_k(jnp.where(hidden | ~jnp.isfinite(scores), -jnp.inf, scores), min(top_k, len(among)))
-    return jnp.where(jnp.isfinite(best), among[place], num_items), best
 
 
 def items_for(
@@ -185,8 +166,16 @@ def _in_best_groups(maxima: Array, k: int) -> Array:
     return (groups[:, :, None] * GROUP + jnp.arange(GROUP)).reshape(len(maxima), -1)
 
 
+def bits_of(hidden: np.ndarray) -> np.ndarray:
+    """What is hidden of each row, bool [B, I], as bits uint32 [B, I / 32], which may stand for `seen`."""
+    padded = np.pad(hidden, ((0, 0), (0, -hidden.shape[1] % WORD)))
+    return np.packbits(padded, axis=1, bitorder="little").view("<u4")
+
+
 def _mark(seen: Array, num_items: int) -> Array:
     """The items of each row [B, S], padded with anything from num_items on, as bits [B, num_items / 32]."""
+    if seen.dtype == jnp.uint32:
+        return jnp.pad(seen, ((0, 0), (0, max(-(-num_items // WORD) - seen.shape[1], 0))))
     ordered = jnp.sort(seen, axis=1)
     first = jnp.diff(ordered, axis=1, prepend=-1) != 0  # an item may be given several times
     bits = jnp.where(first, jnp.uint32(1) << (ordered % WORD).astype(jnp.uint32), 0)

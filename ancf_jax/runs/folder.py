@@ -9,9 +9,9 @@ from absl import logging
 
 from ancf_jax.data.dataset import Dataset, cleaning
 from ancf_jax.data.store import save_dataset
+from ancf_jax.devices.sharding import is_first
 from ancf_jax.files import locked, sealed
-from ancf_jax.runs.run import STORED, Run, as_kept, claim, from_workdir
-from ancf_jax.settings import IN_MEMORY
+from ancf_jax.runs.run import STORED, WHOLE, Run, as_kept, claim, from_workdir
 from ancf_jax.training import checkpoint
 from ancf_jax.training.loop import TrainState
 from ancf_jax.training.steps import steps_in
@@ -19,10 +19,14 @@ from ancf_jax.types import InputError, Params
 
 
 def begin(folder: Path, run: Run, dataset: Dataset) -> None:
-    """Write config.json, cleaning.json, and the data if they are in no file. Raises InputError as `claim`."""
+    """Write config.json, cleaning.json, and the data, so that the run is used without its log.
+
+    Not those of a log that is larger than memory; and a run trained again has those of the run around it. Raises
+    InputError as `claim`.
+    """
     claim(folder, run, dataset.fingerprint)
     checkpoint.write_json(folder / "cleaning.json", cleaning(dataset))
-    if run.data.dataset == IN_MEMORY:
+    if is_first() and dataset.stream is None and folder.name != WHOLE:
         save_dataset(folder / STORED, dataset)
 
 

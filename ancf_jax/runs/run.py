@@ -31,7 +31,7 @@ KEYS: dict[str, type] = {  # of config.json, beside its version
     "warm_start": list,
     "fingerprint": str,
 }
-STORED = "dataset.npz"  # the data, where they came from no file
+STORED = "dataset.npz"  # the data, so that a run is used without its log
 LAST = ("leave-one-out", "leave-last-basket-out", "time", "ncf")  # splits that hold out what came last
 FREE = {"data": {"data_dir"}, "train": {"epochs", "patience"}}  # may differ when a run is resumed
 WHOLE = "whole"  # the folder in a run's of the same run trained on the validation part too
@@ -180,18 +180,15 @@ def open_trained(
 ) -> tuple[Run, Dataset, Data, Recommender, Params]:
     """All that is needed to use the best model of a workdir, for `users` among others, given by their ids.
 
-    Where it was trained again on the validation part too, that is the model, unless `whole` is false. Raises InputError
-    if its data set has changed.
+    Where it was trained again on the validation part too, that is the model, unless `whole` is false. The data are
+    those that the run was trained on and kept; where it kept none, its log's. Raises InputError if that has changed.
     """
-    run, fingerprint = from_workdir(workdir, data_dir)
-    done, again = workdir / "result.json", workdir / WHOLE
-    if whole and run.train.validation:
-        if (again / "result.json").exists() or (done.exists() and read_json(done).get("trained_again")):
-            return open_trained(again, data_dir, mesh, users)
-        if not done.exists():
-            logging.warning("%s has no result.json: the run is not done, and its best epoch so far is used", workdir)
-    stored = workdir / STORED
-    dataset = _folded(run, load_dataset(stored)) if stored.exists() else open_data(run, users)
+    folder = folder_of(workdir) if whole else workdir
+    run, fingerprint = from_workdir(folder, data_dir)
+    if whole and run.train.validation and not (folder / "result.json").exists():
+        logging.warning("%s has no result.json: the run is not done, and its best epoch so far is used", workdir)
+    kept = next((path for path in (workdir / STORED, folder / STORED) if path.exists()), None)
+    dataset = _folded(run, load_dataset(kept)) if kept else open_data(run, users)
     if dataset.fingerprint != fingerprint:
         raise InputError(
             f"--workdir: {workdir} was trained on other data than --dataset={run.data.dataset} holds now "
@@ -199,5 +196,13 @@ def open_trained(
         )
     data, model = build(run, dataset)
     model = shard(model, mesh)
-    _, params = load_best(workdir, abstract(shapes_of(model), mesh))
+    _, params = load_best(folder, abstract(shapes_of(model), mesh))
     return run, dataset, data, model, params
+
+
+def folder_of(workdir: Path) -> Path:
+    """Where a workdir's model is: in the folder inside it, if it was trained again on the validation part too."""
+    run, _ = from_workdir(workdir)
+    done, again = workdir / "result.json", workdir / WHOLE
+    whole = (again / "result.json").exists() or (done.exists() and read_json(done).get("trained_again"))
+    return again if run.train.validation and whole else workdir

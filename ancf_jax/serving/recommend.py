@@ -1,10 +1,10 @@
 """Top-N lists from any model, for users it was trained on and for new users given by a history.
 
-Serving predicts the future, so all that is known of a user is history: the training, validation and test parts. A new
-user is the unknown-user row U with a history, so no parameter changes and nothing is retrained.
+Serving predicts the future, so all that is known of a user is history: the training, validation and test parts, and
+what came later. A new user is the unknown-user row U with a history, so no parameter changes and nothing is retrained.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,13 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.data.dataset import Dataset, all_interactions
-from ancf_jax.evaluation.queries import query_history, query_users
+from ancf_jax.evaluation.queries import padded, query_of
 from ancf_jax.evaluation.topk import best_items, items_for
 from ancf_jax.runs.results import in_units
-from ancf_jax.serving.lookup import features_of, item_of, title_of, user_of
+from ancf_jax.serving.diversity import POOL, diversified
+from ancf_jax.serving.limits import hidden_from, hidden_from_all
+from ancf_jax.serving.lookup import features_of, item_of, title_of
+from ancf_jax.serving.people import Person, Rows, known_person, new_person
 from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
 BLOCK = 256  # users whose lists are made at once
+Alike = Callable[[np.ndarray], np.ndarray]  # items [n] -> their likeness to each other [n, n]
 
 
 class Server(NamedTuple):
@@ -33,12 +37,26 @@ class Server(NamedTuple):
     best: Callable[..., tuple[Array, Array]]  # best_items of the model, compiled; top_k and approximate are static
     shown: Callable[[Any, Any, Any], np.ndarray]  # users, items, scores [B, k] -> as people see them
     unit: str  # what a score is, in words
+    later: Mapping[str, Rows] = {}  # what came after the log, by the users' own ids
+
+
+class Wanted(NamedTuple):
+    """What lists are to be like. Items are by their own ids."""
+
+    top_k: int
+    among: Sequence[str] | None = None  # the only items that may be recommended
+    exclude: Sequence[str] = ()  # items that may not
+    categories: Sequence[str] = ()  # of which an item has to be of one, if any are given
+    repeats: bool | None = None  # whether what a person has may come again; None: as the data set has it
+    approximate: bool = False
+    diversity: float = 0.0  # d of diversity.py
+    alike: Alike | None = None  # needed with diversity
 
 
 class Listed(NamedTuple):
     """What is recommended to some people."""
 
-    people: Sequence[str]
+    people: Sequence[Any]  # their own ids
     query: Query
     seen: Array  # [B, S] what they have, padded with I
     items: Array  # [B, k] best first, padded with I
@@ -59,39 +77,31 @@ def make_server(
     return Server(dataset, data, model, ready, all_interactions(dataset), best, shown, _unit(dataset, model))
 
 
-def for_users(
-    server: Server,
-    users: Sequence[str],
-    top_k: int,
-    *,
-    among: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-    approximate: bool = False,
-) -> Iterator[Listed]:
-    """The best items of users given by their ids, in blocks: of `among` alone if given, and none of `exclude`.
+def person_of(server: Server, user: str, later: Rows | None = None) -> Person:
+    """A user by id, with what came `later` beside what the server knows. Raises InputError as `known_person`."""
+    later = server.later.get(user) if later is None else later
+    return known_person(server.dataset, server.data, server.model, server.log, user, later)
 
-    Raises InputError that names an id that is unknown.
+
+def for_users(server: Server, users: Sequence[str], wanted: Wanted) -> Iterator[Listed]:
+    """The best items of users given by their ids, in blocks.
+
+    Raises InputError that names an id that is unknown, before the first block.
     """
-    places = [user_of(server.dataset, user) for user in users]
-    for start in range(0, len(places), BLOCK):
-        block = slice(start, start + BLOCK)
-        query, seen = query_users(server.model, server.data, server.log, places[block])
-        yield _listed(server, users[block], query, seen, top_k, among, exclude, approximate)
+    hidden = hidden_from_all(server.dataset, wanted.among, wanted.exclude, wanted.categories)
+    people = [person_of(server, user) for user in users]
+
+    def blocks() -> Iterator[Listed]:
+        for start in range(0, len(people), BLOCK):
+            yield lists_of(server, people[start : start + BLOCK], hidden, wanted, BLOCK if len(people) > BLOCK else 0)
+
+    return blocks()
 
 
-def for_history(
-    server: Server,
-    history: Sequence[str],
-    top_k: int,
-    *,
-    among: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-    approximate: bool = False,
-) -> Listed:
+def for_history(server: Server, history: Sequence[str], wanted: Wanted) -> Listed:
     """The best items of a new user who has the items `history`, given by their ids, oldest first. Errors likewise."""
-    items = [item_of(server.dataset, item) for item in history]
-    query, seen = query_history(server.model, server.data, items)
-    return _listed(server, ["new user"], query, seen, top_k, among, exclude, approximate)
+    hidden = hidden_from_all(server.dataset, wanted.among, wanted.exclude, wanted.categories)
+    return lists_of(server, [new_person(server.dataset, server.data, history)], hidden, wanted)
 
 
 def for_words(server: Server, words: str, top_k: int, *, approximate: bool = False) -> Listed:
@@ -107,17 +117,49 @@ def for_words(server: Server, words: str, top_k: int, *, approximate: bool = Fal
     return Listed([words], query, nothing, *found(server.ready, wanted, nothing))
 
 
+def lists_of(server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted, rows: int = 0) -> Listed:
+    """The best items of some people, but those that are `hidden` from all, as bits [I / 32].
+
+    With `rows`, as many are computed, so that lists of fewer people take no program of their own.
+    """
+    filled = [*people, *[people[-1]] * (rows - len(people))]
+    query = query_of_people(server, filled)
+    repeats = server.dataset.repeats if wanted.repeats is None else wanted.repeats
+    bits = hidden_from(hidden, filled, repeats)
+    pool = POOL * wanted.top_k if wanted.diversity else wanted.top_k
+    best = server.best(server.ready, query, bits, top_k=pool, approximate=wanted.approximate)
+    items, scores = (np.asarray(part)[: len(people)] for part in best)
+    if wanted.diversity:
+        assert wanted.alike is not None
+        chosen = [
+            diversified(*row, wanted.alike, wanted.top_k, wanted.diversity) for row in zip(items, scores, strict=True)
+        ]
+        items, scores = (np.take_along_axis(part, np.array(chosen), axis=1) for part in (items, scores))
+    query = jax.tree.map(lambda part: part[: len(people)], query)
+    users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
+    shown = np.where(np.isfinite(scores), server.shown(users, items, scores), scores)
+    seen = jnp.asarray(padded([person.items for person in people], server.data.num_items))
+    return Listed([person.name for person in people], query, seen, jnp.asarray(items), shown)
+
+
+def query_of_people(server: Server, people: Sequence[Person]) -> Query:
+    """The query [B] of some people."""
+    users = np.array([person.user for person in people])
+    items, values = [person.items for person in people], [person.values for person in people]
+    return query_of(server.model.history, server.data.num_items, users, items, values)
+
+
 def scores_of(server: Server, users: Sequence[str], items: Sequence[str]) -> np.ndarray:
     """The scores [P], as lists show them, of P pairs of a user and an item, given by their ids.
 
     Raises InputError for an unknown id.
     """
-    places = np.array([user_of(server.dataset, user) for user in users], np.int32)
+    people = {user: person_of(server, user) for user in dict.fromkeys(users)}
     wanted = np.array([item_of(server.dataset, item) for item in items], np.int32)
     score, found = jax.jit(server.model.score), [np.zeros(0, np.float32)]
-    for start in range(0, len(places), BLOCK):
+    for start in range(0, len(users), BLOCK):
         block = slice(start, start + BLOCK)
-        query, _ = query_users(server.model, server.data, server.log, places[block].tolist())
+        query = query_of_people(server, [people[user] for user in users[block]])
         scores = np.asarray(score(server.ready, query, jnp.asarray(wanted[block, None])))
         found.append(server.shown(np.asarray(query.users), wanted[block], scores[:, 0]))
     return np.concatenate(found)
@@ -138,28 +180,3 @@ def _unit(dataset: Dataset, model: Recommender) -> str:
         order = "; ordered by its ratio to the item's mean" if dataset.target.kind == "item" else ""
         return f"predicted value in the log's own units{order}"
     return model.unit or ("inner product" if model.embed is not None else "preference on the model's own scale")
-
-
-def _listed(
-    server: Server,
-    people: Sequence[str],
-    query: Query,
-    seen: Array,
-    top_k: int,
-    among: Sequence[str] | None,
-    exclude: Sequence[str],
-    approximate: bool,
-) -> Listed:
-    options: dict[str, Any] = {"top_k": top_k, "approximate": approximate}
-    if among is not None:
-        options["among"] = np.unique([item_of(server.dataset, item) for item in among]).astype(np.int32)
-    hidden = np.asarray(seen)
-    if server.dataset.repeats:  # what may be bought again is not left out
-        hidden = np.full_like(hidden, server.data.num_items)
-    if exclude:
-        also = np.array([item_of(server.dataset, item) for item in exclude], np.int32)
-        hidden = np.concatenate([hidden, np.broadcast_to(also, (len(hidden), len(also)))], axis=1)
-    items, scores = map(np.asarray, server.best(server.ready, query, hidden, **options))
-    users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
-    shown = np.where(np.isfinite(scores), server.shown(users, items, scores), scores)
-    return Listed(people, query, seen, jnp.asarray(items), shown)

@@ -11,7 +11,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 
 from ancf_jax.data.dataset import load
-from ancf_jax.data.features import _standardised, dense, item_features, user_features
+from ancf_jax.data.features import _standardised, dense, encoded, item_categories, item_features, user_features
+from ancf_jax.data.read.sources import read_attributes
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -56,10 +57,22 @@ def test_terms_are_the_most_frequent_of_all_columns(shop):
 
 def test_words_are_encoded_as_the_text_of_an_item(shop):
     found = features(shop, item_text=("title",), item_categories=("kind",))
-    query = found.encode("a RED lamp from mars")
+    query = encoded(found, "a RED lamp from mars")
     expected = TfidfVectorizer().fit(TEXTS).transform(["red lamp"]).toarray()[0]
     np.testing.assert_allclose(query, [*expected, 0, 0, 0], rtol=1e-6)
-    assert not found.encode("mars").any() and features(shop, item_categories=("kind",)).encode is None
+    assert not encoded(found, "mars").any() and features(shop, item_categories=("kind",)).words is None
+
+
+def test_categories_of_items_by_name(shop):
+    """A name that two columns have is one category; what is not named for lists is read from the data set."""
+    config = DataConfig(f"{shop}/log.csv", items_path=f"{shop}/items.csv", item_categories=("kind", "title"))
+    found = item_categories(config, None, IDS)
+    assert found.names == ["Blue mug, red", "Red mug", "gift", "lamp", "mug", "red red lamp"]
+    of = {IDS[item]: {found.names[n] for n in np.flatnonzero(row)} for item, row in enumerate(found.of.toarray())}
+    assert of["a"] == {"Blue mug, red", "mug"} and of["c"] == {"Red mug", "mug", "gift"} and of["e"] == set()
+    assert item_categories(DataConfig(f"{shop}/log.csv"), None, IDS) is None
+    own = item_categories(DataConfig(f"{shop}/log.csv"), read_attributes(config, "item"), IDS)
+    assert own.names == found.names
 
 
 def test_categories_are_multi_hot_and_of_length_one_in_root_mean_square(shop):
@@ -201,7 +214,7 @@ def test_users_have_features_of_their_own(shop):
     age = StandardScaler().fit_transform([[30.0], [40.0], [np.nan]])
     expected = np.hstack([hot / np.sqrt((1 + 3) / 2), np.nan_to_num(age)])
     np.testing.assert_allclose(dense(found.vectors), expected, rtol=1e-6)
-    assert found.kinds == {"categories": 3, "numbers": 1} and found.missing == 1 and found.encode is None
+    assert found.kinds == {"categories": 3, "numbers": 1} and found.missing == 1 and found.words is None
     assert people(shop) is None and features(shop, users_path="none.csv", user_categories=("town",)) is None
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ancf_jax.data.dataset import from_source, in_log_units
+from ancf_jax.data.dataset import from_source, in_log_units, load
+from ancf_jax.data.features import encoded
 from ancf_jax.data.read.sources import source_of
 from ancf_jax.data.store import load_dataset, save_dataset
 from ancf_jax.settings import IN_MEMORY, TARGETS, DataConfig
@@ -41,11 +42,29 @@ def test_values_are_those_of_the_log_after_a_round_trip(made, tmp_path, target):
     assert (again.target.low, again.target.high) == (dataset.target.low, dataset.target.high)
 
 
+def test_words_and_categories_after_a_round_trip(tmp_path):
+    (tmp_path / "items.csv").write_text("item,kind,text\na,mug|gift,red mug\nb,,blue\nc,mug,red\n")
+    (tmp_path / "log.csv").write_text("user,item\n" + "".join(f"{n},{item}\n" for n in range(3) for item in "abc"))
+    config = DataConfig(
+        f"{tmp_path}/log.csv", items_path=f"{tmp_path}/items.csv", item_categories=("kind",), item_text=("text",)
+    )
+    dataset = load(config, features=True)
+    save_dataset(tmp_path / "data.npz", dataset)
+    again = load_dataset(tmp_path / "data.npz")
+    assert again.categories.names == dataset.categories.names == ["gift", "mug"]
+    np.testing.assert_array_equal(again.categories.of.toarray(), [[1, 1], [0, 0], [0, 1]])
+    np.testing.assert_array_equal(encoded(again.features, "a red gift"), encoded(dataset.features, "a red gift"))
+    for name in ("train", "valid", "test"):
+        for column, expected in zip(getattr(again, name), getattr(dataset, name), strict=True):
+            np.testing.assert_array_equal(column, expected)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 def test_a_file_of_another_version_is_refused(made, tmp_path):
     save_dataset(tmp_path / "data.npz", made("value")[0])
     with np.load(tmp_path / "data.npz") as stored:
         found = dict(stored)
     found["about"] = np.asarray(json.dumps(json.loads(found["about"].item()) | {"version": 1}))
     np.savez(tmp_path / "data.npz", **found)
-    with pytest.raises(InputError, match="is of format 1, and this version reads 2 alone"):
+    with pytest.raises(InputError, match="is of format 1, and this version reads 3 alone"):
         load_dataset(tmp_path / "data.npz")

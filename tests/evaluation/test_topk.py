@@ -57,6 +57,22 @@ def test_inner_products_in_blocks(catalogue, k):
         np.testing.assert_array_equal(array, expected)
 
 
+@pytest.mark.parametrize("k", [2, ITEMS + 5])
+def test_bits_stand_for_what_is_seen(k):
+    rng = np.random.default_rng(0)
+    user, item = (rng.integers(-2, 3, (count, WIDTH)).astype(np.float32) for count in (USERS, ITEMS))
+    seen = rng.integers(0, ITEMS, (USERS, SEEN)).astype(np.int32)
+    hidden = np.zeros((USERS, ITEMS), bool)
+    np.put_along_axis(hidden, seen, True, axis=1)
+    expected = sorted_lists((user[:, None] * item).sum(axis=2), seen, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "items_at_once", lambda floats: 130)
+        found = inner[k](user, item, topk.bits_of(hidden))
+    other = blocks[9, 999](user @ item.T, topk.bits_of(hidden))
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(other[0][:, :2], expected[0][:, :2])
+
+
 def by_blocks(scores, seen, k, block, approximate=False):
     return topk.top_k_blocks(lambda ids: jnp.asarray(scores)[:, ids], ITEMS, seen, k, block, approximate)
 
@@ -173,25 +189,6 @@ def test_large_catalogues_are_listed_by_blocks(monkeypatch, vectors):
         best = fit[np.argsort(-table[user, fit], kind="stable")][:8]
         np.testing.assert_array_equal(ids, best)
         np.testing.assert_array_equal(scores, table[user, best])
-
-
-@pytest.mark.parametrize("top_k", [2, 9])
-def test_lists_of_few_items_are_those_of_all_without_the_others(top_k):
-    """Items in any order; one of them is seen, and one's score is no number."""
-    scores = np.random.default_rng(0).integers(0, 4, (3, 20)).astype(np.float32)
-    scores[1, 7], among = NAN, np.array([7, 0, 19, 3, 4, 11])
-    seen, query = np.array([[3, 20], [0, 4], [20, 20]]), Query(jnp.arange(3), jnp.zeros((3, 0)), jnp.zeros((3, 0)))
-
-    def score(_, query, items=None):
-        rows = jnp.asarray(scores)[query.users]
-        return rows if items is None else jnp.take_along_axis(rows, items, axis=1)
-
-    few = Recommender(LEARN, NOTHING, 0, as_they_are, score)
-    found = topk.best_items(few, None, query, seen, top_k, among=among)
-    others = np.broadcast_to(np.setdiff1d(np.arange(20), among), (3, 14))
-    expected = sorted_lists(scores, np.concatenate([seen, others], axis=1), min(top_k, len(among)))
-    for array, wanted in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(array, wanted)
 
 
 @pytest.mark.parametrize("kept", [4, 3, 0])

@@ -23,12 +23,13 @@ from experiments import (
     faithfulness,
     options,
     recommend,
+    serve,
     train,
     tune,
 )
 from experiments.console import manual
 
-SCRIPTS = (train, evaluate, recommend, describe, compare, tune, benchmark, faithfulness, export)
+SCRIPTS = (train, evaluate, recommend, serve, describe, compare, tune, benchmark, faithfulness, export)
 OUTSIDE = """
 from dataclasses import dataclass
 from ancf_jax.config import field

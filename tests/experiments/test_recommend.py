@@ -1,9 +1,12 @@
 """Recommendations by the data's own ids: lists, reasons, new users, and ids that nobody knows."""
 
 import json
+import shutil
 
+import pandas as pd
 import pytest
 
+from ancf_jax.serving import recommend as serving
 from experiments import evaluate, recommend, train
 
 pytestmark = pytest.mark.xdist_group("shop")  # whose runs one worker trains, once
@@ -110,15 +113,104 @@ def test_what_was_bought_may_come_again_where_repeats_are_kept(script, tmp_path)
     assert json.loads(out.splitlines()[-1])["users"]["c1"][0]["item"] == "milk"
 
 
+def last(out):
+    return json.loads(out.splitlines()[-1])
+
+
+def test_lists_of_all_users_in_a_file_without_the_log(script, trained, shop, tmp_path, monkeypatch):
+    """They are those that each user is shown, whatever became of the log."""
+    kept = tmp_path / "run"
+    shutil.copytree(trained("mf"), kept)
+    gone = json.loads((kept / "config.json").read_text())
+    gone["data"]["dataset"] = str(tmp_path / "gone.csv")
+    (kept / "config.json").write_text(json.dumps(gone))
+    monkeypatch.setattr(serving, "BLOCK", 5)
+    tables = {}
+    for ending in ("csv", "parquet"):
+        path = tmp_path / f"lists.{ending}"
+        status, out, err = script(recommend, "--workdir", kept, "--users=all", f"--output={path}", "--top_k=3")
+        assert status == 0 and err == "" and last(out)["users"] == 12 and last(out)["rows"] == 36
+        tables[ending] = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    pd.testing.assert_frame_equal(tables["csv"], tables["parquet"], check_dtype=False, check_exact=False)
+    assert list(tables["csv"].columns) == ["user", "item", "title", "rank", "score"]
+    _, out, _ = script(recommend, "--workdir", trained("mf"), "--user=c07", "--top_k=3")
+    of_one = tables["csv"][tables["csv"].user == "c07"]
+    assert of_one["item"].tolist() == [row["item"] for row in last(out)["users"]["c07"]]
+    assert of_one["rank"].tolist() == [1, 2, 3]
+
+
+def test_lists_by_files_and_of_what_may_come_again(script, trained, tmp_path):
+    (tmp_path / "users.txt").write_text("c07\nc03\n")
+    (tmp_path / "items.txt").write_text("".join(f"p{n:02}\n" for n in range(15)))
+    (tmp_path / "away.txt").write_text("p01\np02\n")
+    options = [f"--users={tmp_path}/users.txt", f"--output={tmp_path}/lists.csv", "--repeats", "--top_k=15"]
+    limits = [f"--items={tmp_path}/items.txt", f"--exclude_items={tmp_path}/away.txt"]
+    status, out, err = script(recommend, "--workdir", trained("mf"), *options, *limits, "--explain")
+    assert status == 0, err
+    table = pd.read_csv(tmp_path / "lists.csv")
+    assert table["user"].unique().tolist() == ["c07", "c03"] and len(table) == 26
+    assert not table["item"].isin(["p01", "p02"]).any()
+    assert all(set(reason) == {"item", "title", "weight"} for cell in table["reasons"] for reason in json.loads(cell))
+    _, out, _ = script(recommend, "--workdir", trained("mf"), "--user=c03", "--top_k=2")
+    best = [row["item"] for row in last(out)["users"]["c03"]]
+    _, out, _ = script(recommend, "--workdir", trained("mf"), "--user=c03", "--top_k=2", "--diversity=1")
+    spread = [row["item"] for row in last(out)["users"]["c03"]]
+    assert spread[0] == best[0] and len(spread) == 2
+
+
+def test_rows_that_came_later(script, trained, shop, tmp_path):
+    _, out, _ = script(recommend, "--workdir", trained("ancf"), "--user=c03", "--top_k=1")
+    best = last(out)["users"]["c03"][0]["item"]
+    (tmp_path / "rows.csv").write_text(f"customer,product\nc03,{best}\nc99,p01\nc99,unsold\n")
+    options = [f"--new_rows={tmp_path}/rows.csv", "--user=c03", "--user=c99", "--top_k=20"]
+    status, out, err = script(recommend, "--workdir", trained("ancf"), *options)
+    assert status == 0, err
+    found = last(out)
+    assert found["new_rows"] == {"rows": 2, "users": 2, "new_users": 1, "left_out": 1}
+    assert best not in {row["item"] for row in found["users"]["c03"]} and len(found["users"]["c99"]) == 14
+
+
+def test_items_like_an_item(script, trained):
+    for model, method in (("mf", "vectors"), ("itemknn", "users")):
+        status, out, _ = script(recommend, "--workdir", trained(model), "--similar=p03", "--top_k=2")
+        found = last(out)
+        assert status == 0 and method in found["method"] and found["item"] == "p03" and len(found["similar"]) <= 2
+        assert "like Product 3" in out and all(row["item"] != "p03" for row in found["similar"])
+
+
+def test_pairs_and_vectors(script, trained, tmp_path):
+    """The score of a pair is the inner product of the two vectors."""
+    (tmp_path / "pairs.csv").write_text("product,customer\np03,c01\np14,c02\n")
+    _, out, _ = script(recommend, "--workdir", trained("mf"), f"--pairs={tmp_path}/pairs.csv")
+    pairs = last(out)["pairs"]
+    output = [f"--pairs={tmp_path}/pairs.csv", f"--output={tmp_path}/scores.parquet"]
+    assert script(recommend, "--workdir", trained("mf"), *output)[0] == 0
+    assert pd.read_parquet(tmp_path / "scores.parquet")["score"].tolist() == [pair["score"] for pair in pairs]
+    status, out, err = script(recommend, "--workdir", trained("mf"), f"--vectors={tmp_path}/vectors.parquet")
+    assert status == 0 and last(out)["rows"] == 27, err
+    vectors = pd.read_parquet(tmp_path / "vectors.parquet").set_index(["kind", "id"])["vector"]
+    for pair in pairs:
+        found = vectors["user", pair["user"]] @ vectors["item", pair["item"]]
+        assert found == pytest.approx(pair["score"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ([], "--user=ID"),
-        (["--user=c03", "--history=p01"], "either --user=ID"),
+        (["--user=c03", "--history=p01"], "give one of --user=ID"),
         (["--user=c3"], "unknown user 'c3'; the nearest ids are c03"),
         (["--user=c03", "--user=zebra"], "unknown user 'zebra'; ids are written like c00 and c11; a new user"),
         (["--history=p01,p99"], "unknown item 'p99'; the nearest ids are p09"),
         (["--user=c03", "--top_k=0"], "top_k"),
+        (["--users=all"], "--output=FILE.parquet"),
+        (["--users=gone.txt", "--output=lists.csv"], "flag --users: gone.txt: No such file"),
+        (["--users=all", "--output=lists.json"], "flag --output: lists.json is no .parquet or .csv file"),
+        (["--similar=p01", "--output=lists.csv"], "flag --output: goes with"),
+        (["--user=c03", "--items=gone.txt"], "flag --items: gone.txt: No such file"),
+        (["--user=c03", "--categories=tea"], "flag --categories: the items of log.csv have none"),
+        (["--user=c03", "--diversity=2"], "diversity"),
+        (["--vectors=vectors.parquet"], "flag --vectors: the score of ancf is no inner product"),
     ],
 )
 def test_bad_input(script, trained, given, message):

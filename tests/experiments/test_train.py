@@ -194,6 +194,8 @@ def test_a_data_set_that_changed(script, shop, arguments, tmp_path):
     with open(log, "a") as file:
         file.write("c99,p01\n")
     refused(script(train, *command), "holds another run: data set is")
+    assert script(recommend, f"--workdir={tmp_path}/run", "--user=c03")[0] == 0  # by the data that the run kept
+    (tmp_path / "run" / "dataset.npz").unlink()
     refused(script(recommend, f"--workdir={tmp_path}/run", "--user=c03"), "was trained on other data")
 
 
