@@ -64,7 +64,6 @@ def test_a_user_by_keyboard_with_reasons_and_without_an_item(opened, client):
     assert page.locator(":focus").get_attribute("id") == "because"
     why = client.post("/explain", json={"user": "c03", "items": [expected[0]["item"]]}).json()["items"][0]["reasons"]
     assert page.locator("#why .bars th").all_text_contents() == [reason["title"] for reason in why]
-    assert page.locator(".heads tbody tr").count() == 2  # the heads of this model
     before, history = titles(page), page.locator("#history .name").all_text_contents()
     assert len(history) == 6
     page.locator("#history button").first.focus()
@@ -72,6 +71,30 @@ def test_a_user_by_keyboard_with_reasons_and_without_an_item(opened, client):
     sync_api.expect(page.locator("#history li")).to_have_count(5)
     sync_api.expect(page.locator("#list li .name")).not_to_have_text(before)
     assert "A new user" in page.text_content("#state") and history[0] in titles(page)
+
+
+def test_heads_are_rows_and_what_speaks_against_an_item_is_seen(opened):
+    """By an answer as of a model with two heads."""
+    reasons = [
+        {"item": "p01", "title": "Red mug 1", "weight": 0.5, "heads": [0.9, 0.1]},
+        {"item": "p02", "title": "<b>Blue</b> mug 2", "weight": -0.25, "heads": [0.0, -0.5]},
+    ]
+    answer = {
+        "model": "m",
+        "user": "c03",
+        "method": "shares",
+        "items": [{"item": "p03", "title": "x", "reasons": reasons}],
+    }
+    page = opened()
+    page.route("**/explain", lambda route: route.fulfill(json=answer))
+    show(page, "c03")
+    page.locator("#list li .name").first.click()
+    page.wait_for_selector("#why tbody tr")
+    assert page.locator(".heads td").all_text_contents() == ["0.90", "0.00", "0.10", "-0.50"]
+    assert page.locator(".bars th").all_text_contents() == ["Red mug 1", "<b>Blue</b> mug 2"]
+    bars = page.locator(".bar")
+    assert [bar.get_attribute("class") for bar in bars.all()] == ["bar", "bar minus"]
+    assert bars.nth(0).bounding_box()["width"] == pytest.approx(2 * bars.nth(1).bounding_box()["width"], rel=0.02)
 
 
 def test_a_history_of_titles_is_kept_while_requests_fail(opened):
