@@ -136,10 +136,19 @@ def remove(folder: Path) -> None:
 
 
 def clear(workdir: Path) -> None:
-    """Delete what an interrupted process left that is no step; for the one process that writes there."""
-    for path in (workdir / FOLDER).glob("*") if is_first() else ():
+    """Delete what an interrupted process left: what is no step, and steps before the latest that it was to delete.
+
+    For the one process that writes there.
+    """
+    if not is_first():
+        return
+    for path in (workdir / FOLDER).glob("*"):
         if not path.name.isdecimal() and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+    *before, latest = steps_in(workdir) or [Step(-1, workdir)]
+    for step in before if latest.sums else ():
+        if step.number != latest.best:
+            remove(step.folder)
 
 
 def _read(folder: Path) -> Step:
