@@ -33,7 +33,7 @@ from ancf_jax.data.read.sources import source_of
 from ancf_jax.files import read_json
 from ancf_jax.fitted import Fitted, in_arguments
 from ancf_jax.models import MODELS, entry_of
-from ancf_jax.reports.page import summarise
+from ancf_jax.reports.summary import summarise
 from ancf_jax.runs.fit import Progress, Trained, fit_run, silent
 from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.run import Run, check_streams, open_trained
@@ -148,7 +148,7 @@ def compare(
     one before it.
 
     Returns a row a model: the mean of each metric with the half width of its 95% interval beside it, and the models
-    that it is ahead of with p < .05, see reports.page.summarise; and the trained models that it starts from. Raises
+    that it is ahead of with p < .05, see reports.summary.summarise; and the trained models that it starts from. Raises
     InputError, before any is trained, if the models would not know or be tested on the same rows, and as `fit` does.
     """
     named = models if isinstance(models, Mapping) else {name: {} for name in models}

@@ -8,7 +8,7 @@ import numpy as np
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.evaluation.stats import paired_tests
 from ancf_jax.models import MODELS, entry_of
-from ancf_jax.reports.page import SIGNIFICANT
+from ancf_jax.reports.summary import SIGNIFICANT
 from ancf_jax.runs.fit import Trained, fit_run
 from ancf_jax.runs.run import Run
 from ancf_jax.settings import EvalConfig, TrainConfig

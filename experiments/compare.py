@@ -39,7 +39,7 @@ from ancf_jax.reports import comparison as report_compare
 from ancf_jax.reports import curves as report_curves
 from ancf_jax.reports import groups as report_groups
 from ancf_jax.reports import latex as report_latex
-from ancf_jax.reports import page as report
+from ancf_jax.reports import page, summary
 from ancf_jax.runs.fit import USERS, Progress, fit_run
 from ancf_jax.runs.knowledge import check_alike, rows_of
 from ancf_jax.runs.records import read_records
@@ -140,14 +140,14 @@ def report_on(root: Path, entries: dict[str, list[dict[str, Any]]], seeds: int) 
     """Write the pages and print the tables of the results of every model and seed."""
     one = next(iter(entries.values()))[0]
     metrics = columns(entries, one["split"], *shown_by_flags())
-    rows = report.summarise(entries, metrics)
+    rows = summary.summarise(entries, metrics)
     head = one | provenance()
     head["command"] = console.command("experiments.compare")
     write(root, rows, head, entries, metrics)
-    for n, each in enumerate(report.tables(rows, metrics)):
+    for n, each in enumerate(summary.tables(rows, metrics)):
         title = each.title if n else f"{head['dataset']}, {head['split']}, best first by {metrics[0]}"
         console.table([heading.partition(" (")[0] for heading in each.headings], each.rows, title)
-    console.say(*report.notes(head, seeds, metrics, rows)[:-2])
+    console.say(*summary.notes(head, seeds, metrics, rows)[:-2])
     console.say(f"wrote {root}/results.json, {root}/report.md, {root}/report.tex and {root}/report.html")
     models = {row["model"]: {metric: row[metric] for metric in metrics} for row in rows}
     best = rows[0]["model"]
@@ -192,7 +192,7 @@ def write(
     """results.json, report.md, report.tex, report.html with plots, and plot.svg, the first of them."""
     title = f"{head['dataset']}: " + (f"{len(rows)} models compared" if len(rows) > 1 else rows[0]["model"])
     seeds = len(next(iter(entries.values())))
-    remarks = report.notes(head, seeds, metrics, rows)
+    remarks = summary.notes(head, seeds, metrics, rows)
     runs = {
         name: [{key: value for key, value in result.items() if key != "users"} for result in results]
         for name, results in entries.items()
@@ -201,19 +201,19 @@ def write(
     content = {key: head[key] for key in kept} | {"metrics": metrics, "rows": rows, "runs": runs}
     checkpoint.write_text(root / "results.json", json.dumps(content, indent=1) + "\n")
     names = [row["model"] for row in rows]
-    ranking = report.ranking_metric(metrics)
+    ranking = summary.ranking_metric(metrics)
     groups = report_groups.grouped(entries, tuple(dict.fromkeys((metrics[0], ranking))))
     curves = {}
     for name in names:
         first = entries[name][0]
         curves[name] = report_curves.curve(read_records(root / name / str(first["seed"]), first["epochs"]), first)
     sections = [
-        *report.tables(rows, metrics),
-        *report.beyond(rows, ranking),
+        *summary.tables(rows, metrics),
+        *summary.beyond(rows, ranking),
         *report_groups.sections(groups, names),
         *report_curves.section(curves, seeds),
     ]
-    checkpoint.write_text(root / "report.md", report.markdown(title, sections, remarks))
+    checkpoint.write_text(root / "report.md", page.markdown(title, sections, remarks))
     checkpoint.write_text(root / "report.tex", report_latex.latex(title, sections, remarks))
     try:
         figures = report_compare.plots(rows, metrics, groups, curves)
@@ -221,7 +221,7 @@ def write(
     except ImportError:
         remarks = [*remarks, "No plots: install the package with its [report] extra (matplotlib)."]
         figures = {}
-    checkpoint.write_text(root / "report.html", report.page(title, sections, figures, remarks))
+    checkpoint.write_text(root / "report.html", page.page(title, sections, figures, remarks))
 
 
 if __name__ == "__main__":

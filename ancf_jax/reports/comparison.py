@@ -13,7 +13,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.reports.curves import Curve, drawn
 from ancf_jax.reports.groups import Groups
 from ancf_jax.reports.logs.log_plots import log_scale, picture
-from ancf_jax.reports.page import ranking_metric
+from ancf_jax.reports.summary import ranking_metric
 
 # Told apart by all kinds of colour vision: M. Okabe and K. Ito, 2008, "Color universal design".
 BLUE, ORANGE, GREEN = COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -29,7 +29,7 @@ def plots(
     groups: Sequence[Groups],
     curves: Mapping[str, Curve],
 ) -> dict[str, list[tuple[str, bytes]]]:
-    """Captions and SVG pictures by the title of the section that they belong to; `rows` as from `report.summarise`.
+    """Captions and SVG pictures by the title of the section that they belong to; `rows` as from `summary.summarise`.
 
     Raises ImportError without matplotlib ([report]).
     """

@@ -13,6 +13,7 @@ from ancf_jax.data import splits, summary
 from ancf_jax.data.interactions import build
 from ancf_jax.reports import curves, groups, page
 from ancf_jax.reports.logs import log, log_plots
+from ancf_jax.reports.summary import BEYOND, beyond, cells
 
 PHONE = 390  # CSS pixels
 METRICS = ("rmse", "mae", "mse", "ndcg@10", "gndcg@10", "hr@10")
@@ -45,13 +46,13 @@ def comparison():
     for n, name in enumerate(NAMES):
         row = {"model": name, "seeds": 1, "epochs": 3.0, "training seconds": 2.0**n, "ahead_of": NAMES[n + 2 :: 2]}
         row |= {key: float(rng.random()) for metric in METRICS for key in (metric, f"{metric} ±")}
-        rows.append(row | {metric: float(rng.random()) for metric in page.BEYOND})
+        rows.append(row | {metric: float(rng.random()) for metric in BEYOND})
     values = {name: [(0.1, 0.02)] * 3 for name in NAMES}
     parts = [groups.Groups("Users by activity", "x", "rmse", ["1 to 2", "3 to 9", "10 to 999"], [5] * 3, values)]
     learnt = {name: curves.Curve("rmse", [(1, 2.0), (2, 1.5)], [(1, 0.9), (2, 1.0)], 1, True) for name in NAMES}
     sections = [
-        page.Section("Test metrics", *page.cells(rows, METRICS)),
-        *page.beyond(rows, "ndcg@10"),
+        page.Section("Test metrics", *cells(rows, METRICS)),
+        *beyond(rows, "ndcg@10"),
         *groups.sections(parts, NAMES),
         *curves.section(learnt, 1),
     ]
@@ -80,20 +81,38 @@ def description():
     return log.page(described, ["Command: " + "--flag=value " * 30], log_plots.plots(described))
 
 
+def opened(chromium, folder, text):
+    """The page as it stands when its scripts have run, none of which logs an error."""
+    (folder / "page.html").write_text(text)
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    command += [f"--user-data-dir={folder}/profile", f"file://{folder}/page.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return done.stdout
+
+
 def test_pages_fit_a_phone(chromium, tmp_path):
     pages = [comparison(), description()]
     frames = [
         f'<iframe style="width: {PHONE}px; height: 800px" srcdoc="{html.escape(each)}"></iframe>' for each in pages
     ]
-    (tmp_path / "pages.html").write_text(f"<!doctype html><title>-</title>{MEASURE}{''.join(frames)}")
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-    command += [f"--user-data-dir={tmp_path}/profile", f"file://{tmp_path}/pages.html"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert "CONSOLE" not in done.stderr, done.stderr
-    measured = re.search("<title>([^<]+)</title>", done.stdout)
-    assert measured and measured[1] != "-", done.stdout[:200]
+    shown = opened(chromium, tmp_path, f"<!doctype html><title>-</title>{MEASURE}{''.join(frames)}")
+    measured = re.search("<title>([^<]+)</title>", shown)
+    assert measured and measured[1] != "-", shown[:200]
     for each, line in zip(pages, measured[1].split(","), strict=True):
         width, needed, images, first = map(int, line.split())
         assert width <= PHONE and needed <= width
         assert images == each.count("<img ") > 5
         assert first < 0.6 * PHONE  # of tables that scroll; it stays, so it must leave room for the others
+
+
+def test_a_click_on_a_heading_sorts_by_its_column(chromium, tmp_path):
+    rows = [["b", "9", "x"], ["a", "1,000", "-"], ["c", "-", "y"], ["d", "10", "w"]]
+    table = page.page("T", [page.Section("S", ["name", "n", "why"], rows)], {}, [])
+    clicks = """const names = [0, 1, 1, 0, 2].map(n => {
+      document.querySelectorAll("th button")[n].click()
+      return [...document.querySelectorAll("td:first-child")].map(cell => cell.textContent).join("")
+    })
+    document.title = names.join(" ")"""
+    shown = opened(chromium, tmp_path, table.replace("</script>", f"{clicks}</script>"))
+    assert re.search("<title>([^<]+)</title>", shown)[1].split() == ["abcd", "adbc", "bdac", "abcd", "adbc"]
