@@ -17,6 +17,9 @@ compile_quickly()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# Most of what is imported, traced and compiled stays: looking for garbage in it again and again takes time.
+gc.set_threshold(50_000, 20, 20)
+
 # The first example compiles, so its time says nothing.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
@@ -31,10 +34,9 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Most of what is imported, traced and compiled stays: looking for garbage in it again and again takes time."""
+    """What is there by now stays until the end."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -14,7 +14,12 @@ from pathlib import Path
 MOST = 1.5 * 2**30  # bytes of memory of a process of tests, above which it lets compiled programs go
 
 # Most of a test is compilation, and what is computed does not hang on how well it is compiled.
-UNOPTIMISED = ("backend_optimization_level=0", "llvm_disable_expensive_passes=true", "cpu_use_fusion_emitters=false")
+UNOPTIMISED = (
+    "backend_optimization_level=0",
+    "llvm_disable_expensive_passes=true",
+    "cpu_use_fusion_emitters=false",
+    "cpu_parallel_codegen_split_count=1",
+)
 
 
 def compile_quickly() -> None:

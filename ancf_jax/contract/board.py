@@ -51,11 +51,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "content, grouped and recent": {"groups": 4, "half_life": 3.0},
 }
 NAMES = [*MODELS, *VARIANTS]
+FIRST = {entry.module.rpartition(".")[0]: name for name, entry in reversed(MODELS.items())}  # of each family
 OWN: dict[str, dict[str, Any]] = {  # what suits a registered model and its variants
     **{name: {"personal": False} for name in ("popularity", "recent", "random", "global_mean", "item_mean")},
     "abcf": {"tower": ()},
     "puresvd": {"factors": 2},  # beyond the two parities all that the board has is alike
-    "sasrec": {"layers": 1},  # half as much to compile
+    **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu", "bert4rec")},  # half as much to compile
 }
 # Enough for each; windows hold many pairs, and too many steps teach by heart which items are withheld.
 STEPS = {"ancf": 30, "caser": 60, "hybrid": 30, "mf": 60}

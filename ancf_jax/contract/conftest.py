@@ -10,13 +10,14 @@ from ancf_jax.contract import compile_quickly, let_go
 
 compile_quickly()
 
-from ancf_jax.contract.board import NAMES, VARIANTS, Case, case_of  # noqa: E402
+from ancf_jax.contract.board import FIRST, NAMES, VARIANTS, Case, case_of  # noqa: E402
 from ancf_jax.types import Gradient, InputError  # noqa: E402
 
 ABLE: dict[str, Callable[[Case], bool]] = {
     "attends": lambda case: case.model.attend is not None,
     "contributes": lambda case: case.model.contribute is not None,
     "embeds": lambda case: case.model.embed is not None,
+    "is the first of its family": lambda case: FIRST.get(case.entry.module.rpartition(".")[0], case.name) == case.name,
     "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),
     "personal": lambda case: case.personal,

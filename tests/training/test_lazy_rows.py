@@ -126,6 +126,7 @@ def test_each_row_has_one_owner_whatever_the_slots_held(ids, stale):
 SMALL = {"factors": 4, "tower_factors": 2, "tower": (6, 4), "history": 5, "window": 4, "negatives": 3, "targets": 2}
 VARIANTS = {
     "abcf": {"tower": ()},
+    **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu")},  # half as much to compile
     "mf": {"pool": 3},
     "mf, whole catalogue": {},
     "ancf, ordered": {"ordered": True, "heads": 2, "tower": (), "loss": "bce"},
