@@ -33,7 +33,6 @@ USERS, ITEMS = 11, 13  # tables of 12 and 14 rows: 2 divides both, 4 the first a
 SMALL = {"factors": 4, "tower_factors": 4, "tower": (8, 4), "history": 5, "window": 4, "negatives": 4, "pool": 4}
 CASES = {
     "mf": {"lazy_rows": True, "optimizer": "adagrad"},
-    "neumf": {"stddev": 0.1},
     "ancf": {"ordered": True, "heads": 2, "tower": ()},
     "itemknn": {},
 }
