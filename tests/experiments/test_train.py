@@ -72,7 +72,7 @@ def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, 
     assert again["rmse"] == pytest.approx(result["rmse"]) and low < again["rmse"] < high
 
 
-@pytest.mark.parametrize("target", ["log", "item", "z-score", "min-max"])
+@pytest.mark.parametrize("target", ["log", "z-score"])
 def test_predictions_are_in_the_units_of_the_log(script, tmp_path, target):
     """The least and the greatest rating are predicted for everybody: errors and scores are those of ratings."""
     rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]

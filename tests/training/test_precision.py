@@ -78,7 +78,10 @@ def batch_of(model, given, key):
     return model.learn.sample(key, given, jnp.arange(4) % model.learn.rows)
 
 
-NAMES = [name for name in (*MODELS, "ancf, ordered") if isinstance(model_of(name).learn, Gradient)]
+PARTS = ("gmf", "mlp")  # of neumf, which has all of theirs
+NAMES = [
+    name for name in (*MODELS, "ancf, ordered") if isinstance(model_of(name).learn, Gradient) and name not in PARTS
+]
 
 
 @cache
