@@ -2,7 +2,9 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Python compiles what is imported; most of what is installed never is.
+# Python compiles what is imported; most of what is installed never is. It keeps what it compiled, whatever a machine
+# has set, or each of the processes of a test would compile all of it again.
+export PYTHONDONTWRITEBYTECODE =
 PIP_INSTALL := $(BIN)/python -m pip install -q --no-input --disable-pip-version-check --prefer-binary --no-compile \
 	-c constraints.txt
 
