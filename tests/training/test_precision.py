@@ -36,7 +36,7 @@ SMALL = {
 VARIANTS = {
     "abcf": {"tower": ()},
     # Quick to compile; and in hstu the norms of 4 numbers multiply what rounding has done to a layer before.
-    **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu", "bert4rec")},
+    **{name: {"layers": 1} for name in ("esasrec", "hstu", "bert4rec")},
     **{name: {"layers": 2} for name in ("lightgcn", "ngcf")},
     "ancf, ordered": {"ordered": True, "heads": 2, "tower": ()},
     "ancf, ordered with a layer and a tower": {"ordered": True, "layers": 1, "prior": 0.0},  # which is held, in float32
