@@ -42,8 +42,15 @@ import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
-from ancf_jax.models.ancf.net import Net, init_tables, into_columns, project_items, project_users, user_rows
-from ancf_jax.nn.bits import hashed
+from ancf_jax.models.ancf.net import (
+    Net,
+    init_tables,
+    into_columns,
+    project_items,
+    project_users,
+    sample_of,
+    user_rows,
+)
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
@@ -55,6 +62,8 @@ SEARCH: Space = {
     "heads": (AUTO, 1, 2),
     "prior": Range(0.1, 1.0),
     "prior_l2": Range(30.0, 1000.0, log=True),
+    "prior_exponent": Range(0.0, 1.0),
+    "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
@@ -87,6 +96,8 @@ class Config:
     tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
     prior: float = field(1.0, "first weight of the closed form: EASE, or SLIT if ordered (0: none)", low=0, absent=0.0)
     prior_l2: float = field(200.0, "L2 penalty of the closed form", above=0)
+    prior_exponent: float = field(0.5, "order-free, how far an item's frequency scales it", low=0, absent=0.0)
+    prior_activity: float = field(0.5, "order-free, exponent that discounts active users", low=0, absent=0.0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
@@ -138,7 +149,7 @@ class Own(NamedTuple):
 
     windows: Windows
     odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
-    place: ArrayLike  # [I + 1] of each item in the closed form
+    prior: Any  # prior.Known of the closed form, or ()
 
 
 def make(config: Config, data: Data) -> Recommender:
@@ -159,7 +170,7 @@ def make(config: Config, data: Data) -> Recommender:
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
     given = over_windows(data, max(length, 1))
-    given = given._replace(own=Own(given.own, odds, first.place if first else np.zeros(0, np.int32)))
+    given = given._replace(own=Own(given.own, odds, first.known if first else ()))
 
     def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 6)
@@ -177,7 +188,7 @@ def make(config: Config, data: Data) -> Recommender:
         if first is None:
             return params
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
-        return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.place)}}
+        return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.prior)}}
 
     def sample(key: Array, given: Given, index: Array) -> Batch:
         pick, draw = jax.random.split(key)
@@ -214,7 +225,7 @@ def make(config: Config, data: Data) -> Recommender:
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
         if first is not None:
             weight = params["net"]["prior"].astype(jnp.float32)
-            ours, theirs = first.of_batch(params["held"]["prior"], given.own.place, given.train, *batch[:4])
+            ours, theirs = first.of_batch(params["held"]["prior"], given.own.prior, given.train, *batch[:4])
             positive, negative = positive + weight * ours, negative + weight * theirs
         if popular:
             negative = negative - jnp.asarray(given.own.odds)[batch.negatives][:, None]
@@ -233,7 +244,7 @@ def make(config: Config, data: Data) -> Recommender:
         ready = {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
         if first is None:
             return ready
-        return {**ready, "held": params["held"]["prior"]["weights"], "place": given.own.place}
+        return {**ready, "held": params["held"]["prior"]["weights"], "place": given.own.prior.place}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
@@ -286,15 +297,3 @@ def shuffled(train: Interactions) -> Interactions:
     """Every user's interactions in a random order, so that windows over them are random samples."""
     rows = np.lexsort((np.random.default_rng(0).random(len(train.users)), train.users))
     return train._replace(**{name: np.asarray(getattr(train, name))[rows] for name in ("items", "values", "order")})
-
-
-def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
-    """`count` of the interactions of each history [B, H], and their columns: all, or those of the least hashed ids.
-
-    So the sample of a set is always the same, whatever the order of the history.
-    """
-    lottery = hashed(history.astype(jnp.uint32)) >> 1  # a bit less, so that padding comes last
-    lottery = jnp.where(history < padding, lottery, jnp.uint32(2**31)).astype(jnp.int32)
-    columns = jax.lax.top_k(-lottery, count)[1] if history.shape[1] > count else jnp.arange(count)[None]
-    columns = jnp.broadcast_to(columns, (len(history), count))
-    return jnp.take_along_axis(history, columns, axis=1), columns

@@ -4,9 +4,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
+from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import Dropout, Recurrence, SelfAttention, Tower, rows_of, table, tower_input, wide_product
 from ancf_jax.types import Array, Data
 
@@ -144,6 +146,18 @@ class Net(nn.Module):
             positive = positive + wide_product("bhd,bhd->bh", encoded.states, target["item"])
             negative = negative + wide_product("bhd,bnd->bhn", encoded.states, other["item"])
         return positive, negative
+
+
+def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
+    """`count` of the interactions of each history [B, H], and their columns: all, or those of the least hashed ids.
+
+    So the sample of a set is always the same, whatever the order of the history.
+    """
+    lottery = hashed(history.astype(jnp.uint32)) >> 1  # a bit less, so that padding comes last
+    lottery = jnp.where(history < padding, lottery, jnp.uint32(2**31)).astype(jnp.int32)
+    columns = jax.lax.top_k(-lottery, count)[1] if history.shape[1] > count else jnp.arange(count)[None]
+    columns = jnp.broadcast_to(columns, (len(history), count))
+    return jnp.take_along_axis(history, columns, axis=1), columns
 
 
 def into_columns(found: Array, columns: Array | None, length: int) -> Array:

@@ -5,13 +5,13 @@ r_u has SLIT's weights of recency, B is SLIT's and b = 1 / I. So p = r_u B_i is 
 does it next, and b is its mean. asinh(p / 2b) is close to log(p / b) where p is well above b and linear below, where p
 is mostly noise: what softmax makes of these scores is about p, and the order of the items is that of p.
 It is an attention whose weights hang on the order alone, and whose values are solved for. Its weight in the score is
-learnt, B is held.
+learnt, B is held. EASE has its two exponents here too, see linear/ease.py.
 
 A fit flatters what it was fitted to, and a score in the test comes from one that has not seen what is held out. So in
-training a window is scored as by a fit without it, or order-free without the user. With P = (G + l2 I)^-1 that is
+training a window is scored as by a fit without it, or order-free without the user. With P = (G + L)^-1 that is
 
     SLIT: Z - (I - R P R^T)^-1 (Z - R B) in place of R B, where R holds the window's rows r_t and Z its targets
-    EASE: B by P + P x x^T P / (1 - x^T P x) in place of P, where x is all that the user did
+    EASE: B by P + P x x^T P / (1 / w - x^T P x) in place of P, where x is all that the user did and w its weight
 
 (residuals of least squares without some of the rows, and J. Sherman & W. Morrison, 1950). The first is exact but for
 what a row r_t has from before the window.
@@ -27,31 +27,39 @@ import numpy as np
 from ancf_jax.data.interactions import longest
 from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.memory import check_memory
-from ancf_jax.models.linear.ease import exactly, invert, without_itself
-from ancf_jax.models.linear.gram import gram
+from ancf_jax.models.linear.ease import exactly, penalised, without_itself
+from ancf_jax.models.linear.gram import gram, user_weights
 from ancf_jax.models.linear.slit import after, by_steps, recent, sums
 from ancf_jax.types import Array, ArrayLike, Data, Interactions
 
 
+class Known(NamedTuple):
+    """What it knows of items and users."""
+
+    place: ArrayLike  # [I + 1] int32 where it has each item; M for one that it does not know, and for padding
+    weights: ArrayLike  # [U] w_u in EASE
+
+
 class Prior(NamedTuple):
-    """The closed form's settings, and where it has each item."""
+    """The closed form's settings, and what it is solved from."""
 
     ordered: bool
     weights: Array  # [H] of a history's interactions by steps back, order-aware
     size: int  # items that it knows, M
-    users: int
     l2: float
+    exponent: float  # of EASE's penalties
     mean: float  # b
     longest: int  # interactions that one user has
-    place: ArrayLike  # [I + 1] int32; M for an item that it does not know, and for padding
+    known: Known
 
-    def fit(self, train: Interactions, place: ArrayLike) -> dict[str, Array]:
+    def fit(self, train: Interactions, known: Known) -> dict[str, Array]:
         """P and B [M + 1, M + 1]; the last row and column, of items that it does not know, are zero."""
-        place = jnp.asarray(place)
+        place = jnp.asarray(known.place)
         if self.ordered:
             p, b = _solved(*sums(train, place, self.size, self.weights), self.l2)
         else:
-            p = _inverse(gram(train, self.users, len(place) - 1, jnp.argsort(place)[: self.size]), self.l2)
+            g = gram(train, len(known.weights), len(place) - 1, jnp.argsort(place)[: self.size], known.weights)
+            p = penalised(g, self.l2, self.exponent)
             b = without_itself(p)
         return {"inverse": jnp.pad(p, ((0, 1), (0, 1))), "weights": jnp.pad(b, ((0, 1), (0, 1)))}
 
@@ -73,7 +81,7 @@ class Prior(NamedTuple):
     def of_batch(
         self,
         held: dict[str, Array],
-        place: ArrayLike,
+        known: Known,
         train: Interactions,
         users: Array,
         history: Array,
@@ -84,14 +92,14 @@ class Prior(NamedTuple):
 
         Order-aware, target p and the negatives beside it follow the history up to column p; order-free, all of it.
         """
-        place = jnp.asarray(place)
+        place = jnp.asarray(known.place)
         read = tuple(place[ids] for ids in (history, targets, negatives))
         if self.ordered:
             found = self._after(held, *read)
         else:
             ends = jnp.asarray(train.offsets)[users + 1]
             whole, _ = take_window(train, users, ends, self.longest, len(place) - 1)
-            found = self._beside(held["inverse"], place[whole], *read)
+            found = self._beside(held["inverse"], jnp.asarray(known.weights)[users], place[whole], *read)
         return self.log_like(found[0]), self.log_like(found[1])
 
     def log_like(self, p: Array) -> Array:
@@ -110,11 +118,13 @@ class Prior(NamedTuple):
         found = met - jnp.linalg.inv(jnp.eye(len(steps)) - hat) @ missing
         return jnp.diagonal(found[:, :, : own.shape[1]], axis1=1, axis2=2), found[:, :, own.shape[1] :]
 
-    def _beside(self, p: Array, whole: Array, past: Array, own: Array, other: Array) -> tuple[Array, Array]:
+    def _beside(
+        self, p: Array, weight: Array, whole: Array, past: Array, own: Array, other: Array
+    ) -> tuple[Array, Array]:
         ids = jnp.concatenate([own, other], axis=1)  # [B, K]
         along = recent(whole, jnp.ones(whole.shape[1]), self.size) @ p[: self.size]  # P x, [B, M + 1]
         of_whole, of_past, of_ids = (jnp.take_along_axis(along, each, axis=1) for each in (whole, past, ids))
-        scale = 1 / (1 - of_whole.sum(1, keepdims=True))  # [B, 1]
+        scale = 1 / (1 / weight[:, None] - of_whole.sum(1, keepdims=True))  # [B, 1]
         cross = p[past[:, :, None], ids[:, None]].sum(1) + of_past.sum(1, keepdims=True) * of_ids * scale
         itself = jnp.where(ids < self.size, p[ids, ids] + of_ids**2 * scale, 1.0)
         found = -cross / itself
@@ -123,14 +133,8 @@ class Prior(NamedTuple):
 
 @exactly
 def _solved(g: Array, c: Array, l2: float) -> tuple[Array, Array]:
-    p = _inverse(g, l2)
+    p = penalised(g, l2, 0.0)
     return p, p @ c
-
-
-@exactly
-def _inverse(g: Array, l2: float) -> Array:
-    item = jnp.arange(len(g))
-    return invert(g.at[item, item].add(l2))
 
 
 def make(config: Any, data: Data) -> Prior:
@@ -142,4 +146,6 @@ def make(config: Any, data: Data) -> Prior:
     place[np.argsort(-often, kind="stable")[:size]] = np.arange(size)
     weights = by_steps(config.history, config.prior_slope)
     mean = (1 if config.ordered else len(data.train.items) / data.num_users) / data.num_items
-    return Prior(config.ordered, weights, size, data.num_users, config.prior_l2, mean, longest(data.train), place)
+    known = Known(place, user_weights(data.train, config.prior_activity))
+    penalty = config.prior_l2, config.prior_exponent
+    return Prior(config.ordered, weights, size, *penalty, mean, longest(data.train), known)

@@ -3,6 +3,11 @@
 It has a closed form (Steck, Embarrassingly Shallow Autoencoders for Sparse Data, 2019):
 
     min |X - X B|^2 + l2 |B|^2   at   B = I - P diag(1 / diag(P)),   P = (X^T X + l2 I)^-1
+
+Two exponents, 0 in that paper, say how many users and items count: a user's row weighs |I_u|^-activity, and the penalty
+of an item grows with its frequency, l2 (f_i / mean f)^exponent, f = diag(G), as iALS's does. Then P = (G + L)^-1 with
+G = X^T W X and L the diagonal of penalties. An exponent of 1 alone is EASE with dropout (Steck, Autoencoders that don't
+overfit towards the Identity, 2020); both together are the item-item matrix of X W^1/2 L^-1/2, a normalised log.
 """
 
 from dataclasses import dataclass
@@ -18,7 +23,11 @@ PIVOT = 1024  # rows that a step of the inversion eliminates
 SLAB = 4096  # rows that are changed at once
 
 exactly = jax.default_matmul_precision("highest")  # systems do not forgive the short mantissas of accelerators
-SEARCH: Space = {"l2": Range(10.0, 10000.0, log=True)}
+SEARCH: Space = {
+    "l2": Range(10.0, 10000.0, log=True),
+    "exponent": Range(0.0, 1.0),
+    "activity": Range(0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -26,22 +35,26 @@ class Config:
     """EASE."""
 
     l2: float = field(500.0, "L2 penalty", above=0)
+    exponent: float = field(0.0, "exponent of an item's frequency that scales its penalty", low=0)
+    activity: float = field(0.0, "exponent that discounts active users", low=0)
 
 
 def make(config: Config, data: Data) -> Recommender:
     """EASE; memory: two float32 arrays [I, I]."""
-    return over_items_squared("ease", data, lambda g, b: ease(g, config.l2))
+    return over_items_squared(
+        "ease", data, lambda g, b: without_itself(penalised(g, config.l2, config.exponent)), config.activity
+    )
 
 
 @exactly
-def ease(g: Array, l2: float) -> Array:
-    """B [I, I] of EASE from the Gram matrix G [I, I]."""
-    item = jnp.arange(len(g))
-    return without_itself(invert(g.at[item, item].add(l2)))
+def penalised(g: Array, l2: float, exponent: float) -> Array:
+    """P = (G + L)^-1 [I, I] of the Gram matrix G [I, I]."""
+    item, frequency = jnp.arange(len(g)), jnp.maximum(jnp.diag(g), 1.0)
+    return invert(g.at[item, item].add(l2 * (frequency / frequency.mean()) ** exponent))
 
 
 def without_itself(p: Array) -> Array:
-    """B [I, I] with a diagonal of zeros from P = (G + l2 I)^-1: -P_ij / P_jj."""
+    """B [I, I] with a diagonal of zeros from P: -P_ij / P_jj."""
     item = jnp.arange(len(p))
     return (-p / jnp.diag(p)).at[item, item].set(0.0)
 

@@ -5,12 +5,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.sparse import BCSR
 
 from ancf_jax.data.interactions import whole_history
 from ancf_jax.devices.memory import check_memory
 from ancf_jax.nn.layers import counted, multi_hot, over_items
-from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
+from ancf_jax.types import (
+    Array,
+    ArrayLike,
+    ClosedForm,
+    Data,
+    Given,
+    Interactions,
+    Params,
+    Query,
+    Recommender,
+    as_they_are,
+)
 
 ITEM_BLOCK = 1024
 
@@ -31,22 +43,39 @@ def user_items(train: Interactions, num_users: int, num_items: int) -> tuple[BCS
     )
 
 
-def gram(train: Interactions, num_users: int, num_items: int, among: Array | None = None) -> Array:
-    """G = X^T X [I, I] of the 0/1 user-item matrix X [U, I], exact below 2^24; or [M, M] of the items `among` [M].
+def user_weights(train: Interactions, activity: float) -> np.ndarray:
+    """w_u = c |I_u|^-activity [U], with c such that all entries of X together weigh what they would for activity 0."""
+    users, items = np.asarray(train.users), np.asarray(train.known)
+    again = np.append(False, (users[1:] == users[:-1]) & (items[1:] == items[:-1]))
+    counts = np.bincount(users[~again], minlength=len(train.offsets) - 1)
+    weights = np.maximum(counts, 1.0) ** -activity
+    return (weights * (counts.sum() / max((counts * weights).sum(), 1.0))).astype(np.float32)
 
-    Memory: G and blocks [U + 2 I, ITEM_BLOCK].
+
+def gram(
+    train: Interactions, num_users: int, num_items: int, among: Array | None = None, weights: ArrayLike = 1.0
+) -> Array:
+    """G = X^T diag(w) X [I, I] of the 0/1 user-item matrix X [U, I] and weights w [U] of users, or one of all.
+
+    Exact below 2^24 without weights; or [M, M] of the items `among` [M]. Memory: G and blocks [U + 2 I, ITEM_BLOCK].
     """
     x, transposed = user_items(train, num_users, num_items)
+    rows = jnp.asarray(weights).reshape(-1, 1)
 
     def columns(items: Array) -> Array:
-        found = transposed @ (x @ jax.nn.one_hot(items, num_items, axis=0))
+        found = transposed @ (rows * (x @ jax.nn.one_hot(items, num_items, axis=0)))
         return found if among is None else found[among]
 
     return over_items(columns, jnp.arange(num_items) if among is None else among, ITEM_BLOCK)
 
 
-def over_items_squared(name: str, data: Data, solve: Callable[[Array, Array], Array]) -> Recommender:
-    """The linear model with B = solve(G, B); learns in one sweep and scores any history: new users need no training."""
+def over_items_squared(
+    name: str, data: Data, solve: Callable[[Array, Array], Array], activity: float = 0.0
+) -> Recommender:
+    """The linear model with B = solve(G, B); learns in one sweep and scores any history: new users need no training.
+
+    A user weighs the less in G the more items it has: |I_u|^-activity.
+    """
     num_users, num_items = data.num_users, data.num_items
     check_memory(name, 2 * 4 * num_items**2, f"two arrays of items squared, {num_items} x {num_items},")
 
@@ -54,7 +83,8 @@ def over_items_squared(name: str, data: Data, solve: Callable[[Array, Array], Ar
         return {"tables": {"weight": jnp.zeros((num_items, num_items))}, "net": {}}
 
     def sweep(params: Params, given: Given, key: Array) -> Params:
-        weight = solve(gram(given.train, num_users, num_items), params["tables"]["weight"])
+        g = gram(given.train, num_users, num_items, weights=given.own)
+        weight = solve(g, params["tables"]["weight"])
         return {"tables": {"weight": weight}, "net": {}}
 
     def score(params: Params, query: Query, items: Array | None = None) -> Array:
@@ -69,5 +99,7 @@ def over_items_squared(name: str, data: Data, solve: Callable[[Array, Array], Ar
         return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
 
     learn = ClosedForm(1, init, sweep)
-    model = Recommender(learn, Given(data.train), whole_history(data), as_they_are, score)
+    model = Recommender(
+        learn, Given(data.train, user_weights(data.train, activity)), whole_history(data), as_they_are, score
+    )
     return model._replace(contribute=contribute, additive=True)

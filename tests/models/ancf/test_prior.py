@@ -26,7 +26,7 @@ def linear(data, ordered):
     if ordered:
         model = slit.make(slit.Config(history=5, slope=0.5, l2=3.0), data)
     else:
-        model = ease.make(ease.Config(l2=3.0), data)
+        model = ease.make(ease.Config(l2=3.0, exponent=0.5, activity=0.5), data)
     key = jax.random.key(0)
     return model, jax.jit(lambda: model.learn.sweep(model.learn.init(key, model.given), model.given, key))()
 
@@ -62,16 +62,16 @@ def test_in_training_a_window_is_scored_after_each_column_by_a_fit_to_all_else(r
     ]
     made, without = (prior.make(SMALL, Data(len(rows), 9, log)) for log in logs)
     place = np.minimum(np.arange(10), size).astype(np.int32)
-    made, without = (each._replace(size=size, place=place) for each in (made, without))
+    made, without = (each._replace(size=size, known=each.known._replace(place=place)) for each in (made, without))
     window = np.full(6, 9)
     window[-len(row) :] = row
     history, targets = window[None, :-1], np.where(window[:-1] < 9, window[1:], 9)[None]
     negatives = np.array([[2, 6, 7, row[1]]])
     ours, theirs = made.of_batch(
-        jax.jit(made.fit)(logs[0], place), place, logs[0], np.array([user]), history, targets, negatives
+        jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
     )
     assert ours.shape == (1, 5) and theirs.shape == (1, 5, 4)
-    b = jax.jit(without.fit)(logs[1], place)["weights"]
+    b = jax.jit(without.fit)(logs[1], without.known)["weights"]
     for column in range(6 - len(row), 5):
         seen = np.full((1, 5), 9)
         seen[0, 4 - column :] = history[0, : column + 1]
@@ -89,13 +89,17 @@ def test_in_training_a_sample_is_scored_by_a_fit_to_all_else(rows):
         build(users[kept], items[kept], users[kept], np.arange(kept.sum()), len(rows))
         for kept in (everything, users != user)
     ]
-    made, without = (prior.make(FREE, Data(len(rows), 9, log))._replace(mean=0.3) for log in logs)
+    known = prior.make(FREE, Data(len(rows), 9, logs[0])).known
+    known = known._replace(weights=np.random.default_rng(0).uniform(0.5, 2.0, len(rows)))
+    config = dataclasses.replace(FREE, prior_exponent=0.0)  # with the frequencies all penalties change a little
+    made, without = (prior.make(config, Data(len(rows), 9, log))._replace(mean=0.3, known=known) for log in logs)
     negatives = np.setdiff1d(np.arange(9), row)[None, :2]
     history, targets = np.array([[*row[2:-1], 9]]), np.array([[*row[:2], 9]])
     ours, theirs = made.of_batch(
-        jax.jit(made.fit)(logs[0], made.place), made.place, logs[0], np.array([user]), history, targets, negatives
+        jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
     )
-    every = without.of_history(jax.jit(without.fit)(logs[1], without.place)["weights"], without.place, history)[0]
+    b = jax.jit(without.fit)(logs[1], without.known)["weights"]
+    every = without.of_history(b, without.known.place, history)[0]
     np.testing.assert_allclose(ours[0, :2], every[np.array(row[:2])], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(theirs[0, 0], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
@@ -105,10 +109,10 @@ def test_items_beyond_the_most_frequent_have_no_score_by_it(data, ordered):
     config = dataclasses.replace(SMALL if ordered else FREE, prior_items=4)
     made = prior.make(config, data)
     counts = np.bincount(data.train.items, minlength=data.num_items)
-    known = np.flatnonzero(np.asarray(made.place)[:-1] < 4)
-    assert len(known) == 4 and counts[known].min() >= np.sort(counts)[::-1][4] and made.place[-1] == 4
-    b = jax.jit(made.fit)(data.train, made.place)["weights"]
-    scores = np.asarray(made.of_history(b, made.place, np.array([[9, *known]])))
+    known = np.flatnonzero(np.asarray(made.known.place)[:-1] < 4)
+    assert len(known) == 4 and counts[known].min() >= np.sort(counts)[::-1][4] and made.known.place[-1] == 4
+    b = jax.jit(made.fit)(data.train, made.known)["weights"]
+    scores = np.asarray(made.of_history(b, made.known.place, np.array([[9, *known]])))
     assert not np.delete(scores, known, axis=1).any() and scores[:, known].any()
 
 
@@ -124,5 +128,5 @@ def test_a_step_moves_its_weight_and_nothing_that_is_solved_for(data):
 def test_a_config_from_before_there_was_a_closed_form_is_without_one():
     before = {"factors": 8, "history": 20, "ordered": True}
     old, new = from_before(Config, before), from_json(Config, before)
-    assert (old.prior, old.state, old.latest) == (0, False, True)
+    assert (old.prior, old.prior_exponent, old.prior_activity, old.state, old.latest) == (0, 0, 0, False, True)
     assert (new.prior, new.state, new.latest) == (Config.prior, True, False)

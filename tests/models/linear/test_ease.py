@@ -27,6 +27,24 @@ def test_ease_is_its_closed_form(log, learned):
     assert not np.diag(weight).any()
 
 
+def test_frequent_items_are_penalised_and_active_users_count_less(log, learned):
+    x, data = log
+    items, counts = data.num_items, x.sum(1)
+    w = np.maximum(counts, 1.0) ** -0.5
+    w *= x.sum() / (counts * w).sum()
+    g = x.T @ (w[:, None] * x)
+    frequency = np.maximum(np.diag(g), 1.0)
+    p = np.linalg.inv(g + np.diag(3.0 * (frequency / frequency.mean()) ** 0.25))
+    model = ease.make(ease.Config(l2=3.0, exponent=0.25, activity=0.5), data)
+    weight = learned(model)["tables"]["weight"]
+    np.testing.assert_allclose(weight, np.eye(items) - p / np.diag(p), rtol=1e-4, atol=1e-5)
+    # The same as EASE of rows and columns that are scaled, by the square roots of weights and penalties.
+    scale = (frequency / frequency.mean()) ** -0.125
+    scaled = np.sqrt(w)[:, None] * x * scale
+    q = np.linalg.inv(scaled.T @ scaled + 3.0 * np.eye(items))
+    np.testing.assert_allclose(weight, scale[:, None] * (np.eye(items) - q / np.diag(q)) / scale, rtol=1e-4, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def invert():
     """The inverse of matrices [9, 9], compiled."""
