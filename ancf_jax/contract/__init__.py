@@ -9,6 +9,7 @@ that the model ranks alike for all.
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 MOST = 1.5 * 2**30  # bytes of memory of a process of tests, above which it lets compiled programs go
@@ -17,15 +18,19 @@ MOST = 1.5 * 2**30  # bytes of memory of a process of tests, above which it lets
 UNOPTIMISED = (
     "backend_optimization_level=0",
     "llvm_disable_expensive_passes=true",
-    "cpu_use_fusion_emitters=false",
     "cpu_parallel_codegen_split_count=1",
 )
+BEFORE_0_11 = ("cpu_use_fusion_emitters=false",)  # of jaxlib: later ones end at a flag that they do not know
 
 
 def compile_quickly() -> None:
-    """Tests run on the CPU, and compile without optimising. JAX reads this when it is imported, so call it before."""
+    """Tests run on the CPU, and compile without optimising, unless XLA_FLAGS is set, be it to nothing.
+
+    JAX reads this when it is imported, so call it before.
+    """
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in UNOPTIMISED))
+    known = UNOPTIMISED if tuple(map(int, version("jaxlib").split(".")[:2])) >= (0, 11) else UNOPTIMISED + BEFORE_0_11
+    os.environ.setdefault("XLA_FLAGS", " ".join(f"--xla_{flag}" for flag in known))
 
 
 def let_go() -> None:

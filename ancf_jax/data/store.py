@@ -5,8 +5,8 @@ MovieLens-1M that is 4 MB.
 """
 
 import json
-import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,21 @@ def unpacked(ids: np.ndarray) -> np.ndarray:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name. Raises InputError naming it if absent or damaged: each has a checksum."""
+    with _whole(path), np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turns whatever is found wrong with a file into an InputError: what it holds decides what NumPy and JSON say."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
+        yield
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; train a model there first") from None
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    except Exception as error:
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}") from None
 
 
 def save_dataset(path: Path, dataset: Dataset) -> None:
@@ -79,7 +87,11 @@ def save_dataset(path: Path, dataset: Dataset) -> None:
 
 def load_dataset(path: Path) -> Dataset:
     """The data set that `save_dataset` wrote. Raises InputError if the file is damaged or of another version."""
-    found: dict[str, Any] = read_arrays(path)
+    with _whole(path):
+        return _dataset_of(path, read_arrays(path))
+
+
+def _dataset_of(path: Path, found: dict[str, Any]) -> Dataset:
     found |= {name: unpacked(found[name]) for name in (*IDS, "titles") if name in found}
     about = json.loads(found["about"].item())
     if about["version"] != VERSION:

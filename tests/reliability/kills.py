@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import console
+from tests.reliability.processes import ended, forked
 from tests.reliability.snapshots import left_of
 
 COLUMNS = ["--time_column=time"]
@@ -75,36 +75,6 @@ def come_to(workdir: Path) -> dict[str, str]:
     return json.loads(written.read_text())
 
 
-def forked(work: Callable[[], None], said: Path) -> int:
-    """Work in a process of its own, forked before JAX uses a device, which says all to a file: its id."""
-    if process := os.fork():
-        return process
-    try:
-        os.setsid()
-        with said.open("a") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        work()
-        os._exit(0)
-    except SystemExit as end:
-        os._exit(int(end.code or 0))
-    except BaseException:
-        traceback.print_exc()
-    os._exit(1)
-
-
-def ended(process: int, wait: float) -> int | None:
-    """The exit status of a process, below 0 for a signal; None if it goes on after so many seconds."""
-    until = time.monotonic() + wait
-    while True:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > until:
-            return None
-        time.sleep(0.01)
-
-
 def launch(case: str, root: Path, workdir: Path) -> list[int]:
     """The processes of a case."""
     script, *flags = CASES[case]
@@ -131,7 +101,7 @@ def finish(case: str, root: Path, workdir: Path) -> tuple[float, str]:
     return time.monotonic() - started, "" if set(statuses) == {0} else f"ended with {statuses}"
 
 
-def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print) -> dict[str, Any]:
+def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print, only: str = "") -> dict[str, Any]:
     """Kill runs of every case in turn until there were so many kills: what came of it."""
     write_logs(root)
     random.seed(seed)
