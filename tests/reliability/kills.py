@@ -7,18 +7,16 @@ import random
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments import console
-from tests.reliability.processes import ended, forked
+from tests.reliability import served
+from tests.reliability.processes import ended, forked, script
 from tests.reliability.snapshots import left_of
 
 COLUMNS = ["--time_column=time"]
@@ -38,6 +36,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signa
 STATUS = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
 LONG = 300.0  # seconds after which a process hangs
 ROUNDS = 3  # of kills of one run, before it may end
+SERVED = "serve, with feedback"
+SERVING = 2.0  # seconds of feedback before a kill, at most
 
 
 def write_logs(folder: Path) -> None:
@@ -48,19 +48,6 @@ def write_logs(folder: Path) -> None:
     log.to_csv(folder / "log.csv", index=False)
     (folder / "log").mkdir()
     log.to_parquet(folder / "log" / "1.parquet", row_group_size=64)
-
-
-def start(script: str, flags: list[str], said: Path) -> int:
-    """A script in a process of its own: its id."""
-    module = import_module(f"experiments.{script}")
-
-    def work() -> None:
-        sys.argv = [script, *flags]
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda number, frame: os._exit(128 + number))  # as experiments/__init__.py
-        console.run(module.define, module.main)
-
-    return forked(work, said)
 
 
 def come_to(workdir: Path) -> dict[str, str]:
@@ -77,16 +64,16 @@ def come_to(workdir: Path) -> dict[str, str]:
 
 def launch(case: str, root: Path, workdir: Path) -> list[int]:
     """The processes of a case."""
-    script, *flags = CASES[case]
+    name, *flags = CASES[case]
     streamed, two = "--stream" in flags, "two" in case
     data = [f"--dataset={root}/{'log' if streamed else 'log.csv'}", *COLUMNS, f"--workdir={workdir}"]
     if not two:
-        return [start(script, [*flags, *data], workdir.with_suffix(".txt"))]
+        return [script(name, [*flags, *data], workdir.with_suffix(".txt"))]
     with socket.socket() as free:
         free.bind(("localhost", 0))
         meet = [f"--coordinator=localhost:{free.getsockname()[1]}", "--num_processes=2"]
     return [
-        start(script, [*flags, *data, *meet, f"--process_id={n}"], workdir.with_suffix(f".{n}.txt")) for n in range(2)
+        script(name, [*flags, *data, *meet, f"--process_id={n}"], workdir.with_suffix(f".{n}.txt")) for n in range(2)
     ]
 
 
@@ -104,40 +91,71 @@ def finish(case: str, root: Path, workdir: Path) -> tuple[float, str]:
 def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print, only: str = "") -> dict[str, Any]:
     """Kill runs of every case in turn until there were so many kills: what came of it."""
     write_logs(root)
+    (root / "whole").mkdir()
     random.seed(seed)
+    cases = [case for case in (*CASES, SERVED) if only in ("", case)]
     wholes: dict[str, Any] = {}
-    counts: dict[str, dict[str, int]] = {case: {} for case in CASES}
+    counts: dict[str, dict[str, int]] = {case: {} for case in cases}
     wrong: list[str] = []
-    done, number = 0, 0
-    while done < kills:
-        case = [*CASES][number % len(CASES)]
+    acknowledged = number = 0
+    while (done := sum(sum(count.values()) for count in counts.values())) < kills:
+        case, workdir = cases[number % len(cases)], root / f"{number:03}"
         number += 1
-        if case not in wholes:
-            seconds, failed = finish(case, root, root / "whole" / case)
-            if failed:
-                raise RuntimeError(f"{case}: {failed}")
-            wholes[case] = seconds, come_to(root / "whole" / case)
-        seconds, expected = wholes[case]
-        workdir = root / f"{number:03}"
-        for _ in range(ROUNDS):
-            which, processes = random.choice(SIGNALS), launch(case, root, workdir)
-            time.sleep(random.uniform(0.1, seconds))
-            for process in processes:
-                os.kill(process, which)
-            statuses = [ended(process, LONG) for process in processes]
-            if set(statuses) == {0}:
-                break  # it had ended before
-            done += 1
-            counts[case][which.name] = counts[case].get(which.name, 0) + 1
-            if "two" not in case and set(statuses) != {STATUS[which]}:
-                wrong.append(f"{case}, {workdir.name}: {which.name} ended with {statuses}")
-        _, failed = finish(case, root, workdir)
-        found = {} if failed else come_to(workdir)
-        different = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
-        said = "".join(path.read_text() for path in root.glob(f"{workdir.name}*.txt"))
-        if failed or different or ("Traceback" in said and "two" not in case):
-            wrong.append(f"{case}, {workdir.name}: {failed or different[:5]}{' Traceback' * ('Traceback' in said)}")
+        if case == SERVED:
+            acknowledged += _serve(root, workdir, counts[case], wholes, wrong)
         else:
-            shutil.rmtree(workdir)
-        told(f"{done} kills, {len(wrong)} wrong; {case}")
-    return {"kills": done, "cases": counts, "wrong": wrong, "seed": seed}
+            _train(case, root, workdir, counts[case], wholes, wrong)
+        told(f"{done} kills before, {len(wrong)} wrong; {case}")
+    return {"kills": done, "cases": counts, "acknowledged": acknowledged, "wrong": wrong, "seed": seed}
+
+
+def _train(
+    case: str, root: Path, workdir: Path, count: dict[str, int], wholes: dict[str, Any], wrong: list[str]
+) -> None:
+    """Kill a run a few times, finish it, and hold it against the same run uninterrupted."""
+    if case not in wholes:
+        seconds, failed = finish(case, root, root / "whole" / case)
+        if failed:
+            raise RuntimeError(f"{case}: {failed}")
+        wholes[case] = seconds, come_to(root / "whole" / case)
+    seconds, expected = wholes[case]
+    for _ in range(ROUNDS):
+        which, processes = random.choice(SIGNALS), launch(case, root, workdir)
+        time.sleep(random.uniform(0.1, seconds))
+        for process in processes:
+            os.kill(process, which)
+        statuses = [ended(process, LONG) for process in processes]
+        if set(statuses) == {0}:
+            break  # it had ended before
+        count[which.name] = count.get(which.name, 0) + 1
+        if "two" not in case and set(statuses) != {STATUS[which]}:
+            wrong.append(f"{case}, {workdir.name}: {which.name} ended with {statuses}")
+    _, failed = finish(case, root, workdir)
+    found = {} if failed else come_to(workdir)
+    different = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
+    said = "".join(path.read_text() for path in root.glob(f"{workdir.name}*.txt"))
+    if failed or different or ("Traceback" in said and "two" not in case):
+        wrong.append(f"{case}, {workdir.name}: {failed or different[:5]}{' Traceback' * ('Traceback' in said)}")
+    else:
+        shutil.rmtree(workdir)
+
+
+def _serve(root: Path, name: Path, count: dict[str, int], wholes: dict[str, Any], wrong: list[str]) -> int:
+    """Kill a service a few times: how many rows of feedback it had acknowledged, all of which are there."""
+    workdir, kept = root / "whole" / "gmf", name.with_suffix(".db")
+    if not workdir.exists():
+        finish("gmf", root, workdir)
+    if SERVED not in wholes:
+        wholes[SERVED] = served.answer(workdir, root / "whole.db")[1]
+    acknowledged: list[str] = []
+    for _ in range(ROUNDS):
+        which = random.choice(SIGNALS)
+        status = served.killed(workdir, kept, which, acknowledged, SERVING)
+        count[which.name] = count.get(which.name, 0) + 1
+        if status != STATUS[which]:
+            wrong.append(f"{SERVED}, {name.name}: {which.name} ended with {status}")
+    if gone := served.lost(kept, acknowledged):
+        wrong.append(f"{SERVED}, {name.name}: {len(gone)} of {len(acknowledged)} acknowledged rows are lost")
+    if served.answer(workdir, kept)[1] != wholes[SERVED]:
+        wrong.append(f"{SERVED}, {name.name}: answers are not the same")
+    return len(acknowledged)

@@ -1,10 +1,28 @@
 """Processes that are forked before JAX uses a device, and how they end."""
 
 import os
+import signal
+import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+
+from experiments import console
+
+
+def script(name: str, flags: Sequence[str], said: Path) -> int:
+    """A script in a process of its own: its id."""
+    module = import_module(f"experiments.{name}")
+
+    def work() -> None:
+        sys.argv = [name, *flags]
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda number, frame: os._exit(128 + number))  # as experiments/__init__.py
+        console.run(module.define, module.main)
+
+    return forked(work, said)
 
 
 def forked(work: Callable[[], None], said: Path) -> int:

@@ -20,7 +20,7 @@ LONG = 7200.0  # seconds for the inputs of one kind
 
 
 def run(root: Path, count: int, seed: int, told: Callable[[str], None] = print, only: str = "") -> dict[str, Any]:
-    """Try so many inputs in all, or of some kinds alone, named between commas: how many there were, and what else was raised."""
+    """Try so many inputs in all, of the kinds in `only` (names between commas) if any: how many, and what was wrong."""
     if ended(forked(lambda: made.make(root), root / "made.txt"), LONG) != 0:
         raise RuntimeError((root / "made.txt").read_text())
     kinds = files.kinds(root) | settings.kinds(root) | requests.kinds(root)

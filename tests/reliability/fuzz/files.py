@@ -58,10 +58,7 @@ NAMED: dict[tuple[str, str], str] = {  # data set and file -> valid content
     ("beauty", "Beauty.txt.gz"): "1 2 3 4 5 6\n2 3 4 5 6 7\n",
     ("beauty", "Beauty_item2attributes.json"): '{"2": [1, 2], "3": [4]}',
     ("anime", "anime_ratings.dat"): "User_ID\tAnime_ID\tFeedback\n1\t20\t8\n3\t24\t6\n",
-    (
-        "anime",
-        "anime_info.dat",
-    ): "anime_ids\tname\tgenre\ttype\tepisodes\trating\tmembers\n20\tA\tAction, Drama\tTV\t1\t7.5\t99\n24\tB\tWar\tOVA\t1\t8\t9\n",
+    ("anime", "anime_info.dat"): "anime_ids\tname\tgenre\ttype\tepisodes\trating\tmembers\n20\tA\tX, Y\tTV\t1\t7\t9\n",
     ("amazon-beauty", "ratings_Beauty.csv"): "A1,7,5.0,1369699200\nA2,8,3.0,1355443200\n",
 }
 

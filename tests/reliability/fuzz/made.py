@@ -4,13 +4,11 @@ import json
 import os
 import resource
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from absl import logging
 
 from ancf_jax.types import InputError
