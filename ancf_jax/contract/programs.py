@@ -44,10 +44,9 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
 
 def size_of(part: Any) -> int:
     """The equations of a traced program, those inside them too, and the numbers in all of its constants."""
-    if isinstance(part, core.ClosedJaxpr):
-        return sum(map(np.size, part.consts)) + size_of(part.jaxpr)
-    if isinstance(part, core.Jaxpr):
-        return sum(1 + size_of([*equation.params.values(), *equation.invars]) for equation in part.eqns)
+    if isinstance(part, core.ClosedJaxpr | core.Jaxpr):
+        inside = sum(1 + size_of([*equation.params.values(), *equation.invars]) for equation in part.eqns)
+        return inside + sum(map(np.size, getattr(part, "consts", ())))
     if isinstance(part, core.Literal):
         return np.size(part.val)
     if isinstance(part, list | tuple):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 
 from ancf_jax.data.interactions import select
@@ -81,7 +82,7 @@ def make_evaluator(
     `seen` is what each user is known to have (training, and validation when testing): it is the history in the query,
     unless `history` is given for that, and full ranking leaves it out, but for items that are held out again. A user
     without training rows is queried as the unknown user U. Users without held-out items are not evaluated, and a
-    held-out item counts once.
+    held-out item counts once. Of a user for whom every score is NaN no metric is a number, which a warning says.
 
     Full ranking (`candidates` None): see full_ranks. With `beyond`, the top 10 of every user, who are given items that
     tie in the order of their ids, also give coverage@10, gini@10, novelty@10 and popularity@10, against the number of
@@ -143,6 +144,13 @@ def make_evaluator(
     def evaluate(params: Params) -> Evaluation:
         ready = prepare(params, model.given)
         per_user = {name: values[order] for name, values in rank(ready).items()}
+        if (silent := per_user.pop("silent")).any():
+            what = "the model has no number as a score of any item; their metrics are no numbers"
+            logging.warning("for %d of %d users %s", silent.sum(), len(silent), what)
+            per_user = {
+                name: values if name == "lists" else np.where(silent, np.nan, values)
+                for name, values in per_user.items()
+            }
         for judge, measure in judges:
             per_user |= measure(whole, **judge(ready))
         lists = per_user.pop("lists", None)
@@ -219,6 +227,7 @@ def _full_step(
         ranks, visible = full_ranks(scores, hidden, held)
         count = (held < data.num_items).sum(axis=1)  # [B]
         values: dict[str, Any] = {"counted": Counted(ranks, count, visible, jnp.maximum(gains, 0) if graded else None)}
+        values["silent"] = (hidden | jnp.isnan(scores)).all(axis=1)
         if beyond:
             fit = jnp.where(hidden | jnp.isnan(scores), -jnp.inf, scores)  # [B, I]
             lists = top_k(fit, min(LIST, data.num_items))[1]  # [B, LIST]
@@ -244,7 +253,8 @@ def _given_step(model: Recommender, data: Data) -> Step:
     ) -> dict[str, Any]:
         scores = model.score(ready, _query(model, data, asked, users), items)  # [B, K]
         ranks = untied(candidate_ranks(scores, others)[:, None])  # [B, 1]
-        return {"counted": Counted(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1)}
+        counted = Counted(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1)
+        return {"counted": counted, "silent": jnp.isnan(scores).all(axis=1)}
 
     return step
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from ancf_jax.data.dataset import Dataset, all_interactions
 from ancf_jax.evaluation.queries import padded, query_of
@@ -129,6 +130,10 @@ def lists_of(server: Server, people: Sequence[Person], hidden: np.ndarray, wante
     pool = POOL * wanted.top_k if wanted.diversity else wanted.top_k
     best = server.best(server.ready, query, bits, top_k=pool, approximate=wanted.approximate)
     items, scores = (np.asarray(part)[: len(people)] for part in best)
+    left = np.bitwise_count(bits[: len(people)]).sum(axis=1) < server.data.num_items
+    if (silent := left & ~np.isfinite(scores).any(axis=1)).any():
+        what = "the model has no finite score of any item that is left; their lists are empty"
+        logging.warning("for %d of %d people %s", silent.sum(), len(people), what)
     if wanted.diversity:
         assert wanted.alike is not None
         chosen = [

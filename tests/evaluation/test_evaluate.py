@@ -56,6 +56,19 @@ def tie_orders(scores, visible, wanted):
         yield {item: int(np.flatnonzero(order == item)[0]) for item in wanted}
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_a_user_for_whom_every_score_is_nan_has_no_metrics(example, caplog, given):
+    table, seen, held = example
+    table = np.where(np.arange(USERS + 1)[:, None] == 2, NAN, table)
+    held = [(0, 1), (2, 3)] if given else held
+    candidates = np.array([[0, 5, 1], [4, 5, 3]]) if given else None
+    evaluate = make_evaluator(TABLE, Data(USERS, ITEMS, log(seen)), log(seen), log(held), candidates=candidates)
+    metrics, users, per_user = evaluate(jnp.asarray(table))
+    for name, values in per_user.items():
+        assert np.isnan(values[users == 2]).all() and not np.isnan(values[users == 0]).any(), name
+    assert np.isnan(metrics["ndcg@10"]) and f"for 1 of {len(users)} users the model has no number" in caplog.text
+
+
 @pytest.mark.parametrize(("some", "repeats"), [(False, False), (True, False), (False, True)])
 def test_full_ranking_agrees_with_the_mean_over_random_orders(example, some, repeats):
     table, seen, held = example

@@ -47,6 +47,13 @@ def server():
     return recommend.make_server(dataset, Data(USERS, ITEMS, log), model, jnp.asarray(SCORES))
 
 
+def test_a_model_without_a_finite_score_is_said_to_have_none(server, caplog):
+    server = server._replace(ready=jnp.asarray(SCORES).at[0].set(jnp.nan))
+    (listed,) = for_users(server, ["u0", "u3"], Wanted(3))
+    assert (np.asarray(listed.items[0]) == ITEMS).all() and (np.asarray(listed.items[1]) < ITEMS).all()
+    assert "for 1 of 2 people the model has no finite score" in caplog.text
+
+
 def had(user):
     return {item for owner, item in ROWS if owner == user}
 

@@ -110,7 +110,7 @@ def read(text: Text, form: str, exact: bool = False) -> Found:
         hour = np.where(half == "", hour, hour % 12 + np.where(half == "p", 12, 0))
     fits &= (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second < 60)
     months = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
-    start, end = (m.astype("datetime64[D]").astype(np.int64) for m in (months, months + 1))
+    start, end = (m.astype("datetime64[D]").astype(np.int64) for m in (months, months + np.timedelta64(1, "M")))
     fits &= day <= end - start
     shift, zone = _shifts(words("z"))
     seconds = (start + day - 1) * 86400 + hour * 3600 + minute * 60 + second - shift
