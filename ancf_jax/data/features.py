@@ -141,7 +141,8 @@ def item_categories(config: DataConfig, items: Attributes | None, item_ids: np.n
     parts = [_one_hot(frame[name]) for name in items.categories]
     names = np.concatenate([part for part, _ in parts])
     found, place = np.unique(names, return_inverse=True)  # a name may be in several columns
-    merge = scipy.sparse.csr_matrix((np.ones(len(names), np.float32), (np.arange(len(names)), place)))
+    ones, shape = np.ones(len(names), np.float32), (len(names), len(found))
+    merge = scipy.sparse.csr_matrix((ones, (np.arange(len(names)), place)), shape)
     of = scipy.sparse.csr_matrix(scipy.sparse.hstack([part for _, part in parts], "csr") @ merge)
     of.data[:] = 1.0
     return Categories(found.tolist(), of)

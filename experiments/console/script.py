@@ -98,6 +98,10 @@ def speaks() -> bool:
 
 def _parse(argv: list[str]) -> None:
     """Parses the flags; whatever is wrong with them is bad input."""
+    for word in argv:
+        if not word.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            said = word.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise InputError(f"{said!r} is no text in this locale, {sys.getfilesystemencoding()}; set PYTHONUTF8=1")
     try:
         rest = flags.FLAGS(argv)[1:]
     except flags.UnrecognizedFlagError as error:
