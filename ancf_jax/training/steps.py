@@ -84,11 +84,12 @@ def read(workdir: Path, pick: Callable[[list[Step]], Step | None], load: Callabl
         step = _read(workdir / FOLDER / str(number))
         try:
             return load(step)
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError) as error:
-            if step.folder.is_dir():
-                raise InputError(f"{step.folder} cannot be read: {error}") from error
+        except (InputError, OSError, ValueError, KeyError) as error:
+            if not step.folder.is_dir():  # whatever was made of half of it
+                continue
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{step.folder} cannot be read: {error}") from error
 
 
 def _pick(workdir: Path, pick: Callable[[list[Step]], Step | None]) -> int:

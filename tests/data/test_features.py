@@ -73,6 +73,8 @@ def test_categories_of_items_by_name(shop):
     assert item_categories(DataConfig(f"{shop}/log.csv"), None, IDS) is None
     own = item_categories(DataConfig(f"{shop}/log.csv"), read_attributes(config, "item"), IDS)
     assert own.names == found.names
+    nobody = item_categories(DataConfig(f"{shop}/log.csv"), read_attributes(config, "item"), np.array(["b", "e"]))
+    assert nobody.names == [] and nobody.of.shape == (2, 0)
 
 
 def test_categories_are_multi_hot_and_of_length_one_in_root_mean_square(shop):
@@ -159,6 +161,13 @@ def parquet(folder, **columns):
 
 def npy(folder, rows):
     np.save(folder / "vectors.npy", rows)
+    return str(folder / "vectors.npy")
+
+
+def headed(folder, text):
+    """A .npy file of a header that is damaged, or asks for more memory than there is."""
+    header = text.replace("'shape'", "'descr': '<f8', 'fortran_order': False, 'shape'").encode()
+    (folder / "vectors.npy").write_bytes(b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header)
     return str(folder / "vectors.npy")
 
 
@@ -269,6 +278,8 @@ def test_nothing_is_known_without_flags(shop):
         ({"item_text": ("name",)}, r"items\.csv: no column 'name' \(--item_text\)"),
         ({"item_numbers": ("kind",)}, r"items\.csv: line 2, column 'kind': 'mug\|gift' is not a number"),
         ({"item_vectors": "nowhere.npy"}, "--item_vectors=nowhere.npy: no such file"),
+        ({"item_vectors": lambda shop: headed(shop, "{'shape': (6, 2")}, "cannot be read as a table"),
+        ({"item_vectors": lambda shop: headed(shop, "{'shape': (9999999999999, 9)}")}, "cannot be read as a table"),
         ({"item_vectors": lambda shop: str(shop / "items.csv")}, r"must end in \.parquet or \.npy"),
         ({"item_vectors": lambda shop: npy(shop, np.ones((5, 2)))}, r"float64 \[5, 2\]; legal are numbers \[6, F\]"),
         ({"item_vectors": lambda shop: npy(shop, np.ones((6, 2))), "items_path": ""}, "which is not given"),

@@ -68,3 +68,18 @@ def test_a_file_of_another_version_is_refused(made, tmp_path):
     np.savez(tmp_path / "data.npz", **found)
     with pytest.raises(InputError, match="is of format 1, and this version reads 3 alone"):
         load_dataset(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("name", ["about", "item_ids", "train.items", "test.offsets"])
+@pytest.mark.parametrize("content", [None, b"", b"\1\0\0"])
+def test_arrays_that_are_no_data_set_are_named(made, tmp_path, name, content):
+    """What fits its checksum and is no data set, as by another program."""
+    path = tmp_path / "data.npz"
+    save_dataset(path, made("value")[0])
+    with np.load(path) as stored:
+        arrays = {key: array for key, array in stored.items() if key != name or content is not None}
+    if content is not None:
+        arrays[name] = np.array(content.decode()) if name == "about" else np.frombuffer(content, np.uint8)
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=r"data\.npz is damaged"):
+        load_dataset(path)

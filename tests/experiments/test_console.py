@@ -60,6 +60,10 @@ def test_last_line_is_json(run):
         ("--flagfile=missing.flags", "missing.flags"),
         ("--novalidation=true", "--novalidation=true"),
         ("stray", "'stray'"),
+        (
+            "--metric=\udcf0\udc9f\udca5\udc9d",
+            "'--metric=\U0001f95d' is no text in this locale, utf-8; set PYTHONUTF8=1",
+        ),
     ],
 )
 def test_bad_flags(run, argument, message):

@@ -1,7 +1,7 @@
 """Try a part, and keep what came of it: python -m tests.reliability kills --count=60 --report=reliability.json
 
 Parts are kills (of real processes, at random moments), shots (runs taken up from every file event), damage (every file
-of a run) and fuzz (--count inputs in all). `python -m tests.reliability.page` writes their figures to RELIABILITY.md.
+of a run), readers (beside running trainings) and fuzz (--count inputs in all). `python -m tests.reliability.page` writes their figures to RELIABILITY.md.
 """
 
 import argparse
@@ -20,10 +20,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 def main() -> int:
     """Run one part; the exit status is 1 if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["kills", "shots", "damage", "fuzz"])
-    parser.add_argument("--count", type=int, default=60, help="kills, or inputs in all")
+    parser.add_argument("part", choices=["kills", "shots", "damage", "readers", "fuzz"])
+    parser.add_argument("--count", type=int, default=60, help="kills, reads, or inputs in all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="one case of kills, or one kind of input")
+    parser.add_argument(
+        "--only", default="", help="some cases of kills, between semicolons, or kinds of input, between commas"
+    )
     parser.add_argument("--report", type=Path, default=Path("reliability.json"))
     given, started = parser.parse_args(), time.monotonic()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "reliability-programs"))
@@ -34,6 +36,10 @@ def main() -> int:
             from tests.reliability import kills
 
             found = kills.run(root, given.count, given.seed, only=given.only)
+        elif given.part == "readers":
+            from tests.reliability import beside
+
+            found = beside.run(root, given.count, given.seed)
         elif given.part == "fuzz":
             from tests.reliability import fuzz
 

@@ -93,7 +93,7 @@ def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print, 
     write_logs(root)
     (root / "whole").mkdir()
     random.seed(seed)
-    cases = [case for case in (*CASES, SERVED) if only in ("", case)]
+    cases = [case for case in (*CASES, SERVED) if not only or case in only.split(";")]
     wholes: dict[str, Any] = {}
     counts: dict[str, dict[str, int]] = {case: {} for case in cases}
     wrong: list[str] = []
@@ -105,7 +105,7 @@ def run(root: Path, kills: int, seed: int, told: Callable[[str], None] = print, 
             acknowledged += _serve(root, workdir, counts[case], wholes, wrong)
         else:
             _train(case, root, workdir, counts[case], wholes, wrong)
-        told(f"{done} kills before, {len(wrong)} wrong; {case}")
+        told(f"{done} kills before, {case}: {wrong}")
     return {"kills": done, "cases": counts, "acknowledged": acknowledged, "wrong": wrong, "seed": seed}
 
 
@@ -116,7 +116,7 @@ def _train(
     if case not in wholes:
         seconds, failed = finish(case, root, root / "whole" / case)
         if failed:
-            raise RuntimeError(f"{case}: {failed}")
+            raise RuntimeError(f"{case}: {failed} {[each.read_text()[-900:] for each in root.glob('whole/*.txt')]}")
         wholes[case] = seconds, come_to(root / "whole" / case)
     seconds, expected = wholes[case]
     for _ in range(ROUNDS):
@@ -138,7 +138,9 @@ def _train(
     different = [name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)]
     said = "".join(path.read_text() for path in root.glob(f"{workdir.name}*.txt"))
     if failed or different or ("Traceback" in said and "two" not in case):
-        wrong.append(f"{case}, {workdir.name}: {failed or different[:5]}{' Traceback' * ('Traceback' in said)}")
+        wrong.append(
+            f"{case}, {workdir.name}: {failed or different[:5]} {said[-900:] if failed or 'Traceback' in said else ''}"
+        )
     else:
         shutil.rmtree(workdir)
 

@@ -11,6 +11,7 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from ancf_jax.files import read_json
+from ancf_jax.training import steps
 from ancf_jax.training.checkpoint import (
     in_folder,
     in_memory,
@@ -220,6 +221,20 @@ def test_training_goes_back_to_before_a_best_step_that_is_damaged(run, tmp_path)
     save(folder, state_of(1), 0.1)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["1"]
     assert load_latest(folder, state_of(0))[0].epoch == 1
+
+
+@pytest.mark.parametrize("made_of_half", [InputError("is of another model"), OSError("gone"), KeyError("bias")])
+def test_a_step_that_a_running_training_deletes_as_it_is_read_is_looked_for_again(run, tmp_path, made_of_half):
+    folder, read = shutil.copytree(run, tmp_path / "run"), []
+
+    def load(step):
+        read.append(step.number)
+        if len(read) == 1:
+            steps.remove(step.folder)
+            raise made_of_half
+        return step.number
+
+    assert steps.read(folder, lambda found: found[-1], load) == 2 and read == [4, 2]
 
 
 def test_a_step_of_a_later_version_is_refused(run, tmp_path):
