@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from absl import logging
 
 from ancf_jax.types import InputError
 
-SLOW, MEMORY = 20, 4000  # seconds and MB, above which an input ends its process
+SLOW = 5.0  # seconds of CPU that one input may take
+HANGS, MEMORY = 1800, 4000  # seconds by the clock, which other programs share, and MB: above these a process ends
 LONGEST = 3000  # bytes of an input
 EVERY = 2000  # inputs between two reports of a process that may yet be killed
 LINES = 4000  # letters of what is said of an input
@@ -78,7 +80,7 @@ def fuzz(kind: Kind, folder: Path, count: int, seed: int) -> None:
 
     def one(data: bytes) -> None:
         nonlocal tried
-        tried += 1
+        tried, started = tried + 1, time.process_time()
         try:
             kind.act(data)
         except InputError as error:
@@ -91,13 +93,15 @@ def fuzz(kind: Kind, folder: Path, count: int, seed: int) -> None:
             if name not in wrong:
                 wrong[name] = f"{name}: {str(error)[:200]!r} of {data[:600]!r}"
                 report()
+        if time.process_time() - started > SLOW:
+            wrong.setdefault("slow", f"took {time.process_time() - started:.0f} s: {data[:600]!r}")
         if tried >= count:
             report()
             os._exit(0)
         if tried % EVERY == 0:
             report()
 
-    limits = [f"-timeout={SLOW}", f"-rss_limit_mb={MEMORY}", f"-max_len={LONGEST}", f"-seed={seed + 1}"]
+    limits = [f"-timeout={HANGS}", f"-rss_limit_mb={MEMORY}", f"-max_len={LONGEST}", f"-seed={seed + 1}"]
     options = [
         *limits,
         f"-dict={folder / 'words'}",
