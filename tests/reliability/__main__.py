@@ -1,8 +1,8 @@
 """Try a part, and keep what came of it: python -m tests.reliability kills --count=60 --report=reliability.json
 
 Parts are kills (of real processes, at random moments), shots (runs taken up from every file event), damage (every file
-of a run), readers (beside running trainings) and fuzz (--count inputs in all). `python -m tests.reliability.page` writes
-their figures to RELIABILITY.md.
+of a run), readers (beside running trainings) and fuzz (--count inputs in all). `python -m tests.reliability.page`
+writes their figures to RELIABILITY.md.
 """
 
 import argparse

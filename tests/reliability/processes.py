@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+import jax
+
 from experiments import console
 
 
@@ -20,7 +22,12 @@ def script(name: str, flags: Sequence[str], said: Path) -> int:
         sys.argv = [name, *flags]
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda number, frame: os._exit(128 + number))  # as experiments/__init__.py
-        console.run(module.define, module.main)
+        try:
+            console.run(module.define, module.main)
+        except SystemExit as end:
+            if not end.code and jax.distributed.is_initialized():
+                jax.distributed.shutdown()  # as Python does at its exit, which a process that was forked has none of
+            raise
 
     return forked(work, said)
 
