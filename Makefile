@@ -26,10 +26,13 @@ serve: .venv/installed-serve  ## Serve ANCF of the demo, which is trained first,
 test: .venv/installed-test  ## Run the tests on the CPU
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: .venv/installed-check  ## Check format, style and types
+check: .venv/installed-check  ## Check format, style, types, and what is known of the dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@$(BIN)/pip-audit --skip-editable --progress-spinner=off --timeout=10 > .venv/audit 2>&1 \
+		|| if grep -q "known vulnerabilit" .venv/audit; then cat .venv/audit; exit 1; \
+		else echo "note: pip-audit does not reach its data, so no dependency was audited"; fi
 
 format: .venv/installed-check  ## Format the code
 	$(BIN)/ruff check --fix .

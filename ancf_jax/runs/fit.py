@@ -1,5 +1,6 @@
 """Train a run, in a folder that it resumes from or in memory alone, and test its best epoch."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,9 @@ from ancf_jax.config import AUTO, Auto
 from ancf_jax.data.dataset import Dataset, cleaning, fold_validation, ranked
 from ancf_jax.data.interactions import select
 from ancf_jax.data.read.passes import count_windows, windows
-from ancf_jax.devices.sharding import check_batch, is_first, shard
+from ancf_jax.data.read.sources import sums_of
+from ancf_jax.devices import memory
+from ancf_jax.devices.sharding import axis_size, check_batch, is_first, shard
 from ancf_jax.evaluation.evaluate import Evaluation, protocol
 from ancf_jax.files import locked
 from ancf_jax.runs.folder import begin, emptied
@@ -28,11 +31,12 @@ from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
 from ancf_jax.training.loop import batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
-from ancf_jax.types import Data, InputError, Params, Recommender
+from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
 SHOWN = ("epoch", "pass", "window", "loss", "hr@10")  # of a record, and the metric that picks the epoch
 USERS = "users.npz"
+MOMENTS = {"adam": 2, "adagrad": 1, "sgd": 0}  # numbers that an optimizer keeps of every parameter
 AT_ONCE = 25_000_000  # pairs of user and item that validation scores, unless it is asked for more
 LEAST_VALIDATED = 1000  # users; with fewer the best epoch is picked by chance
 TIMES = ("epoch", "pass", "window", "seconds", "loss")  # of a record, and beside them the metrics of validation
@@ -93,6 +97,7 @@ def fit_run(
             "rows": rows_of(run, dataset),
             "removed": cleaning(dataset)["removed"],
             "data": dataset.fingerprint,
+            "sha256_of": sums_of(run.data),
             "seed": run.train.seed,
             "epochs": int(records[-1]["epoch"]),
             "best_epoch": best,
@@ -191,6 +196,14 @@ def users_validated(run: Run, dataset: Dataset) -> int:
     return len(np.unique(validated(dataset, run.train.validate_users, run.data.split_seed).valid.users))
 
 
+def check_tables(run: Run, model: Recommender, mesh: Mesh | None) -> None:
+    """Raises InputError if the model's parameters, and the moments that its optimizer keeps of them, do not fit."""
+    moments = MOMENTS[run.train.optimizer] if isinstance(model.learn, Gradient) else 0
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes_of(model)))
+    need = size * (1 + moments) // axis_size(mesh, "model")
+    memory.check_memory(run.model, need, f"the parameters, {size / 2**30:.3g} GiB, and {moments} moments of each,")
+
+
 def set_up(
     run: Run, dataset: Dataset, evaluation: EvalConfig = DEFAULT, mesh: Mesh | None = None
 ) -> tuple[Data, Recommender, Judge, Judge | None]:
@@ -227,6 +240,7 @@ def learn(
     if stream is not None:
         parts = windows(stream, config.seed, epochs, jax.process_index(), jax.process_count())
     tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * epochs)
+    check_tables(run, model, mesh)
     state = init_state(model, tx, run.train.seed, mesh)
     kept = checkpoint.in_memory()
     if folder is not None:

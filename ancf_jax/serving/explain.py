@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.devices.memory import available
 from ancf_jax.evaluation.fidelity.removal import falls
-from ancf_jax.types import Array, Query, Recommender
+from ancf_jax.types import Array, InputError, Query, Recommender
 
 CONTRIBUTION = "what the past item adds to the score"
 ATTENTION = "share of the model's attention that the past item has, averaged over heads"
@@ -39,7 +40,8 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
     """Make explain(ready, query, items, seen) -> Reasons, jitted: up to `count` reasons for each item [B, K].
 
     An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
-    read no history; `items` and `seen` are padded with I. By what `model` offers, the weight of a past item j is
+    read no history; `items` and `seen` are padded with I. Raises InputError where the weights would not fit the memory.
+    By what `model` offers, the weight of a past item j is
 
         contribute  c_j, the occurrences of j added up, where it is positive, as for a new user
         attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
@@ -59,7 +61,16 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
         heads = jnp.take_along_axis(grid, past[:, :, None], axis=3)
         return jnp.where(weights > 0, past, num_items), weights, jnp.moveaxis(heads, 2, 3)
 
-    return lambda ready, query, items, seen: Reasons(method, *strongest(ready, query, items, seen))
+    def explain(ready: Any, query: Query, items: Array, seen: Array) -> Reasons:
+        need = 2 * 4 * items.shape[0] * items.shape[1] * num_items  # a weight of every item for each, and their mean
+        if need > (have := available()):
+            raise InputError(
+                f"the reasons for {items.shape[1]} items of {items.shape[0]} people need {need / 2**30:.3g} GiB "
+                f"and this device has {have / 2**30:.3g}; legal are fewer, as by --top_k"
+            )
+        return Reasons(method, *strongest(ready, query, items, seen))
+
+    return explain
 
 
 def _method(model: Recommender) -> tuple[str, Weigh]:

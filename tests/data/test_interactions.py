@@ -104,3 +104,9 @@ def test_a_whole_history_has_room_for_what_training_lacks():
     part = build([0, 2, 2, 2], [3, 1, 4, 5], np.ones(4), np.arange(4), 4)
     assert longest(part) == 3 and longest(build([], [], [], [], 4)) == 1
     assert whole_history(Data(4, 7, part)) == 6 and whole_history(Data(4, 5, part)) == 5
+
+
+def test_more_rows_than_int32_counts_are_refused_before_any_memory_is_taken():
+    column = np.broadcast_to(np.int32(0), 2**31)
+    with pytest.raises(InputError, match=r"2,147,483,648 rows are too many for one part in memory"):
+        build(column, column, column, column, 1)

@@ -94,6 +94,13 @@ def test_of_large_logs_validation_ranks_for_a_sample_if_nothing_is_said(run_of, 
     assert set(different.tolist()) != set(validated(dataset, "auto", seed=0).valid.users.tolist())
 
 
+def test_parameters_that_do_not_fit_are_refused_before_they_are_made(run_of, monkeypatch, tmp_path):
+    monkeypatch.setattr(fit.memory, "available", lambda: 1000)
+    with pytest.raises(InputError, match=r"--model=neumf: the parameters, .* GiB, and 2 moments of each, need"):
+        fit_run(*run_of("neumf"), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_a_folder_holds_the_result_and_is_opened(run_of, kept_of):
     run, dataset = run_of("neumf")
     folder, done = kept_of("neumf")

@@ -7,7 +7,7 @@ import pytest
 from ancf_jax.data.interactions import build
 from ancf_jax.evaluation.fidelity import removal
 from ancf_jax.serving import explain
-from ancf_jax.types import ClosedForm, Given, Query, Recommender, as_they_are
+from ancf_jax.types import ClosedForm, Given, InputError, Query, Recommender, as_they_are
 
 USERS, ITEMS, HISTORY = 2, 6, 4
 LEARN = ClosedForm(1, lambda key, given: None, lambda params, given, key: params)
@@ -23,6 +23,13 @@ TARGETS = jnp.array([[0, 1], [3, 6]])  # one user's list is short
 
 def reasons(model, params, count=3):
     return explain.make_explainer(model, USERS, ITEMS, count)(params, QUERY, TARGETS, SEEN)
+
+
+def test_reasons_that_do_not_fit_are_refused(monkeypatch):
+    monkeypatch.setattr(explain, "available", lambda: 100)
+    model = Recommender(LEARN, NOTHING, HISTORY, as_they_are, lambda *_: None)
+    with pytest.raises(InputError, match="the reasons for 2 items of 2 people need .* GiB and this device has"):
+        reasons(model, None)
 
 
 def test_attention_is_shared_out_over_items():

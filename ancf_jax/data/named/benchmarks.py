@@ -29,6 +29,13 @@ def read_named(name: str, data_dir: str) -> Source:
     return NAMED[name](_folder(name, data_dir))
 
 
+def named_files(name: str, data_dir: str) -> list[Path]:
+    """The files that `read_named` reads. Raises InputError as it does."""
+    folder = _folder(name, data_dir)
+    files = (*downloads.FILES[name], *downloads.EXTRAS.get(name, ()))
+    return [folder / file for file in files if (folder / file).is_file()]
+
+
 def _folder(name: str, data_dir: str) -> Path:
     """The first folder that holds all files of a named data set; the cache, after a download, if none does."""
     cache = at_home("~/.cache/ancf_jax")

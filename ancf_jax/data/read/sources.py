@@ -1,6 +1,9 @@
 """Reads a named data set or a file into one table of user, item, value and time."""
 
+import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,18 +11,21 @@ import pandas as pd
 
 from ancf_jax.config import AUTO
 from ancf_jax.data.clean import BASKETS, DEFAULT, Changed
-from ancf_jax.data.named.benchmarks import NAMED, read_named
+from ancf_jax.data.named.benchmarks import NAMED, named_files, read_named
 from ancf_jax.data.read import cells
 from ancf_jax.data.read.cells import Text
-from ancf_jax.data.read.files import files_of
+from ancf_jax.data.read.files import BLOCK, files_of
 from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.frames import read_frame
 from ancf_jax.data.read.tables import Attributes, Source, Table, did_you_mean, joined, names_of, read_table
 from ancf_jax.files import at_home
-from ancf_jax.settings import DataConfig
+from ancf_jax.settings import IN_MEMORY, DataConfig
 from ancf_jax.types import InputError
 
 PARTS = ("train_path", "valid_path", "test_path")
+
+
+FILES = (*PARTS, "items_path", "users_path", "item_vectors", "user_vectors", "negatives_path")
 
 
 class Log(NamedTuple):
@@ -48,6 +54,36 @@ def read(config: DataConfig) -> Source:
     if config.items_path:
         source = source._replace(titles=read_titles(config))
     return source
+
+
+def sums_of(config: DataConfig) -> dict[str, str]:
+    """The sha256 of what `read` reads, as it is now: of each file of a named data set, and of each flag that names one.
+
+    Of a folder it is that of its files' bytes one after another. A log in memory has none, nor one that is streamed, or
+    gone by now.
+    """
+    found: dict[str, list[Path]] = {}
+    with suppress(InputError, OSError):
+        if config.dataset in NAMED and not config.train_path:
+            found = {path.name: [path] for path in named_files(config.dataset, config.data_dir)}
+        elif not config.stream and config.dataset != IN_MEMORY and not config.train_path:
+            found["dataset"] = [file.path for file in files_of(config.dataset, "dataset")]
+        for flag in FILES:
+            if path := getattr(config, flag):
+                found[flag] = (
+                    [file.path for file in files_of(path, flag)] if at_home(path).is_dir() else [at_home(path)]
+                )
+        return {name: _sum_of(paths) for name, paths in found.items()}
+    return {}
+
+
+def _sum_of(paths: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _read_file(config: DataConfig) -> Source:
