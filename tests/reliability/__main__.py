@@ -7,6 +7,7 @@ writes their figures to RELIABILITY.md.
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
@@ -27,6 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--only", default="", help="some cases of kills, between semicolons, or kinds of input, between commas"
     )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which no further run is killed")
     parser.add_argument("--report", type=Path, default=Path("reliability.json"))
     given, started = parser.parse_args(), time.monotonic()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "reliability-programs"))
@@ -36,7 +38,7 @@ def main() -> int:
         if given.part == "kills":
             from tests.reliability import kills
 
-            found = kills.run(root, given.count, given.seed, only=given.only)
+            found = kills.run(root, given.count, given.seed, only=given.only, minutes=given.minutes)
         elif given.part == "readers":
             from tests.reliability import beside
 

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir")
-TIMES = ("seconds", "training_seconds", "seconds_per_epoch", "this_process_seconds", "command", "sha256", "data_dir")
+TIMES = (
+    "seconds",
+    "training_seconds",
+    "training seconds",
+    "seconds_per_epoch",
+    "this_process_seconds",
+    "command",
+    "sha256",
+    "data_dir",
+)
 active: dict[str, Any] = {}  # what the audit hook, which stays for good, is to do
 
 
@@ -70,7 +79,14 @@ def _parameters(step: Path) -> list[Any]:
     import jax
     from orbax.checkpoint import v1 as ocp
 
-    loaded = ocp.load_checkpointables(step.resolve())
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])  # wherever it was trained
+
+    def wanted(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+
+    stored = ocp.checkpointables_metadata(step.resolve()).metadata
+    trees = {part: getattr(tree, "metadata", tree) for part, tree in stored.items() if part in ("params", "trained")}
+    loaded = ocp.load_checkpointables(step.resolve(), jax.tree.map(wanted, trees))
     return [(np.asarray(leaf).dtype.str, np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(dict(loaded))]
 
 

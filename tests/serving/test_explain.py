@@ -28,7 +28,7 @@ def reasons(model, params, count=3):
 def test_reasons_that_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(explain, "available", lambda: 100)
     model = Recommender(LEARN, NOTHING, HISTORY, as_they_are, lambda *_: None)
-    with pytest.raises(InputError, match="the reasons for 2 items of 2 people need .* GiB and this device has"):
+    with pytest.raises(InputError, match=r"the reasons for 2 items of 2 people need .* GiB and this device has"):
         reasons(model, None)
 
 

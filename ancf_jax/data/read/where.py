@@ -41,7 +41,7 @@ def parse(text: str) -> list[Condition]:
         column, sign, quoted, plain = match.groups()
         value = plain if quoted is None else quoted
         if sign in ORDERS and not re.search(NUMBER, value):
-            raise InputError(f"flag --where: {value!r} is no number, with which {sign} compares {column}")
+            raise InputError(f"flag --where: {value!r} is no number, with which {sign} compares {column!r}")
         found.append(Condition(column, sign, value.strip()))
         place = match.end()
     return found

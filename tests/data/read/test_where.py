@@ -50,7 +50,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     [
         ("event", r"flag --where: 'event' is no condition, as event=purchase"),
         ("event=a,=b", "flag --where: '=b' is no condition"),
-        ("price>cheap", "flag --where: 'cheap' is no number, with which > compares price"),
+        ("price>cheap", "flag --where: 'cheap' is no number, with which > compares 'price'"),
         ("event>3", r"line 2, column 'event': 'view' is not a number"),
         ("evnt=buy", r"no column 'evnt' \(--where\); .* did you mean event\?"),
         ("event=sell", r"flag --where: no row of .*log\.csv fulfils event=sell"),
