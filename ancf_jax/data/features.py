@@ -237,6 +237,8 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
     ids = ids_of(config, side)
     with readable(path):
         vectors = np.load(path, allow_pickle=False)
+        if not isinstance(vectors, np.ndarray):
+            raise ValueError("it holds several arrays, as .npz does; legal is one")
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(vectors) != len(ids):
         raise InputError(
             f"{path}: holds {vectors.dtype} {list(vectors.shape)}; legal are numbers [{len(ids)}, F], a row for each "

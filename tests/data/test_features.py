@@ -164,6 +164,12 @@ def npy(folder, rows):
     return str(folder / "vectors.npy")
 
 
+def npz(folder):
+    """Arrays as .npz, under the name of one that is .npy."""
+    np.savez(folder / "vectors.npz", np.ones((6, 2)))
+    return str((folder / "vectors.npz").rename(folder / "vectors.npy"))
+
+
 def headed(folder, text):
     """A .npy file of a header that is damaged, or asks for more memory than there is."""
     header = text.replace("'shape'", "'descr': '<f8', 'fortran_order': False, 'shape'").encode()
@@ -278,6 +284,7 @@ def test_nothing_is_known_without_flags(shop):
         ({"item_text": ("name",)}, r"items\.csv: no column 'name' \(--item_text\)"),
         ({"item_numbers": ("kind",)}, r"items\.csv: line 2, column 'kind': 'mug\|gift' is not a number"),
         ({"item_vectors": "nowhere.npy"}, "--item_vectors=nowhere.npy: no such file"),
+        ({"item_vectors": npz}, "it holds several arrays, as .npz does; legal is one"),
         ({"item_vectors": lambda shop: headed(shop, "{'shape': (6, 2")}, "cannot be read as a table"),
         ({"item_vectors": lambda shop: headed(shop, "{'shape': (9999999999999, 9)}")}, "cannot be read as a table"),
         ({"item_vectors": lambda shop: str(shop / "items.csv")}, r"must end in \.parquet or \.npy"),

@@ -11,10 +11,9 @@ from typing import Any
 
 import atheris
 
-from tests.reliability.processes import ended, forked
-
 with atheris.instrument_imports(include=["ancf_jax", "experiments"]):
     from tests.reliability.fuzz import files, made, requests, settings
+    from tests.reliability.processes import ended, forked
 
 LONG = 7200.0  # seconds for the inputs of one kind
 

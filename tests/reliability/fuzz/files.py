@@ -210,6 +210,9 @@ def _vectors() -> list[bytes]:
     stream = io.BytesIO()
     np.save(stream, rows)
     found.append(b"\0" + stream.getvalue())
+    stream = io.BytesIO()
+    np.savez(stream, rows)
+    found.append(b"\0" + stream.getvalue())
     for frame in (pd.DataFrame({"item": ["007", "7", "8"], "v": [*rows]}), pd.DataFrame(rows).assign(item=[1, 2, 3])):
         stream = io.BytesIO()
         frame.rename(columns=str).to_parquet(stream, compression=None)
