@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ENDING = (signal.SIGINT, signal.SIGTERM)
+AGAIN = 0.01  # seconds until what was lost is raised once more
 NO_MEMORY = "RESOURCE_EXHAUSTED"  # as XLA says it
 
 
@@ -19,17 +21,39 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the context, Ctrl-C raises KeyboardInterrupt and SIGTERM Terminated, unless they are ignored."""
-    handlers: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
-    before: dict[int, Any] = {}
+    """Within the context, Ctrl-C raises KeyboardInterrupt and SIGTERM Terminated, unless they are ignored.
+
+    Where that is lost in a callback, as XLA has some, it is raised once more; where a library makes another error of
+    it, it is what the context ends in.
+    """
+    noted: list[type[KeyboardInterrupt]] = []
+
+    def end(number: int, frame: Any) -> NoReturn:
+        if number != signal.SIGALRM:
+            noted[:] = [Terminated if number == signal.SIGTERM else KeyboardInterrupt]
+        raise noted[0]
+
+    def lost(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        else:
+            hook(unraisable)
+
+    before, hook = dict[int, Any](), sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
-        heard = [each for each in handlers if signal.getsignal(each) != signal.SIG_IGN]
-        before |= {each: signal.signal(each, handlers[each]) for each in heard}
+        heard = [each for each in (*ENDING, signal.SIGALRM) if signal.getsignal(each) != signal.SIG_IGN]
+        before |= {each: signal.signal(each, end) for each in heard}
+        sys.unraisablehook = lost
     try:
         yield
+    except Exception as error:
+        if noted:
+            raise noted[0] from error
+        raise
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+        sys.unraisablehook = hook
 
 
 def fail(message: str, status: int) -> NoReturn:
@@ -48,10 +72,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return ""
-
-
-def _terminate(number: int, frame: Any) -> NoReturn:
-    raise Terminated
 
 
 def _disk_full(error: BaseException | None) -> str:

@@ -3,8 +3,10 @@
 import errno
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -84,6 +86,27 @@ def test_help(run):
 def test_interrupt(run):
     status, _, err = run(fail(KeyboardInterrupt()))
     assert status == 130 and "resumes" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_is_lost_in_a_callback_or_becomes_another_error_ends_a_script(run, number, status):
+    class Callback:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    def lost():
+        Callback()
+        time.sleep(5)
+
+    def another():
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise InputError("the checkpoint cannot be read") from None
+
+    for main in (lost, another):
+        found, _, err = run(main)
+        assert found == status and "rerunning the same command resumes" in err and err.count("\n") == 1
 
 
 def chained(error, cause):
