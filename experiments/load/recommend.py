@@ -3,19 +3,25 @@
     locust -f experiments/load/recommend.py --headless --host=http://127.0.0.1:8000 --users=100 --spawn-rate=100 \
         --run-time=2m --csv=load
 
-Each simulated user asks once a second, at a constant pace, so 100 are 100 requests a second. Who is asked for are the
-users that the service knows. $TOKEN is sent if the service wants one.
+Each simulated user asks once a second, from a random moment on, so 100 are 100 requests a second, some of them at once
+by chance. Whom they ask for is drawn anew each time, from the ids in the file $PEOPLE, one a line, or from the first
+hundred that the service knows. $TOKEN is sent if the service wants one. $REPORT is a JSON file to be written: the
+requests, those that failed, and the milliseconds of the others. `experiments.load.service` starts a service and this.
 """
 
 import itertools
+import json
 import os
 import random
+import time
+from pathlib import Path
 
 from locust import FastHttpUser, constant_throughput, events, task
 
-TOKEN, FEEDBACK = os.environ.get("TOKEN", ""), os.environ.get("FEEDBACK", "")
+TOKEN, FEEDBACK, REPORT = (os.environ.get(name, "") for name in ("TOKEN", "FEEDBACK", "REPORT"))
 HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
-people: list[int | str] = []
+people: list[str] = Path(os.environ["PEOPLE"]).read_text().splitlines() if "PEOPLE" in os.environ else []
+took: list[float] = []
 _count = itertools.count()
 
 
@@ -25,9 +31,11 @@ class Person(FastHttpUser):
     wait_time = constant_throughput(1)
 
     def on_start(self) -> None:
-        """Whom the service knows, once."""
+        """Whom the service knows, once; and not all at once."""
         if not people:
-            people.extend(self.client.get("/users?limit=100", headers=HEADERS).json()["users"])
+            found = self.client.get("/users?limit=100", headers=HEADERS).json()["users"]
+            people.extend(map(str, found))
+        time.sleep(random.random())
 
     @task
     def recommend(self) -> None:
@@ -40,7 +48,18 @@ class Person(FastHttpUser):
             )
 
 
+@events.request.add_listener
+def note(response_time: float, exception: Exception | None, **_: object) -> None:
+    """What a request took."""
+    if exception is None:
+        took.append(response_time)
+
+
 @events.quitting.add_listener
 def failed(environment, **_: object) -> None:
     """A failed request fails the run."""
-    environment.process_exit_code = 1 if environment.stats.total.fail_ratio else 0
+    total = environment.stats.total
+    environment.process_exit_code = 1 if total.fail_ratio else 0
+    if REPORT:
+        told = {"requests": total.num_requests, "failures": total.num_failures, "milliseconds": took}
+        Path(REPORT).write_text(json.dumps(told))

@@ -16,7 +16,7 @@ from ancf_jax.types import Array, Data
 class Encoded(NamedTuple):
     """What the network makes of a history."""
 
-    states: Array  # [B, H, D]
+    states: Array  # [B, H, D]; [B, 1, D], the latest, where that is all that scores
     keys: Any  # [B, H, heads, d], as are the values; None without candidate attention
     values: Any
 
@@ -55,7 +55,9 @@ class Net(nn.Module):
                 rows = rows * c.factors**0.5
             rows = self.drop(rows + self.position if c.ordered else rows, deterministic=not train)
         if self.encoder is not None:
-            rows = self.encoder(rows, mask, deterministic=not train)
+            # Without heads the latest state is all that scores.
+            last = {} if train or c.heads or c.encoder == "gru" else {"last": 1}
+            rows = self.encoder(rows, mask, deterministic=not train, **last)
         if not c.heads:
             return Encoded(rows, None, None)
         keys, values = (self.key(rows), self.value(rows)) if c.project else (rows, rows)

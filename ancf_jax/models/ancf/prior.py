@@ -67,7 +67,7 @@ class Prior(NamedTuple):
         """Scores [B, I] of all items after histories [B, H]."""
         place = jnp.asarray(place)
         weights = self.weights if self.ordered else jnp.ones(history.shape[1])
-        return self.log_like(after(place[history], weights, b[: self.size])[:, place[:-1]])
+        return self.log_like(after(place[history], weights, b)[:, place[:-1]])
 
     def contribute(self, b: Array, place: ArrayLike, history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these as the sum inside asinh is."""
