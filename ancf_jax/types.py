@@ -73,7 +73,7 @@ class Query(NamedTuple):
     """Whom to score for. A user never seen in training is row U with a history."""
 
     users: Array  # [B] int32, U for an unknown user
-    history: Array  # [B, H] int32, oldest first, padded with I on the left
+    history: Array  # [B, H] int32, oldest first, padded with I on the left; less wide if only padding is left away
     values: Array  # [B, H] float32, 0 at padding
 
 

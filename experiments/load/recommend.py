@@ -16,7 +16,7 @@ import random
 import time
 from pathlib import Path
 
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, task
 
 TOKEN, FEEDBACK, REPORT = (os.environ.get(name, "") for name in ("TOKEN", "FEEDBACK", "REPORT"))
 HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
@@ -28,14 +28,18 @@ _count = itertools.count()
 class Person(FastHttpUser):
     """Asks for a list once a second, and every tenth time says what became of it."""
 
-    wait_time = constant_throughput(1)
-
     def on_start(self) -> None:
         """Whom the service knows, once; and not all at once."""
         if not people:
             found = self.client.get("/users?limit=100", headers=HEADERS).json()["users"]
             people.extend(map(str, found))
-        time.sleep(random.random())
+        self.due = time.monotonic() + random.random()
+        time.sleep(self.due - time.monotonic())
+
+    def wait_time(self) -> float:
+        """The seconds until the next request is due; locust's own pace would bring all users back together."""
+        self.due += 1
+        return max(self.due - time.monotonic(), 0)
 
     @task
     def recommend(self) -> None:

@@ -53,7 +53,7 @@ class Net(nn.Module):
         if c.encoder == "attention":
             if c.state:
                 rows = rows * c.factors**0.5
-            rows = self.drop(rows + self.position if c.ordered else rows, deterministic=not train)
+            rows = self.drop(rows + self.position[-rows.shape[1] :] if c.ordered else rows, deterministic=not train)
         if self.encoder is not None:
             # Without heads the latest state is all that scores.
             last = {} if train or c.heads or c.encoder == "gru" else {"last": 1}
@@ -73,7 +73,7 @@ class Net(nn.Module):
 
     def weights(self, item: Array, keys: Array, mask: Array) -> Array:
         """a [B, heads, K, H] of candidates after the whole history."""
-        recency = self.recency[:, None, ::-1] if self.config.ordered else 0.0
+        recency = self.recency[:, None, : mask.shape[1]][..., ::-1] if self.config.ordered else 0.0
         return candidate_weights(self.logits(item, keys) + recency, mask[:, None, None], self.config.smoothing)
 
     def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:

@@ -80,13 +80,13 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as threads:
             tasks = []
-            for queue, work, most in (
-                (lists, partial(answers.recommend, store=store), SIZES[-1]),
-                (reasons, _each, 1),
-                (others, _each, 1),
+            for queue, work, sizes in (
+                (lists, partial(answers.recommend, store=store), SIZES),
+                (reasons, _each, (1,)),
+                (others, _each, (1,)),
             ):
                 thread = threads.enter_context(ThreadPoolExecutor(1))
-                tasks.append(asyncio.create_task(answer(queue, work, most, thread)))
+                tasks.append(asyncio.create_task(answer(queue, work, sizes, thread)))
             if reload_every:
                 tasks.append(asyncio.create_task(watch()))
             yield
