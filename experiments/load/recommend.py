@@ -5,7 +5,7 @@
 
 Each simulated user asks once a second, from a random moment on, so 100 are 100 requests a second, some of them at once
 by chance. Whom they ask for is drawn anew each time, from the ids in the file $PEOPLE, one a line, or from the first
-hundred that the service knows. $TOKEN is sent if the service wants one. $REPORT is a JSON file to be written: the
+hundred that the service knows; with DISTINCT=1 nobody is asked for twice. $TOKEN is sent if the service wants one. $REPORT is a JSON file to be written: the
 requests, those that failed, and the milliseconds of the others. `experiments.load.service` starts a service and this.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from locust import FastHttpUser, events, task
 
-TOKEN, FEEDBACK, REPORT = (os.environ.get(name, "") for name in ("TOKEN", "FEEDBACK", "REPORT"))
+TOKEN, FEEDBACK, DISTINCT, REPORT = (os.environ.get(name, "") for name in ("TOKEN", "FEEDBACK", "DISTINCT", "REPORT"))
 HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else {}
 people: list[str] = Path(os.environ["PEOPLE"]).read_text().splitlines() if "PEOPLE" in os.environ else []
 took: list[float] = []
@@ -44,7 +44,7 @@ class Person(FastHttpUser):
     @task
     def recommend(self) -> None:
         """A list of ten, and feedback on its first."""
-        user = random.choice(people)
+        user = people.pop(random.randrange(len(people))) if DISTINCT else random.choice(people)
         answer = self.client.post("/recommend", json={"user": user, "top_k": 10}, headers=HEADERS)
         if FEEDBACK and next(_count) % 10 == 0:
             self.client.post(

@@ -3,7 +3,9 @@
 Starts the service, waits until it is ready, and sends it the requests of experiments/load/recommend.py by locust on
 the same machine, for users drawn at random from all that the run knows. Writes OUTPUT.json: the seconds from start to
 ready, percentiles of the milliseconds from request to answer, failures, and the service's memory and seconds of CPU
-before and after. --reload saves newer checkpoints in a copy of the run meanwhile, which the service is to take.
+before and after. --distinct asks for nobody twice,
+so no list comes from those that the service keeps. --reload saves newer checkpoints in a copy of the run meanwhile,
+which the service is to take.
 Exit status 1 if a request failed. --warm are seconds of load beforehand that do not count.
 """
 
@@ -38,6 +40,7 @@ def define() -> None:
     flags.DEFINE_integer("rate", 100, "requests a second", lower_bound=1, allow_override=True)
     flags.DEFINE_integer("seconds", 120, "of load", lower_bound=1, allow_override=True)
     flags.DEFINE_integer("warm", 5, "seconds of load that do not count", lower_bound=0, allow_override=True)
+    flags.DEFINE_boolean("distinct", False, "ask for nobody twice", allow_override=True)
     flags.DEFINE_boolean("reload", False, "save newer checkpoints meanwhile, in a copy of the run", allow_override=True)
     flags.DEFINE_string("output", "serving", "path of the JSON file, without .json", allow_override=True)
 
@@ -64,8 +67,10 @@ def main() -> dict[str, Any]:
 
 def measured(workdir: Path, folder: Path) -> dict[str, Any]:
     """What a service of a run does under load."""
-    options, people = flags.FLAGS, folder / "people"
-    people.write_text("\n".join(map(str, ids(workdir))))
+    options, people, others = flags.FLAGS, folder / "people", folder / "others"
+    every, first = ids(workdir), options.rate * options.warm if options.distinct else 0
+    people.write_text("\n".join(map(str, every[first:])))
+    others.write_text("\n".join(map(str, every[:first] or every)))
     started = time.perf_counter()
     command = [sys.executable, "-m", "experiments.serve", f"--workdir={workdir}", f"--feedback={folder}/feedback.db"]
     command += ["--port=0", "--rate=0", "--reload_every=1"]
@@ -79,8 +84,8 @@ def measured(workdir: Path, folder: Path) -> dict[str, Any]:
         ready = time.perf_counter() - started
         console.say(f"ready after {ready:.1f} s")
         if options.warm:
-            load(said[0], people, options.warm, folder / "warm.json")
-        before = usage(service.pid)
+            load(said[0], others, options.warm, folder / "warm.json")
+        before, known = usage(service.pid), number(ask(f"{said[0]}/metrics"), "ancf_lists_kept")
         stop = threading.Event()
         newer = threading.Thread(target=save_newer, args=(workdir, stop)) if options.reload else None
         if newer:
@@ -96,8 +101,8 @@ def measured(workdir: Path, folder: Path) -> dict[str, Any]:
     took = told.pop("milliseconds")
     shown = {f"p{p:g}": round(float(np.percentile(took, p)), 2) for p in PERCENTILES} | {"max": round(max(took), 2)}
     console.say(f"{told['requests']:,} requests, {told['failures']:,} failed; milliseconds: {shown}")
-    reloads = re.search(r"^ancf_reloads_total (\S+)", metrics, re.MULTILINE)
     about = {"workdir": flags.FLAGS.workdir, "rate": options.rate, "seconds": options.seconds}
+    kept = (number(metrics, "ancf_lists_kept") - known) / max(told["requests"], 1)
     cpu = 1000 * (after["cpu_seconds"] - before["cpu_seconds"]) / max(told["requests"], 1)
     return {
         **about,
@@ -106,7 +111,8 @@ def measured(workdir: Path, folder: Path) -> dict[str, Any]:
         "milliseconds": shown,
         "cpu_milliseconds_of_a_request": round(cpu, 2),
         "memory_mb": {"before": before["mb"], "after": after["mb"]},
-        "reloads": int(float(reloads[1])) if reloads else 0,
+        "share_of_lists_kept": round(kept, 3),
+        "reloads": int(number(metrics, "ancf_reloads_total")),
     }
 
 
@@ -122,7 +128,7 @@ def load(host: str, people: Path, seconds: int, report: Path) -> dict[str, Any]:
     """Send requests for some seconds, by locust in a process of its own."""
     options = ["--headless", f"--host={host}", f"--users={flags.FLAGS.rate}", f"--spawn-rate={flags.FLAGS.rate}"]
     command = [sys.executable, "-m", "locust", "-f", str(LOCUST), *options, f"--run-time={seconds}s", "--only-summary"]
-    given = os.environ | {"PEOPLE": str(people), "REPORT": str(report)}
+    given = os.environ | {"PEOPLE": str(people), "REPORT": str(report), "DISTINCT": "1" * flags.FLAGS.distinct}
     subprocess.run(command, env=given, capture_output=True, check=False)
     return dict(json.loads(report.read_text()))
 
@@ -147,6 +153,12 @@ def usage(process: int) -> dict[str, float]:
     times = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return {"mb": round(pages * PAGE / 1e6, 1), "cpu_seconds": sum(map(int, times)) / CLOCK}
+
+
+def number(metrics: str, name: str) -> float:
+    """A number that Prometheus would read."""
+    found = re.search(rf"^{name} (\S+)", metrics, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def ask(url: str) -> str:
