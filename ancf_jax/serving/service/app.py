@@ -31,6 +31,7 @@ from ancf_jax.serving.service.live import Live
 from ancf_jax.serving.service.programs import SIZES
 from ancf_jax.types import InputError
 
+LISTING = 2  # threads that make lists, so that one does not wait for another
 PAGE = Path(__file__).with_name("page.html")
 Newer = Callable[[Live], Live]
 Search = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
@@ -83,11 +84,8 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as threads:
             tasks = []
-            for queue, work, sizes in (
-                (lists, partial(answers.recommend, store=store, kept=kept), SIZES),
-                (reasons, _each, (1,)),
-                (others, _each, (1,)),
-            ):
+            best = (lists, partial(answers.recommend, store=store, kept=kept), SIZES)
+            for queue, work, sizes in (*[best] * LISTING, (reasons, _each, (1,)), (others, _each, (1,))):
                 thread = threads.enter_context(ThreadPoolExecutor(1))
                 tasks.append(asyncio.create_task(answer(queue, work, sizes, thread)))
             if reload_every:
