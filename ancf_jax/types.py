@@ -73,7 +73,7 @@ class Query(NamedTuple):
     """Whom to score for. A user never seen in training is row U with a history."""
 
     users: Array  # [B] int32, U for an unknown user
-    history: Array  # [B, H] int32, oldest first, padded with I on the left; less wide if only padding is left away
+    history: Array  # [B, H] int32, oldest first, padded with I on the left
     values: Array  # [B, H] float32, 0 at padding
 
 
@@ -155,6 +155,7 @@ class Recommender(NamedTuple):
     order: str = "no"
     contribute: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H], signed
     additive: bool = False
+    narrow: bool = False  # a query's history may be less wide, where no more than padding is left away
 
 
 def as_they_are(params: Params, given: Given) -> Params:

@@ -45,18 +45,16 @@ def query_of(
     return Query(users.astype(np.int32), history, worth)
 
 
-def width_of(length: int, items: Sequence[np.ndarray]) -> int:
-    """How wide a query of these histories may be, of which `length` are read: a quarter or a half of it if that does.
-
-    What is left away is padding. So users of many lengths share few compiled programs.
-    """
+def width_of(model: Recommender, items: Sequence[np.ndarray]) -> int:
+    """How wide a query of these histories has to be: the least of the widths that leaves away no more than padding."""
     longest = max(map(len, items), default=0)
-    return next((width for width in widths(length) if width >= longest), length)
+    return next((width for width in widths(model) if width >= longest), model.history)
 
 
-def widths(length: int) -> list[int]:
-    """The widths of queries of which `length` are read, ascending."""
-    return sorted({-(-length // 4), -(-length // 2), length})
+def widths(model: Recommender) -> list[int]:
+    """The widths of queries, ascending: few, so that users of many lengths share compiled programs."""
+    length = model.history
+    return sorted({-(-length // 4), -(-length // 2), length}) if model.narrow else [length]
 
 
 def _query(

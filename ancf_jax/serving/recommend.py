@@ -131,7 +131,7 @@ def best_of_many(
     """What `best_of` finds, in blocks of people whose histories are about as long: padding costs what a history does."""
     if len(people) <= FEW:
         return best_of(server, people, hidden, wanted)
-    fits = np.array([width_of(server.model.history, [person.items]) for person in people])
+    fits = np.array([width_of(server.model, [person.items]) for person in people])
     order, parts = np.argsort(fits, kind="stable"), []
     for width in np.unique(fits):
         rows = order[fits[order] == width]
@@ -152,7 +152,7 @@ def best_of(
     With `rows`, as many are computed, so that lists of fewer people take no program of their own.
     """
     filled = [*people, *[people[-1]] * (rows - len(people))]
-    query = query_of_people(server, filled, width_of(server.model.history, [person.items for person in people]))
+    query = query_of_people(server, filled, width_of(server.model, [person.items for person in people]))
     repeats = server.dataset.repeats if wanted.repeats is None else wanted.repeats
     bits = hidden_from(hidden, filled, repeats)
     pool = POOL * wanted.top_k if wanted.diversity else wanted.top_k

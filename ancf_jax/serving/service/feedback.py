@@ -38,7 +38,9 @@ def open_feedback(target: str) -> sa.Engine:
     """
     url = target if "://" in target else f"sqlite:///{at_home(target).resolve()}"
     try:
-        engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping="://" in target)
+        engine = sa.create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping="://" in target
+        )
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _durable)
         TABLE.metadata.create_all(engine)

@@ -43,7 +43,7 @@ def make_programs(server: Server) -> Programs:
     nothing = np.zeros(-(-items // WORD), np.uint32)
     for size in SIZES:
         lists(programs, server, [person] * size, [nothing] * size, model.history)
-    for width in widths(model.history)[:-1]:
+    for width in widths(model)[:-1]:
         lists(programs, server, [person], [nothing], width)
     scores(programs, server, person, np.zeros(1, np.int32))
     reasons(programs, server, person, np.zeros(1, np.int32))
@@ -60,8 +60,7 @@ def lists(
     size = next(size for size in SIZES if size >= len(people))
     filled, bits = [*people, *[people[-1]] * (size - len(people))], [*hidden, *[hidden[-1]] * (size - len(people))]
     if width is None:
-        whole = server.model.history
-        width = width_of(whole, [people[0].items]) if len(people) == 1 else whole
+        width = width_of(server.model, [people[0].items]) if len(people) == 1 else server.model.history
     query = query_of_people(server, filled, width)
     items, scores = map(np.asarray, programs.best(server.ready, query, np.stack(bits)))
     users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
