@@ -104,8 +104,8 @@ class SelfAttention(nn.Module):
 
     x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
     wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
-    output at padding carries no meaning. With `last`, the states of so many last columns are all that is computed of the
-    last block: [B, last, D].
+    output at padding carries no meaning. With `last`, the states of so many last columns are all that the last block
+    computes: [B, last, D].
     """
 
     layers: int

@@ -128,7 +128,7 @@ def for_words(server: Server, words: str, top_k: int, *, approximate: bool = Fal
 def best_of_many(
     server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `best_of` finds, in blocks of people whose histories are about as long: padding costs what a history does."""
+    """What `best_of` finds, in blocks of people with histories of like length: padding costs what a history does."""
     if len(people) <= FEW:
         return best_of(server, people, hidden, wanted)
     fits = np.array([width_of(server.model, [person.items]) for person in people])

@@ -5,8 +5,9 @@
 
 Each simulated user asks once a second, from a random moment on, so 100 are 100 requests a second, some of them at once
 by chance. Whom they ask for is drawn anew each time, from the ids in the file $PEOPLE, one a line, or from the first
-hundred that the service knows; with DISTINCT=1 nobody is asked for twice. $TOKEN is sent if the service wants one. $REPORT is a JSON file to be written: the
-requests, those that failed, and the milliseconds of the others. `experiments.load.service` starts a service and this.
+hundred that the service knows; with DISTINCT=1 nobody is asked for twice. $TOKEN is sent if the service wants one.
+$REPORT is a JSON file to be written: the requests, those that failed, and the milliseconds of the others.
+`experiments.load.service` starts a service and this.
 """
 
 import itertools

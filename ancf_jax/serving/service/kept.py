@@ -1,4 +1,4 @@
-"""Lists that were computed lately, by all that a list hangs on: none is ever out of date, and none has to be forgotten."""
+"""Lists that were computed lately, by all that a list hangs on, so that none is ever out of date."""
 
 import hashlib
 from collections import OrderedDict
