@@ -2,10 +2,10 @@
 
 Starts the service, waits until it is ready, and sends it the requests of experiments/load/recommend.py by locust on
 the same machine, for users drawn at random from all that the run knows. Writes OUTPUT.json: the seconds from start to
-ready, percentiles of the milliseconds from request to answer, failures, and the service's memory and seconds of CPU
-before and after. --distinct asks for nobody twice, so no list comes from those that the service keeps. --reload saves newer
-checkpoints in a copy of the run meanwhile, which the service is to take. --warm are seconds of load beforehand that do
-not count. Exit status 1 if a request failed.
+ready, percentiles of the milliseconds from request to answer, failures, the share of lists that had been computed
+before, and the service's memory and seconds of CPU. --warm are seconds of load beforehand that do not count.
+--distinct asks for nobody twice, so every list is computed. --reload saves newer checkpoints in a copy of the run
+meanwhile, which the service is to take. Exit status 1 if a request failed.
 """
 
 import json
