@@ -39,8 +39,8 @@ def test_given_items_have_the_scores_of_their_columns(case: Case) -> None:
 def test_a_history_may_come_without_its_padding(case: Case) -> None:
     query = case.ask()
     longest = int((query.history < SIZE).sum(axis=1).max(initial=0))
-    parts = (np.asarray(part)[:, part.shape[1] - longest :] for part in (query.history, query.values))
-    found = case.trained.score(case.trained.ready, Query(query.users, *parts))
+    history, values = (part[:, part.shape[1] - longest :] for part in (query.history, query.values))
+    found = case.trained.score(case.trained.ready, Query(query.users, history, values))
     np.testing.assert_allclose(found, case.scores, rtol=1e-4, atol=1e-5)
 
 

@@ -42,7 +42,8 @@ def query_of(
     """
     history: Any = _pad(items, length, num_items, np.int32)
     worth: Any = _pad(values, length, 0, np.float32)
-    return Query(users.astype(np.int32), history, worth)
+    asked: Any = users.astype(np.int32)
+    return Query(asked, history, worth)
 
 
 def width_of(model: Recommender, items: Sequence[np.ndarray]) -> int:

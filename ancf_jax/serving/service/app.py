@@ -84,7 +84,7 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as threads:
             tasks = []
-            best = (lists, partial(answers.recommend, store=store, kept=kept), SIZES)
+            best: Any = (lists, partial(answers.recommend, store=store, kept=kept), SIZES)
             for queue, work, sizes in (*[best] * LISTING, (reasons, _each, (1,)), (others, _each, (1,))):
                 thread = threads.enter_context(ThreadPoolExecutor(1))
                 tasks.append(asyncio.create_task(answer(queue, work, sizes, thread)))
