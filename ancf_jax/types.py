@@ -155,6 +155,7 @@ class Recommender(NamedTuple):
     order: str = "no"
     contribute: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H], signed
     additive: bool = False
+    narrow: bool = False  # a query's history may be less wide, where no more than padding is left away
 
 
 def as_they_are(params: Params, given: Given) -> Params:

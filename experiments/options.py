@@ -1,5 +1,6 @@
 """Flags that several scripts share: which run is trained, and the settings of the model that it names."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from ancf_jax.config import define_flags, from_flags
+from ancf_jax.files import at_home
 from ancf_jax.models import entry_of
 from ancf_jax.settings import DataConfig, EvalConfig, TrainConfig
 from ancf_jax.types import InputError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ancf_jax.runs.run import Run
 
 DEFAULT = "ancf"
+COMPILED = "~/.cache/ancf_jax/compiled"  # programs, which the next process finds there
 RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -72,3 +75,12 @@ def watching(folder: Path) -> AbstractContextManager[Any]:
 def _define_model(values: flags.FlagValues) -> None:
     known = "what is trained, or package.module of a model of one's own"
     flags.DEFINE_string("model", DEFAULT, known, flag_values=values, allow_override=True)
+
+
+def keep_programs() -> None:
+    """Keep what is compiled for the next process, unless $JAX_COMPILATION_CACHE_DIR says where."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(at_home(COMPILED)))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

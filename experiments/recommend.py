@@ -76,6 +76,7 @@ from ancf_jax.serving.recommend import (
 )
 from ancf_jax.serving.similar import likeness_of, similar_items
 from ancf_jax.types import InputError
+from experiments.options import keep_programs
 
 SAMPLE = 100  # users whose approximate lists are held against the exact ones
 ASKED = ("user", "users", "history", "query", "similar", "pairs", "vectors")
@@ -86,6 +87,7 @@ def main() -> dict[str, Any]:
     """Recommend, and print one table a user or write one file."""
     options = flags.FLAGS
     check(options)
+    keep_programs()
     console.status(f"reading {options.workdir} and its data ...")
     run, dataset, data, model, params = open_trained(Path(options.workdir), options.data_dir, users=options.user)
     server = make_server(dataset, data, model, params, clip_predictions=options.clip_predictions)

@@ -16,7 +16,6 @@ from typing import Any
 
 from absl import flags
 
-from ancf_jax.files import at_home
 from ancf_jax.types import InputError
 from experiments import console
 
@@ -42,10 +41,10 @@ def define() -> None:
 if __name__ == "__main__":
     console.run_help(define)  # before what follows, which takes seconds to import
 
-import jax
 import pyarrow
 
-COMPILED = "~/.cache/ancf_jax/compiled"  # programs, which a restart finds there
+from experiments.options import keep_programs
+
 PATIENCE = 30  # seconds for what has come before a signal to stop
 
 
@@ -67,9 +66,7 @@ def main() -> dict[str, Any]:
     token, workdir = options.token or os.environ.get("ANCF_TOKEN", ""), Path(options.workdir)
     if not token.isascii() or any(letter.isspace() for letter in token):
         raise InputError("flag --token: legal are letters, digits and signs of ASCII, without spaces")
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(at_home(COMPILED)))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    keep_programs()
     console.status(f"reading {workdir} and its data ...")
     store = open_feedback(options.feedback) if options.feedback else None
     listening = listen(options.host, options.port)

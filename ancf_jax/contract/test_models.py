@@ -35,6 +35,15 @@ def test_given_items_have_the_scores_of_their_columns(case: Case) -> None:
     np.testing.assert_allclose(found, np.take_along_axis(case.scores, items, axis=1), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.able("takes narrow histories")
+def test_a_history_may_come_without_its_padding(case: Case) -> None:
+    query = case.ask()
+    longest = int((query.history < SIZE).sum(axis=1).max(initial=0))
+    history, values = (part[:, part.shape[1] - longest :] for part in (query.history, query.values))
+    found = case.trained.score(case.trained.ready, Query(query.users, history, values))
+    np.testing.assert_allclose(found, case.scores, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.able("is the first of its family")
 def test_compiled_and_interpreted_scores_agree(case: Case) -> None:
     ready = case.model.prepare(case.trained.state.params, case.model.given)

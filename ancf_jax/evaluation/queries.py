@@ -1,7 +1,9 @@
 """Queries: whom to score for, by the dense ids of users or of what a new user has, with the items that they have."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,16 +36,33 @@ def query_history(model: Recommender, data: Data, history: Sequence[int]) -> tup
 def query_of(
     length: int, num_items: int, users: np.ndarray, items: Sequence[np.ndarray], values: Sequence[np.ndarray]
 ) -> Query:
-    """The query [B] of users with these histories, each oldest first and of any length, of which `length` are read."""
-    history = _pad(items, length, num_items, np.int32)
-    return Query(jnp.asarray(users, jnp.int32), jnp.asarray(history), jnp.asarray(_pad(values, length, 0, np.float32)))
+    """The query [B] of users with these histories, each oldest first and of any length, of which `length` are read.
+
+    Its arrays are on the host: a program that is asked once takes them from there fastest.
+    """
+    history: Any = _pad(items, length, num_items, np.int32)
+    worth: Any = _pad(values, length, 0, np.float32)
+    asked: Any = users.astype(np.int32)
+    return Query(asked, history, worth)
+
+
+def width_of(model: Recommender, items: Sequence[np.ndarray]) -> int:
+    """How wide a query of these histories has to be: the least of the widths that leaves away no more than padding."""
+    longest = max(map(len, items), default=0)
+    return next((width for width in widths(model) if width >= longest), model.history)
+
+
+def widths(model: Recommender) -> list[int]:
+    """The widths of queries, ascending: few, so that users of many lengths share compiled programs."""
+    length = model.history
+    return sorted({-(-length // 4), -(-length // 2), length}) if model.narrow else [length]
 
 
 def _query(
     length: int, num_items: int, users: np.ndarray, items: list[np.ndarray], values: list[np.ndarray]
 ) -> tuple[Query, Array]:
     """The query [B] and all items [B, S] of users with these histories."""
-    query = query_of(length, num_items, users, items, values)
+    query = jax.tree.map(jnp.asarray, query_of(length, num_items, users, items, values))
     return query, jnp.asarray(padded(items, num_items))
 
 

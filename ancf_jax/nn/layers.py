@@ -86,13 +86,17 @@ def visible(mask: Array, causal: bool) -> Array:
     return allowed & jnp.tril(jnp.ones((mask.shape[1],) * 2, bool)) if causal else allowed
 
 
-def multi_head(qkv: Array, allowed: Array, heads: int, drop: Callable[[Array], Array]) -> Array:
-    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; qkv [B, H, 3 D], `allowed` as of visible."""
+def multi_head(qkv: Array, allowed: Array, heads: int, drop: Callable[[Array], Array], last: int = 0) -> Array:
+    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; qkv [B, H, 3 D], `allowed` as of visible.
+
+    Of the `last` columns alone, [B, last, D], if that is not 0.
+    """
     q, k, v = (split_heads(part, heads) for part in jnp.split(qkv, 3, axis=-1))
+    q, allowed = q[:, -last:], allowed[:, :, -last:]
     logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
     logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
     weights = drop(jax.nn.softmax(logits, axis=-1).astype(qkv.dtype))
-    return jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(*qkv.shape[:2], -1)
+    return jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(*q.shape[:2], -1)
 
 
 class SelfAttention(nn.Module):
@@ -100,7 +104,8 @@ class SelfAttention(nn.Module):
 
     x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
     wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
-    output at padding carries no meaning.
+    output at padding carries no meaning. With `last`, the states of so many last columns are all that the last block
+    computes: [B, last, D].
     """
 
     layers: int
@@ -111,7 +116,7 @@ class SelfAttention(nn.Module):
     activation: Callable[[Array], Array] = nn.gelu
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: int = 0) -> Array:
         width = x.shape[-1]
         feed = self.feed or 2 * width
         allowed = visible(mask, self.causal)
@@ -122,8 +127,9 @@ class SelfAttention(nn.Module):
         for n in range(self.layers):
             normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
             qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
-            mixed = multi_head(qkv, allowed, self.heads, drop)
-            x = x + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
+            asked = last if n == self.layers - 1 else 0
+            mixed = multi_head(qkv, allowed, self.heads, drop, asked)
+            x = x[:, -asked:] + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
             inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
             x = x + drop(nn.Dense(width, name=f"feed_out_{n}")(inner))

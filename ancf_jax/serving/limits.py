@@ -19,6 +19,8 @@ def hidden_from_all(
     All but those of `among`, if it is given, those of `exclude`, and all that are of none of `categories`, if any are
     given. Raises UnknownId for an item or a category.
     """
+    if among is None and not exclude and not categories:
+        return np.zeros(-(-len(dataset.item_ids) // WORD), np.uint32)
     hidden = np.zeros(len(dataset.item_ids), bool)
     if among is not None:
         hidden[:] = True

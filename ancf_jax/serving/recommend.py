@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from ancf_jax.data.dataset import Dataset, all_interactions
-from ancf_jax.evaluation.queries import padded, query_of
+from ancf_jax.evaluation.queries import padded, query_of, width_of
 from ancf_jax.evaluation.topk import best_items, items_for
 from ancf_jax.runs.results import in_units
 from ancf_jax.serving.diversity import POOL, diversified
@@ -23,7 +23,10 @@ from ancf_jax.serving.lookup import features_of, item_of, title_of
 from ancf_jax.serving.people import Person, Rows, known_person, new_person
 from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
-BLOCK = 256  # users whose lists are made at once
+CHUNK = 8192  # users whose lists are held before they are handed on
+BLOCK = 256  # users whose lists are handed on at once
+FEW = 32  # users whose lists take no program of a size that others share
+COLUMNS = 8192  # of the histories of users whose lists are made at once: what an encoder makes of them fits the cache
 Alike = Callable[[np.ndarray], np.ndarray]  # items [n] -> their likeness to each other [n, n]
 
 
@@ -93,8 +96,12 @@ def for_users(server: Server, users: Sequence[str], wanted: Wanted) -> Iterator[
     people = [person_of(server, user) for user in users]
 
     def blocks() -> Iterator[Listed]:
-        for start in range(0, len(people), BLOCK):
-            yield lists_of(server, people[start : start + BLOCK], hidden, wanted, BLOCK if len(people) > BLOCK else 0)
+        for start in range(0, len(people), CHUNK):
+            chunk = people[start : start + CHUNK]
+            found = best_of_many(server, chunk, hidden, wanted)
+            for first in range(0, len(chunk), BLOCK):
+                part = slice(first, first + BLOCK)
+                yield listed(server, chunk[part], *(each[part] for each in found))
 
     return blocks()
 
@@ -102,7 +109,8 @@ def for_users(server: Server, users: Sequence[str], wanted: Wanted) -> Iterator[
 def for_history(server: Server, history: Sequence[str], wanted: Wanted) -> Listed:
     """The best items of a new user who has the items `history`, given by their ids, oldest first. Errors likewise."""
     hidden = hidden_from_all(server.dataset, wanted.among, wanted.exclude, wanted.categories)
-    return lists_of(server, [new_person(server.dataset, server.data, history)], hidden, wanted)
+    person = new_person(server.dataset, server.data, history)
+    return listed(server, [person], *best_of(server, [person], hidden, wanted))
 
 
 def for_words(server: Server, words: str, top_k: int, *, approximate: bool = False) -> Listed:
@@ -118,13 +126,34 @@ def for_words(server: Server, words: str, top_k: int, *, approximate: bool = Fal
     return Listed([words], query, nothing, *found(server.ready, wanted, nothing))
 
 
-def lists_of(server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted, rows: int = 0) -> Listed:
-    """The best items of some people, but those that are `hidden` from all, as bits [I / 32].
+def best_of_many(
+    server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `best_of` finds, in blocks of people with histories of like length: padding costs what a history does."""
+    if len(people) <= FEW:
+        return best_of(server, people, hidden, wanted)
+    fits = np.array([width_of(server.model, [person.items]) for person in people])
+    order, parts = np.argsort(fits, kind="stable"), []
+    for width in np.unique(fits):
+        rows = order[fits[order] == width]
+        size = int(np.clip(COLUMNS // max(width, 1), FEW, BLOCK))
+        for start in range(0, len(rows), size):
+            block = [people[row] for row in rows[start : start + size]]
+            parts.append(best_of(server, block, hidden, wanted, size))
+    place = np.argsort(order)
+    items, scores = (np.concatenate(part)[place] for part in zip(*parts, strict=True))
+    return items, scores
+
+
+def best_of(
+    server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted, rows: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best items [B, k] of some people, but those that are `hidden` from all, as bits [I / 32], and their scores.
 
     With `rows`, as many are computed, so that lists of fewer people take no program of their own.
     """
     filled = [*people, *[people[-1]] * (rows - len(people))]
-    query = query_of_people(server, filled)
+    query = query_of_people(server, filled, width_of(server.model, [person.items for person in people]))
     repeats = server.dataset.repeats if wanted.repeats is None else wanted.repeats
     bits = hidden_from(hidden, filled, repeats)
     pool = POOL * wanted.top_k if wanted.diversity else wanted.top_k
@@ -140,18 +169,24 @@ def lists_of(server: Server, people: Sequence[Person], hidden: np.ndarray, wante
             diversified(*row, wanted.alike, wanted.top_k, wanted.diversity) for row in zip(items, scores, strict=True)
         ]
         items, scores = (np.take_along_axis(part, np.array(chosen), axis=1) for part in (items, scores))
-    query = jax.tree.map(lambda part: part[: len(people)], query)
+    return items, scores
+
+
+def listed(server: Server, people: Sequence[Person], items: np.ndarray, scores: np.ndarray) -> Listed:
+    """Lists [B, k] with what they were made for, and scores as people see them."""
+    query = query_of_people(server, people)
     users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
     shown = np.where(np.isfinite(scores), server.shown(users, items, scores), scores)
     seen = jnp.asarray(padded([person.items for person in people], server.data.num_items))
     return Listed([person.name for person in people], query, seen, jnp.asarray(items), shown)
 
 
-def query_of_people(server: Server, people: Sequence[Person]) -> Query:
-    """The query [B] of some people."""
+def query_of_people(server: Server, people: Sequence[Person], width: int | None = None) -> Query:
+    """The query [B] of some people, of this width if it is given, and else of all that the model reads."""
     users = np.array([person.user for person in people])
     items, values = [person.items for person in people], [person.values for person in people]
-    return query_of(server.model.history, server.data.num_items, users, items, values)
+    width = server.model.history if width is None else width
+    return query_of(width, server.data.num_items, users, items, values)
 
 
 def scores_of(server: Server, users: Sequence[str], items: Sequence[str]) -> np.ndarray:

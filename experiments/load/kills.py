@@ -1,7 +1,7 @@
 """Kill a service that takes feedback: python -m experiments.load.kills --workdir=checkpoints/ancf --kills=20
 
 Starts the service, gives feedback from several clients at once, and kills it with SIGKILL amid that, so often; then
-looks in the database for every row that was acknowledged. Exit status 1 if one is lost.
+looks in the database for every row that was acknowledged. Writes OUTPUT.json. Exit status 1 if one is lost.
 """
 
 import http.client
@@ -30,6 +30,7 @@ def define() -> None:
     """Which model, and how often."""
     flags.DEFINE_string("workdir", "", "the folder of a trained run", allow_override=True)
     flags.DEFINE_integer("kills", 20, "how often the service is killed", lower_bound=1, allow_override=True)
+    flags.DEFINE_string("output", "kills", "path of the JSON file, without .json", allow_override=True)
 
 
 def main() -> dict[str, Any]:
@@ -47,7 +48,12 @@ def main() -> dict[str, Any]:
     lost = [user for user in acknowledged if user not in there]
     if lost:
         raise SystemExit(f"error: {len(lost):,} of {len(acknowledged):,} acknowledged rows are lost")
-    return {"kills": flags.FLAGS.kills, "acknowledged": len(acknowledged), "lost": 0}
+    from ancf_jax.runs.results import provenance
+
+    found = {"kills": flags.FLAGS.kills, "acknowledged": len(acknowledged), "lost": 0}
+    content = {**found, "command": console.command("experiments.load.kills"), **provenance()}
+    Path(f"{flags.FLAGS.output}.json").write_text(json.dumps(content, indent=1) + "\n")
+    return content
 
 
 def one_life(kept: Path, name: str, acknowledged: list[str]) -> None:

@@ -287,9 +287,9 @@ def make(config: Config, data: Data) -> Recommender:
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
-    attends = partial(over_history, "attend") if length and config.heads else None
-    unit, told = UNITS.get(config.loss, ""), attends and not config.tower  # of a tower, nothing can be shared out
-    model = Recommender(learn, given, reads, prepare, score, None, attends, unit=unit, order=order)
+    paid = partial(over_history, "attend") if length and config.heads else None
+    unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
+    model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=order == "yes")
     return model._replace(contribute=contribute, additive=not config.state) if told else model
 
 

@@ -16,7 +16,7 @@ from ancf_jax.types import Array, Data
 class Encoded(NamedTuple):
     """What the network makes of a history."""
 
-    states: Array  # [B, H, D]
+    states: Array  # [B, H, D]; [B, 1, D], the latest, where that is all that scores
     keys: Any  # [B, H, heads, d], as are the values; None without candidate attention
     values: Any
 
@@ -53,9 +53,11 @@ class Net(nn.Module):
         if c.encoder == "attention":
             if c.state:
                 rows = rows * c.factors**0.5
-            rows = self.drop(rows + self.position if c.ordered else rows, deterministic=not train)
+            rows = self.drop(rows + self.position[-rows.shape[1] :] if c.ordered else rows, deterministic=not train)
         if self.encoder is not None:
-            rows = self.encoder(rows, mask, deterministic=not train)
+            # Without heads the latest state is all that scores.
+            last = {} if train or c.heads or c.encoder == "gru" else {"last": 1}
+            rows = self.encoder(rows, mask, deterministic=not train, **last)
         if not c.heads:
             return Encoded(rows, None, None)
         keys, values = (self.key(rows), self.value(rows)) if c.project else (rows, rows)
@@ -71,7 +73,7 @@ class Net(nn.Module):
 
     def weights(self, item: Array, keys: Array, mask: Array) -> Array:
         """a [B, heads, K, H] of candidates after the whole history."""
-        recency = self.recency[:, None, ::-1] if self.config.ordered else 0.0
+        recency = self.recency[:, None, : mask.shape[1]][..., ::-1] if self.config.ordered else 0.0
         return candidate_weights(self.logits(item, keys) + recency, mask[:, None, None], self.config.smoothing)
 
     def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:

@@ -66,13 +66,13 @@ class Prior(NamedTuple):
     def of_history(self, b: Array, place: ArrayLike, history: Array) -> Array:
         """Scores [B, I] of all items after histories [B, H]."""
         place = jnp.asarray(place)
-        weights = self.weights if self.ordered else jnp.ones(history.shape[1])
-        return self.log_like(after(place[history], weights, b[: self.size])[:, place[:-1]])
+        weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
+        return self.log_like(after(place[history], weights, b)[:, place[:-1]])
 
     def contribute(self, b: Array, place: ArrayLike, history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these as the sum inside asinh is."""
         place = jnp.asarray(place)
-        weights = self.weights[::-1] if self.ordered else 1.0
+        weights = self.weights[: history.shape[1]][::-1] if self.ordered else 1.0
         each = weights * b[place[history][:, None], place[items][:, :, None]]  # [B, K, H]
         total = each.sum(axis=2, keepdims=True)
         slope = jnp.where(total == 0, 0.5 / self.mean, self.log_like(total) / jnp.where(total == 0, 1, total))

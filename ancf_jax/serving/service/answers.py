@@ -13,6 +13,7 @@ from ancf_jax.serving.people import Person, Rows, new_person
 from ancf_jax.serving.recommend import person_of, rows_of_list
 from ancf_jax.serving.service import feedback, programs
 from ancf_jax.serving.service.bodies import ExplainBody, RecommendBody, ScoreBody, SimilarBody, Whom
+from ancf_jax.serving.service.kept import Kept, key_of
 from ancf_jax.serving.service.live import Live
 from ancf_jax.serving.similar import similar_items
 from ancf_jax.types import InputError
@@ -21,26 +22,36 @@ SHOWN = 5  # reasons of an item in a list
 Answer = dict[str, Any]
 
 
-def recommend(jobs: Sequence[tuple[Live, RecommendBody]], store: sa.Engine | None) -> list[Answer | Exception]:
+def recommend(
+    jobs: Sequence[tuple[Live, RecommendBody]], store: sa.Engine | None, kept: Kept
+) -> list[Answer | Exception]:
     """The answers to requests for lists, or the errors in them.
 
-    Each is answered by one model from its beginning to its end, and those of the same model in one program.
+    Each is answered by one model from its beginning to its end, and those of the same model in programs that they fill.
+    A list that was computed before is taken from what is kept.
     """
     later = later_of([body for _, body in jobs], jobs[0][0], store)
     found: list[Any] = [None] * len(jobs)
-    ready: list[tuple[int, Live, Person, np.ndarray]] = []
+    ready: list[tuple[int, Live, Person, np.ndarray, bytes]] = []
     for n, (live, body) in enumerate(jobs):
         try:
             person = person_asked(live, body, later)
-            ready.append((n, live, person, _hidden(live, body, person)))
+            hidden = _hidden(live, body, person)
+            key = key_of(live.stamp, live.server.model.history, person, hidden)
+            if (known := kept.get(key)) is None:
+                ready.append((n, live, person, hidden, key))
+            else:
+                found[n] = _listed(live, body, person, *known)
         except InputError as error:
             found[n] = error
     while ready:
         live = ready[0][1]
-        batch = [each for each in ready if each[1] is live][: programs.SIZES[-1]]
+        batch = [each for each in ready if each[1] is live]
+        batch = batch[: max(size for size in programs.SIZES if size <= len(batch))]
         ready = [each for each in ready if not any(each is one for one in batch)]
         lists = programs.lists(live.programs, live.server, [each[2] for each in batch], [each[3] for each in batch])
-        for (n, _, person, _), items, scores in zip(batch, *lists, strict=True):
+        for (n, _, person, _, key), items, scores in zip(batch, *lists, strict=True):
+            kept.put(key, items, scores)
             found[n] = _listed(live, jobs[n][1], person, items, scores)
     return found
 

@@ -26,10 +26,12 @@ from ancf_jax.serving.lookup import UnknownId
 from ancf_jax.serving.service import answers, bodies, feedback
 from ancf_jax.serving.service.batching import WAITING, BusyError, answer, ask
 from ancf_jax.serving.service.guard import App, guarded
+from ancf_jax.serving.service.kept import Kept
 from ancf_jax.serving.service.live import Live
 from ancf_jax.serving.service.programs import SIZES
 from ancf_jax.types import InputError
 
+LISTING = 2  # threads that make lists, so that one does not wait for another
 PAGE = Path(__file__).with_name("page.html")
 Newer = Callable[[Live], Live]
 Search = Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]
@@ -55,10 +57,12 @@ def make_app(
         reload_every: seconds between looks for a newer model; 0 never.
         look: the model that is to answer -> the newest there is.
     """
-    current, registry = [live], CollectorRegistry()
+    current, kept, registry = [live], Kept(), CollectorRegistry()
     reloads = Counter("ancf_reloads", "newer checkpoints taken", registry=registry)
     taken = Gauge("ancf_model_taken_seconds", "when the model that answers was taken, since 1970", registry=registry)
     taken.set_to_current_time()
+    again = Gauge("ancf_lists_kept", "lists that were answered as they had been computed before", registry=registry)
+    again.set_function(lambda: kept.taken)
     # What takes long waits for its like alone.
     lists, reasons, others = (asyncio.Queue[Any](WAITING) for _ in range(3))
 
@@ -80,13 +84,10 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as threads:
             tasks = []
-            for queue, work, most in (
-                (lists, partial(answers.recommend, store=store), SIZES[-1]),
-                (reasons, _each, 1),
-                (others, _each, 1),
-            ):
+            best: Any = (lists, partial(answers.recommend, store=store, kept=kept), SIZES)
+            for queue, work, sizes in (*[best] * LISTING, (reasons, _each, (1,)), (others, _each, (1,))):
                 thread = threads.enter_context(ThreadPoolExecutor(1))
-                tasks.append(asyncio.create_task(answer(queue, work, most, thread)))
+                tasks.append(asyncio.create_task(answer(queue, work, sizes, thread)))
             if reload_every:
                 tasks.append(asyncio.create_task(watch()))
             yield
@@ -101,7 +102,7 @@ def make_app(
 
     @app.post("/recommend", response_model=bodies.RecommendAnswer, responses=bodies.problems(400, 404, 422, 503))
     async def recommend(body: bodies.RecommendBody) -> Response:
-        job = partial(_alone, (current[0], body), store)
+        job = partial(_alone, (current[0], body), store, kept)
         return _json(await (ask(reasons, job) if body.explain else ask(lists, (current[0], body))))
 
     @app.post("/similar", response_model=bodies.SimilarAnswer, responses=bodies.problems(400, 404, 422, 503))
@@ -171,8 +172,8 @@ def _each(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
     return [job() for job in jobs]
 
 
-def _alone(job: tuple[Live, bodies.RecommendBody], store: sa.Engine | None) -> answers.Answer:
-    (found,) = answers.recommend([job], store)
+def _alone(job: tuple[Live, bodies.RecommendBody], store: sa.Engine | None, kept: Kept) -> answers.Answer:
+    (found,) = answers.recommend([job], store, kept)
     if isinstance(found, Exception):
         raise found
     return found

@@ -1,4 +1,7 @@
-"""Requests that wait at once are answered together: none waits for others to come, nor for more than are before it."""
+"""Requests that wait at once are answered together: none waits for others to come.
+
+So many are taken as fill a program whole: padding costs what a request does.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,12 +27,15 @@ async def ask(queue: asyncio.Queue[Any], job: Any) -> Any:
     return await done
 
 
-async def answer(queue: asyncio.Queue[Any], work: Work, most: int, thread: Executor) -> None:
-    """Answer the jobs in a queue, at most so many together, until it is cancelled. One thread works at a time."""
+async def answer(queue: asyncio.Queue[Any], work: Work, sizes: Sequence[int], thread: Executor) -> None:
+    """Answer the jobs in a queue until it is cancelled, so many together as the greatest of `sizes`, from 1 on, that is
+    there. One thread works at a time.
+    """
     loop = asyncio.get_running_loop()
     while True:
         batch = [await queue.get()]
-        while len(batch) < most and not queue.empty():
+        size = max(size for size in sizes if size <= 1 + queue.qsize())
+        while len(batch) < size:
             batch.append(queue.get_nowait())
         batch = [(job, done) for job, done in batch if not done.done()]  # who hung up needs no answer
         if not batch:

@@ -24,6 +24,13 @@ TABLE = sa.Table(
 )
 
 
+FOUND = (
+    sa.select(TABLE.c.user, TABLE.c.item, TABLE.c.value)
+    .where(TABLE.c.user.in_(sa.bindparam("users", expanding=True)))
+    .order_by(TABLE.c.time, TABLE.c.id)
+)
+
+
 def open_feedback(target: str) -> sa.Engine:
     """The database in a file, or at a URL such as postgresql://user:password@host/name; its table is made if need be.
 
@@ -31,7 +38,9 @@ def open_feedback(target: str) -> sa.Engine:
     """
     url = target if "://" in target else f"sqlite:///{at_home(target).resolve()}"
     try:
-        engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+        engine = sa.create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping="://" in target
+        )
         if engine.dialect.name == "sqlite":
             sa.event.listen(engine, "connect", _durable)
         TABLE.metadata.create_all(engine)
@@ -54,11 +63,9 @@ def add(engine: sa.Engine, user: str, item: str, value: float, time: float) -> N
 
 def rows_of(engine: sa.Engine, users: Sequence[str]) -> dict[str, list[tuple[str, float]]]:
     """The items and values of each user who has any, oldest first."""
-    columns = TABLE.c
-    wanted = sa.select(columns.user, columns.item, columns.value).where(columns.user.in_(users))
     found: dict[str, list[tuple[str, float]]] = {}
     with engine.connect() as connection:
-        for user, item, value in connection.execute(wanted.order_by(columns.time, columns.id)):
+        for user, item, value in connection.execute(FOUND, {"users": [*users]}):
             found.setdefault(user, []).append((item, value))
     return found
 

@@ -63,7 +63,8 @@ def guarded(app: App, registry: CollectorRegistry, token: str = "", rate: float 
             if _head(scope) > HEAD:
                 return await refuse(noted, 431, f"headers and address of a request may have {HEAD} bytes at most")
             try:
-                body = await asyncio.wait_for(_body(scope, receive), PATIENCE)
+                async with asyncio.timeout(PATIENCE):
+                    body = await _body(scope, receive)
             except TimeoutError:
                 return await refuse(noted, 408, f"the body of the request was not there after {PATIENCE:g} seconds")
             if body is None:

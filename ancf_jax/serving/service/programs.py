@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ancf_jax.evaluation.queries import padded
+from ancf_jax.evaluation.queries import padded, width_of, widths
 from ancf_jax.evaluation.topk import WORD, best_items
 from ancf_jax.serving.explain import Reasons, make_explainer
 from ancf_jax.serving.people import Person, new_person
@@ -42,22 +42,26 @@ def make_programs(server: Server) -> Programs:
     person = new_person(server.dataset, server.data, ())
     nothing = np.zeros(-(-items // WORD), np.uint32)
     for size in SIZES:
-        lists(programs, server, [person] * size, [nothing] * size)
+        lists(programs, server, [person] * size, [nothing] * size, model.history)
+    for width in widths(model)[:-1]:
+        lists(programs, server, [person], [nothing], width)
     scores(programs, server, person, np.zeros(1, np.int32))
     reasons(programs, server, person, np.zeros(1, np.int32))
     return programs
 
 
 def lists(
-    programs: Programs, server: Server, people: Sequence[Person], hidden: Sequence[np.ndarray]
+    programs: Programs, server: Server, people: Sequence[Person], hidden: Sequence[np.ndarray], width: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best items [B, k] of some people but what is hidden from each, as bits, and their scores as people see them.
 
-    At most the last of SIZES people.
+    At most the last of SIZES people. Of one person the query is no wider than it has to be, of several it is whole.
     """
     size = next(size for size in SIZES if size >= len(people))
     filled, bits = [*people, *[people[-1]] * (size - len(people))], [*hidden, *[hidden[-1]] * (size - len(people))]
-    query = query_of_people(server, filled)
+    if width is None:
+        width = width_of(server.model, [people[0].items]) if len(people) == 1 else server.model.history
+    query = query_of_people(server, filled, width)
     items, scores = map(np.asarray, programs.best(server.ready, query, np.stack(bits)))
     users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
     shown = np.where(np.isfinite(scores), server.shown(users, items, scores), scores)

@@ -9,13 +9,13 @@ import pytest
 from ancf_jax.serving.service.batching import BusyError, answer, ask
 
 
-def run(asked, work, most=4, waiting=100):
+def run(asked, work, sizes=(1, 4), waiting=100):
     """What jobs come to that are asked at once."""
 
     async def main():
         queue = asyncio.Queue(waiting)
         with ThreadPoolExecutor(1) as thread:
-            task = asyncio.create_task(answer(queue, work, most, thread))
+            task = asyncio.create_task(answer(queue, work, sizes, thread))
             found = await asyncio.gather(*(ask(queue, job) for job in asked), return_exceptions=True)
             task.cancel()
         return found
@@ -31,7 +31,7 @@ def test_what_waits_is_answered_together_and_each_gets_its_own():
         return [ValueError(job) if job == 3 else -job for job in jobs]
 
     found = run(range(10), work)
-    assert [len(batch) for batch in batches] == [4, 4, 2] and [job for batch in batches for job in batch] == list(
+    assert [len(batch) for batch in batches] == [4, 4, 1, 1] and [job for batch in batches for job in batch] == list(
         range(10)
     )
     assert [value for n, value in enumerate(found) if n != 3] == [-n for n in range(10) if n != 3]
@@ -64,7 +64,7 @@ def test_who_hangs_up_is_not_computed_for():
             return jobs
 
         with ThreadPoolExecutor(1) as thread:
-            task = asyncio.create_task(answer(queue, work, 1, thread))
+            task = asyncio.create_task(answer(queue, work, (1,), thread))
             first, second = (asyncio.create_task(ask(queue, job)) for job in "ab")
             await asyncio.sleep(0.01)
             second.cancel()

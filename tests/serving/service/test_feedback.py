@@ -63,6 +63,21 @@ def test_what_is_kept_is_there_for_others_in_the_order_of_time(target):
         engine.dispose()
 
 
+def test_two_services_with_one_database_answer_alike(target, live, serve):
+    from ancf_jax.serving.service.app import make_app
+
+    with (
+        serve(make_app(live, store=open_feedback(target))) as one,
+        serve(make_app(live, store=open_feedback(target))) as two,
+    ):
+        ask = {"user": "c07", "top_k": 3}
+        before = two.post("/recommend", json=ask).json()["items"]
+        given = one.post("/feedback", json={"user": "c07", "item": before[0]["item"]})
+        after = [client.post("/recommend", json=ask).json() for client in (one, two)]
+    assert given.status_code == 201 and after[0] == after[1]
+    assert before[0]["item"] not in [row["item"] for row in after[1]["items"]]
+
+
 def test_a_file_is_written_ahead_and_to_the_disk(tmp_path):
     engine = open_feedback(str(tmp_path / "feedback.db"))
     with engine.connect() as connection:
