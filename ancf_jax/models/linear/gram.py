@@ -53,7 +53,7 @@ def user_weights(train: Interactions, activity: float) -> np.ndarray:
 
 
 def gram(
-    train: Interactions, num_users: int, num_items: int, among: Array | None = None, weights: ArrayLike = 1.0
+    train: Interactions, num_users: int, num_items: int, among: Array | None = None, weights: ArrayLike | float = 1.0
 ) -> Array:
     """G = X^T diag(w) X [I, I] of the 0/1 user-item matrix X [U, I] and weights w [U] of users, or one of all.
 
