@@ -80,7 +80,7 @@ def test_what_a_file_declares_is_of_one_of_its_models_or_of_training():
 
 
 def test_the_learning_rate_is_tried_of_gradient_steps_alone():
-    assert "learning_rate" in space_of(run_of("mf"), STEPS) and set(space_of(run_of("ease"), SWEEPS)) == {"l2"}
+    assert "learning_rate" in space_of(run_of("mf"), STEPS) and "l2" in space_of(run_of("ease"), SWEEPS)
     assert "tower" not in space_of(run_of("gmf"), STEPS) and space_of(run_of("popularity"), SWEEPS) == {}
 
 
