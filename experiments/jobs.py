@@ -73,7 +73,7 @@ def say_validated(run: Run, dataset: Dataset) -> None:
     if 0 < sample < everyone:
         console.say(f"validation ranks for {sample:,} of {everyone:,} users, drawn by --split_seed (--validate_users)")
         tested = len(np.unique(dataset.test.users))
-        console.say(f"the test ranks for all of its {tested:,} users: {tested / sample:,.0f} times as long, once")
+        console.say(f"the test ranks for all of its {tested:,} users: {tested / sample:,.1f} times as long, once")
 
 
 def describe(dataset: Dataset) -> None:
