@@ -268,9 +268,8 @@ def test_a_config_json_from_before_still_opens():
         "tower_factors": 8,
     }
     shared |= {"dropout": 0.1, "loss": "bpr", "negatives": 9, "ratio": 2.0, "targets": 5, "l2": 0.01, "stddev": 0.1}
-    absent = {"tower": (8, 4), "prior_exponent": 0.0, "prior_activity": 0.0}
     config = from_before(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
-    assert config == Config(0.4, 3.0, dataclasses.replace(Config().ancf, **{**shared, **absent}))
+    assert config == Config(0.4, 3.0, dataclasses.replace(Config().ancf, **{**shared, "tower": (8, 4)}))
 
 
 def test_memory_is_asked_before_sparse_features_are_dense(described, query, plain, randomise, monkeypatch):
