@@ -88,7 +88,7 @@ def page(title: str, sections: Sequence[Section], figures: Figures, remarks: Seq
 
 def html_section(section: Section, figures: Sequence[tuple[str, bytes]]) -> str:
     """A section with its plots below the table."""
-    note = "".join(f"<p>{html.escape(line)}</p>" for line in section.note.splitlines())
+    note = "".join(f"<p>{_sentence(line)}</p>" for line in section.note.splitlines() if line)
     table = html_table(section.headings, section.rows) if section.rows else ""
     plots = "".join(
         f"<figure><figcaption>{html.escape(caption)}</figcaption>{_image(caption, plot)}</figure>"
@@ -122,9 +122,13 @@ def html_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_list(texts: Sequence[str]) -> str:
-    """A list of sentences; what stands between backticks is code."""
-    items = (re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text)) for text in texts)
-    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
+    """A list of sentences."""
+    return f"<ul>{''.join(f'<li>{_sentence(text)}</li>' for text in texts)}</ul>"
+
+
+def _sentence(text: str) -> str:
+    """A sentence as HTML; what stands between backticks is code."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))
 
 
 def _image(text: str, plot: bytes) -> str:
