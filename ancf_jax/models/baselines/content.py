@@ -11,6 +11,8 @@ Using Language Models, 2004, whose interpolation of a document with its cluster 
 
     x_i <- (1 - s) x_i / |x_i| + s c_g(i) / |c_g(i)|   in the item's part of the score,   c_g = mean of x_j / |x_j| in g
 
+An item of which nothing is known is in no group, and scores 0.
+
 Memory: one float32 array [I, F] of the F features, two with groups, and the histories as rows [B, I].
 """
 
@@ -86,16 +88,24 @@ def make(config: Config, data: Data) -> Recommender:
 
 
 def group_means(features: np.ndarray, groups: int) -> np.ndarray:
-    """The mean of the k-means group that each item is in [I, F], of at most `groups` groups of the rows [I, F]."""
+    """The mean of the k-means group that each item is in [I, F], of at most `groups` groups of the rows [I, F].
+
+    Rows of zeros, of which nothing is known, are in no group and stay.
+    """
     from sklearn.cluster import KMeans  # takes a second, which only groups should cost
 
-    few = np.count_nonzero(features) < 0.1 * features.size  # as words are, whose distances cost what is not zero alone
-    rows = scipy.sparse.csr_matrix(features) if few else features
-    found = KMeans(min(groups, len(features)), n_init=1, random_state=0).fit_predict(rows)
+    means, known = np.zeros_like(features), features.any(axis=1)
+    if not known.any():
+        return means
+    some = features[known]
+    few = np.count_nonzero(some) < 0.1 * some.size  # as words are, whose distances cost what is not zero alone
+    rows = scipy.sparse.csr_matrix(some) if few else some
+    found = KMeans(min(groups, len(some)), n_init=1, random_state=0).fit_predict(rows)
     # Summed anew, for threads may have added in another order, and a run is to repeat bit for bit.
     sums = np.zeros((groups, features.shape[1]), np.float32)
-    np.add.at(sums, found, features)
-    return (sums / np.maximum(np.bincount(found, minlength=groups), 1)[:, None])[found]
+    np.add.at(sums, found, some)
+    means[known] = (sums / np.maximum(np.bincount(found, minlength=groups), 1)[:, None])[found]
+    return means
 
 
 def _unit(rows: Matrix) -> Matrix:

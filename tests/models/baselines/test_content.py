@@ -49,10 +49,12 @@ def test_scores_are_cosines_of_the_profile(half_life):
 def test_groups_pull_items_towards_their_mean():
     unit = normalize(data().features)
     means = group_means(unit, 3)
-    for mean in np.unique(means, axis=0):
+    assert not means[7].any() and not scores_of(groups=3, group_share=0.4)[:, 7].any()  # nothing is known of it
+    assert not group_means(np.zeros_like(unit), 3).any()
+    for mean in np.unique(means[np.arange(ITEMS) != 7], axis=0):
         members = np.flatnonzero((means == mean).all(axis=1))
         np.testing.assert_allclose(mean, unit[members].mean(axis=0), atol=1e-6)
-    assert len(np.unique(means, axis=0)) == 3
+    assert len(np.unique(means, axis=0)) == 4
     smoothed = 0.6 * unit + 0.4 * normalize(means)
     profiles = np.array([unit[[2, 5, 0]].sum(axis=0), unit[[1, 1, 8, 3]].sum(axis=0)])
     expected = cosine_similarity(profiles, smoothed)
