@@ -25,11 +25,13 @@ from ancf_jax.data.read.files import File, readable
 from ancf_jax.data.read.formats import parquet
 from ancf_jax.data.read.sources import id_column, ids_of, read_attributes
 from ancf_jax.data.read.tables import Attributes, require_columns
+from ancf_jax.devices.memory import check_machine
 from ancf_jax.files import at_home
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError, Matrix
 
 SEPARATOR = "|"  # between several categories in a cell, as MovieLens writes genres
+SHORTER = "fewer or shorter vectors"
 
 
 class Words(NamedTuple):
@@ -96,7 +98,8 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
             origins.append(numbers)
     if path := getattr(config, f"{side}_vectors"):
         listed, vectors = _read_vectors(at_home(path), config, side)
-        places = _places(listed, ids)
+        places, size = _places(listed, ids), len(ids) * vectors.shape[1]
+        check_machine(f"--{side}_vectors={path}: {size:,} numbers", 2 * 4 * size, SHORTER)
         blocks["vectors"] = np.where(places[:, None] >= 0, vectors[places], np.float32(0))
         origins.append(blocks["vectors"])
     if not blocks:
@@ -110,7 +113,6 @@ def _features(config: DataConfig, side: str, known: Attributes | None, ids: np.n
     else:
         vectors = np.hstack(units, dtype=np.float32)
         missing = int((~vectors.any(axis=1)).sum())
-
     repeated = 0 if known is None else int(known.ids.dropna().duplicated().sum())
     return Features(vectors, missing, kinds, tuple(origins), words, repeated)
 
@@ -236,7 +238,7 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
         raise InputError(f"--{side}_vectors={path}: rows without ids follow the rows of {flag}, which is not given")
     ids = ids_of(config, side)
     with readable(path):
-        vectors = np.load(path, allow_pickle=False)
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(vectors, np.ndarray):
             raise ValueError("it holds several arrays, as .npz does; legal is one")
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu" or len(vectors) != len(ids):
@@ -244,6 +246,7 @@ def _from_npy(path: Path, config: DataConfig, side: str) -> tuple[pd.Series, np.
             f"{path}: holds {vectors.dtype} {list(vectors.shape)}; legal are numbers [{len(ids)}, F], a row for each "
             f"row of {flag}={table}"
         )
+    check_machine(f"--{side}_vectors={path}: its numbers", 4 * vectors.size, SHORTER)
     return ids, vectors.astype(np.float32)
 
 

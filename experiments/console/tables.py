@@ -32,6 +32,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
         rows: one sequence of cells a row; floats show four decimals, None and NaN a dash.
         title: a line above the table.
     """
+    columns = [visible(heading) for heading in columns]
     cells = [[_cell(value) for value in row] for row in rows]
     numeric = [all(NUMBER.fullmatch(row[place]) for row in cells) for place in range(len(columns))]
     if title:

@@ -7,6 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from ancf_jax.data.dataset import Dataset, load
+from ancf_jax.devices import memory
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
 
@@ -180,3 +181,46 @@ def test_cells_of_a_parquet_file_that_are_neither_text_nor_numbers(tmp_path):
     pd.DataFrame({"user": ids, "item": [True, False, True], "q": [1, 2, 3]}).to_parquet(tmp_path / "made.parquet")
     dataset = read(tmp_path, (tmp_path / "made.parquet").read_bytes(), "log.parquet", value_column="q")
     assert rows_of(dataset) == [("a", "True", 1), ("b", "False", 2)]
+
+
+def big(tmp_path, kind):
+    """Settings of a log that needs more than the machine has, by what of it does."""
+    frame = pd.DataFrame({"user": np.arange(300) % 100, "item": np.arange(300), "t": np.arange(300)})
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    frame.sample(frac=1, random_state=0).to_parquet(tmp_path / "log.parquet", row_group_size=100)
+    np.save(tmp_path / "vectors.npy", np.ones((300, 90), np.float32))
+    return {
+        "rows": {"dataset": str(tmp_path / "log.csv")},
+        "columns": {"dataset": str(tmp_path / "log.parquet")},
+        "ids": {"dataset": str(tmp_path / "log.parquet"), "stream": True, "split": "time"},
+        "vectors": {
+            "dataset": str(tmp_path / "log.csv"),
+            "items_path": str(tmp_path / "log.csv"),
+            "item_vectors": str(tmp_path / "vectors.npy"),
+        },
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "have", "message"),
+    [
+        ("rows", 2**11, r"log.csv: its rows, from the first to those of log.csv, need .* GiB and this .*--stream$"),
+        (
+            "columns",
+            2**11,
+            r"log.parquet: columns user, item need .* GiB and this machine has .*; legal are fewer rows",
+        ),
+        ("ids", 2**12, r"^[0-9]+ different ids need .* GiB and this machine has .*; legal are fewer users and items"),
+        (
+            "vectors",
+            2**16,
+            r"--item_vectors=.*vectors.npy: its numbers need .* legal are fewer or shorter vectors",
+        ),
+    ],
+)
+def test_memory_is_asked_before_it_is_taken(tmp_path, monkeypatch, kind, have, message):
+    fields = {"split": "random", **big(tmp_path, kind)}
+    load(DataConfig(**fields), (), kind == "vectors")
+    monkeypatch.setattr(memory, "machine", lambda: have)
+    with pytest.raises(InputError, match=message):
+        load(DataConfig(**fields), (), kind == "vectors")

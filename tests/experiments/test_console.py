@@ -152,6 +152,16 @@ def test_table_in_a_file(capsys):
     assert long.strip() in lines[-2] and lines[-2].endswith("0.5000") and lines[-1].endswith("     -")
 
 
+def test_names_do_not_command_a_terminal(run, capsys):
+    """A title that would clear the screen, and an id that would colour what follows."""
+    console.table(["user", "\x1b[2Jtitle"], [["\x1b[31m7", "b\rc"]], title="of \x9b1m8")
+    out = capsys.readouterr().out
+    assert "\\x1b[31m7" in out and "b\\rc" in out and "of \\x9b1m8" in out
+    assert not set(out) & {"\x1b", "\x9b", "\r"}
+    status, _, err = run(fail(InputError("unknown user \x1b]0;x\x07")))
+    assert status == 2 and err == "error: unknown user ]0;x\n"
+
+
 def test_progress_in_a_file(capsys, monkeypatch):
     clock = iter([0, 1, 2, 3, 14, 15])
     monkeypatch.setattr(console.bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))

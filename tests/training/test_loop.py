@@ -16,6 +16,7 @@ from ancf_jax.settings import TrainConfig
 from ancf_jax.training.checkpoint import load_latest, save
 from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, settled, steps_per_epoch
 from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.training.precision import in_bfloat16
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
 
 USERS, ITEMS = 12, 9
@@ -51,7 +52,7 @@ def toy(loss, rows=10, net=None):
 
     def whole(params, given, batch, key):
         value = loss(params, batch)
-        return value, {"loss": value, "count": 1.0}
+        return value, {"loss": value, "count": jnp.float32(1)}
 
     learn = Gradient(rows, init, lambda key, given, rows: rows, whole)
     return Recommender(learn, Given(NOTHING), 0, as_they_are, ignore)
@@ -195,6 +196,17 @@ def test_parameters_that_are_not_finite_are_not_saved():
     with pytest.raises(FloatingPointError, match="epoch 1 of 1 steps ends with parameters or moments that are not fin"):
         run(model, config, save=lambda *state: saved.append(state))
     assert saved == []
+
+
+def test_what_overflows_in_bfloat16_is_not_saved():
+    """3.4e38 b for b = 1: float32 holds it, and bfloat16, whose greatest number is 3.39e38, does not."""
+    config, saved = TrainConfig(epochs=1, optimizer="sgd", learning_rate=1e-30), []
+    model = toy(lambda params, rows: params["net"]["b"][0] * jnp.asarray(3.4e38, params["net"]["b"].dtype))
+    run(model, config, save=lambda *state: saved.append(state))
+    assert len(saved) == 1
+    with pytest.raises(FloatingPointError, match="the training loss of epoch 1 is not finite"):
+        run(in_bfloat16(model), config, save=lambda *state: saved.append(state))
+    assert len(saved) == 1
 
 
 def test_a_metric_that_is_no_number_is_never_the_best():

@@ -25,9 +25,13 @@ from ancf_jax.data.read.formats.delimited import Dialect
 from ancf_jax.data.read.sources import log_of, wanted_columns
 from ancf_jax.data.read.tables import filtered, read_file, require_columns
 from ancf_jax.data.targets import logarithm
+from ancf_jax.devices.memory import check_machine
 from ancf_jax.files import at_home
 from ancf_jax.settings import DataConfig
 from ancf_jax.types import InputError
+
+COPIES = 3  # of ids, at least: as they are found, as they are merged, and where a search finds them
+OBJECT = 49  # bytes of a text in Python beside its letters
 
 
 class RowGroup(NamedTuple):
@@ -229,10 +233,14 @@ def _disorder(group: RowGroup, row: int) -> InputError:
 
 
 def _add(pieces: list[np.ndarray], ids: pd.Series) -> None:
-    """Add ids to those found so far, which are merged whenever they have doubled."""
+    """Add ids to those found so far, which are merged whenever they have doubled; memory is asked for all of them."""
     pieces.append(vocabulary(ids))
     if sum(map(len, pieces)) > 2 * len(pieces[0]):
         pieces[:] = [vocabulary(*pieces)]
+        size = pieces[0].nbytes
+        if pieces[0].dtype == object:
+            size += sum(map(len, pieces[0])) + OBJECT * len(pieces[0])
+        check_machine(f"{len(pieces[0]):,} different ids", COPIES * size, "fewer users and items, as by --where")
 
 
 def _among(ids: pd.Series, wanted: np.ndarray) -> np.ndarray:

@@ -19,9 +19,12 @@ from ancf_jax.data.read.files import File, files_of, readable, replaces
 from ancf_jax.data.read.formats import delimited, json_lines, parquet
 from ancf_jax.data.read.formats.delimited import Dialect, Layout
 from ancf_jax.data.read.times import Times, times_of
+from ancf_jax.devices.memory import check_machine
 from ancf_jax.types import InputError
 
 SHOWN = 60  # characters of a cell that an error shows
+COPIES = 3  # of what is read, at least: as columns, as a table, and in the order of users
+FEWER = "fewer rows, as by --where, or Parquet and --stream"
 
 
 class Attributes(NamedTuple):
@@ -130,13 +133,17 @@ def read_table(
     asked = [*wanted, *(("where", condition.column) for condition in conditions)]
     files = files_of(name, flag)
     empty = [file for file in files if len(files) > 1 and not file.path.stat().st_size]
-    parts, read = [], first
+    parts, read, size = [], first, 0
     for file in [file for file in files if file not in empty]:
         part = read_file(file, asked, dialect, read)
         rows = len(part.places)
         read += rows
         if rows:
             parts.append(filtered(part, conditions))
+            size += sum(column.nbytes for column in parts[-1].columns.values())
+            check_machine(
+                f"--{flag}={name}: its rows, from the first to those of {file.path.name},", COPIES * size, FEWER
+            )
     if read == first:
         raise InputError(f"{files[0].path}: no rows below the header")
     table = joined(parts)

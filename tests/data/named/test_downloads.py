@@ -128,6 +128,26 @@ def test_grouplens_answers_when_pypi_does_not(tmp_path, monkeypatch):
     assert files_in(tmp_path / "ml-100k") == {"u.data": RATINGS, "u.item": b"1|One\n"}
 
 
+def test_an_archive_writes_nowhere_else(tmp_path, monkeypatch):
+    """Of members that lead out of the folder, by their path or as a link, the content alone is taken."""
+    link = zipfile.ZipInfo("ml-100k/u.item")
+    link.external_attr = 0o120777 << 16  # a symbolic link, to what it holds
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("../../u.data", RATINGS)
+        archive.writestr("/tmp/../u.user", USERS)
+        archive.writestr("../evil.txt", b"x")
+        archive.writestr(link, b"/etc/passwd")
+    serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-100k.zip": stream.getvalue()})
+    monkeypatch.setitem(downloads.SHA256, "ml-100k.zip", digest(stream.getvalue()))
+    monkeypatch.delitem(downloads.SHA256, "u.user", raising=False)
+    downloads.fetch("ml-100k", tmp_path / "a" / "ml-100k")
+    expected = {"u.data": RATINGS, "u.item": b"/etc/passwd", "u.user": USERS}
+    assert files_in(tmp_path / "a" / "ml-100k") == expected
+    assert [*tmp_path.iterdir()] == [tmp_path / "a"] and [*(tmp_path / "a").iterdir()] == [tmp_path / "a" / "ml-100k"]
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
 def test_grouplens_with_other_ratings_is_refused(tmp_path, monkeypatch):
     answer = zipped(**{"ml-100k/u.data": RATINGS + b"x", "ml-100k/u.item": b"1|One\n"})
     serve(monkeypatch, {"https://files.grouplens.org/datasets/movielens/ml-100k.zip": answer})
