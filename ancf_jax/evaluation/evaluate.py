@@ -19,19 +19,19 @@ from absl import logging
 from jax.sharding import Mesh
 
 from ancf_jax.data.interactions import select
-from ancf_jax.data.samplers import take_window
 from ancf_jax.devices.sharding import replicate
 from ancf_jax.evaluation import metrics, offpolicy, value_errors
 from ancf_jax.evaluation.blocks import Step, run_in_blocks
 from ancf_jax.evaluation.counted import Counted, Metric, measured, names
+from ancf_jax.evaluation.queries import Asked, by_width, latest, query_of_users, users_at_once
 from ancf_jax.evaluation.ranks import candidate_ranks, full_ranks, untied
 from ancf_jax.evaluation.topk import top_k
 from ancf_jax.settings import EvalConfig
-from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, Data, InputError, Interactions, Params, Recommender
 
 TIES = "ties: expectation over random orders"
-NONE: Mapping[str, Metric] = MappingProxyType({})
 LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
+NONE: Mapping[str, Metric] = MappingProxyType({})
 
 
 class Evaluation(NamedTuple):
@@ -40,13 +40,6 @@ class Evaluation(NamedTuple):
     metrics: dict[str, float]
     users: np.ndarray  # [E] dense ids of the users evaluated, ascending
     per_user: dict[str, np.ndarray]  # name -> [E]; of mse, rmse, mae, ips and snips see value_errors.ratio_per_user
-
-
-class Asked(NamedTuple):
-    """What queries are made of."""
-
-    trained: Array  # [U] whether a user has a training row; one without is asked for as the unknown user
-    history: Interactions  # what a query carries of each user
 
 
 def protocol(candidates: np.ndarray | None, among: np.ndarray | None = None, repeats: bool = False) -> str:
@@ -99,9 +92,10 @@ def make_evaluator(
     held-out item itself and repeated items do not count. K = 100 and the published files make the protocol of
     X. He et al., 2017, "Neural collaborative filtering".
 
-    At most `block` users are scored at once, split over the data axis of `mesh`, and fewer where the working memory of
-    a device, O(block I), would exceed `memory_budget` GiB. Raises InputError if nothing is held out, if candidates do
-    not fit held_out, for `beyond` with candidates, or if not even one user fits the budget.
+    Users of histories of like length share programs, where the model takes narrow ones, for padding costs what a
+    history does. At most `block` users are scored at once, split over the data axis of `mesh`, and fewer where the
+    working memory of a device, O(block I), would exceed `memory_budget` GiB. Raises InputError if nothing is held out,
+    if candidates do not fit held_out, for `beyond` with candidates, or if not even one user fits the budget.
     """
     if not len(held_out.users):
         raise InputError("nothing is held out, so there is nothing to evaluate; held-out parts need at least one row")
@@ -112,7 +106,7 @@ def make_evaluator(
         count = np.diff(held_out.offsets)
         users = np.argsort(count, kind="stable")[(count == 0).sum() :].astype(np.int32)
         rows: Any = (users,)
-        step = _full_step(model, data, seen, held_out, beyond, repeats)
+        step_of = partial(_full_step, model, data, seen, held_out, beyond, repeats, _graded(held_out))
         away = np.zeros(data.num_items, bool) if among is None else ~np.isin(np.arange(data.num_items), among)
         counts = np.bincount(_distinct(data.train, data.num_items).items, minlength=data.num_items)
         catalogue: Any = (away, counts)  # [I] whether an item is not ranked, and how many users have it
@@ -122,24 +116,37 @@ def make_evaluator(
             raise InputError("beyond-accuracy metrics need full ranking; given candidates have no top-N lists")
         users = np.asarray(held_out.users)
         rows = (users, *_split_candidates(candidates, np.asarray(held_out.items), data.num_items))
-        step, catalogue = _given_step(model, data), ()
+        step_of, catalogue = partial(_given_step, model, data), ()
         bytes_per_user = 6 * candidates.shape[1]
     # Passed as arguments, for a jitted function that closed over them would compile them in.
+    lengths = np.diff(np.asarray((seen if history is None else history).offsets))[users]
     seen = replicate(seen, mesh)
     trained = replicate(np.diff(data.train.offsets) > 0, mesh)
     asked = Asked(trained, seen if history is None else replicate(history, mesh))
     parts = (asked, seen, *replicate((held_out, *catalogue), mesh))
-    in_blocks = partial(run_in_blocks, block=block, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
+    in_blocks = partial(run_in_blocks, bytes_per_row=bytes_per_user, budget=memory_budget, mesh=mesh)
 
     def of_ranks(found: dict[str, Any]) -> dict[str, Any]:
         return measured(found.pop("counted"), ks, own) | found
 
-    prepare, rank = jax.jit(model.prepare), in_blocks(step, parts, rows, measure=of_ranks)
+    prepare, ways, ranked = jax.jit(model.prepare), [], [np.zeros(0, int)]
+    for width, places in by_width(model, lengths):
+        size = min(users_at_once(width), block) if model.narrow else block
+        some = [column[places] for column in rows]
+        ways.append(in_blocks(step_of(width), parts, some, block=size, measure=of_ranks))
+        ranked.append(places)
+    users = users[np.concatenate(ranked)]
     order = np.argsort(users, kind="stable")
+
+    def rank(ready: Any) -> dict[str, np.ndarray]:
+        found = [way(ready) for way in ways]
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
     judges = []
     for of_pairs, measure in _judged(model, in_units) if candidates is None else ():
-        pairs, step = value_errors.make_predictor(of_pairs, partial(_query, model, data), whole, data.num_items)
-        judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs), measure))
+        query = partial(query_of_users, model, data, model.history)
+        pairs, step = value_errors.make_predictor(of_pairs, query, whole, data.num_items)
+        judges.append((in_blocks(step, (*parts[:2], replicate(whole, mesh)), pairs, block=block), measure))
 
     def evaluate(params: Params) -> Evaluation:
         ready = prepare(params, model.given)
@@ -203,9 +210,10 @@ def _full_step(
     held_out: Interactions,
     beyond: bool,
     repeats: bool,
+    graded: bool,
+    width: int,
 ) -> Step:
     most_seen, most_held = (int(np.diff(part.offsets).max()) for part in (seen, held_out))
-    graded = _graded(held_out)
 
     def step(
         ready: Any,
@@ -216,12 +224,12 @@ def _full_step(
         counts: Array,
         users: Array,
     ) -> dict[str, Any]:
-        scores = model.score(ready, _query(model, data, asked, users))  # [B, I]
-        held, gains = _latest(held_out, users, most_held, data.num_items)  # [B, P] twice
+        scores = model.score(ready, query_of_users(model, data, width, asked, users))  # [B, I]
+        held, gains = latest(held_out, users, most_held, data.num_items)  # [B, P] twice
         rows = jnp.arange(len(users))[:, None]
         hidden = jnp.broadcast_to(away, scores.shape)
         if not repeats:
-            known = _latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
+            known = latest(seen, users, most_seen, data.num_items)[0]  # [B, S]
             hidden = hidden.at[rows, known].set(True, mode="drop")
         hidden = hidden.at[rows, held].set(False, mode="drop")  # [B, I]
         ranks, visible = full_ranks(scores, hidden, held)
@@ -241,7 +249,7 @@ def _full_step(
     return step
 
 
-def _given_step(model: Recommender, data: Data) -> Step:
+def _given_step(model: Recommender, data: Data, width: int) -> Step:
     def step(
         ready: Any,
         asked: Asked,
@@ -251,21 +259,12 @@ def _given_step(model: Recommender, data: Data) -> Step:
         items: Array,
         others: Array,
     ) -> dict[str, Any]:
-        scores = model.score(ready, _query(model, data, asked, users), items)  # [B, K]
+        scores = model.score(ready, query_of_users(model, data, width, asked, users), items)  # [B, K]
         ranks = untied(candidate_ranks(scores, others)[:, None])  # [B, 1]
         counted = Counted(ranks, jnp.ones(len(users), jnp.int32), others.sum(axis=1) + 1)
         return {"counted": counted, "silent": jnp.isnan(scores).all(axis=1)}
 
     return step
-
-
-def _query(model: Recommender, data: Data, asked: Asked, users: Array) -> Query:
-    known = jnp.where(asked.trained[users], users, data.num_users)
-    return Query(known, *_latest(asked.history, users, model.history, data.num_items))
-
-
-def _latest(part: Interactions, users: Array, length: int, padding: int) -> tuple[Array, Array]:
-    return take_window(part, users, jnp.asarray(part.offsets)[users + 1], length, padding)  # [B, length] twice
 
 
 def _distinct(part: Interactions, num_items: int) -> Interactions:

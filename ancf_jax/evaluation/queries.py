@@ -1,13 +1,27 @@
 """Queries: whom to score for, by the dense ids of users or of what a new user has, with the items that they have."""
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ancf_jax.data.samplers import take_window
 from ancf_jax.types import Array, Data, Interactions, Query, Recommender
+
+COLUMNS = 8192  # of histories, which are read at once
+BLOCK = 256  # users at once, at most
+FEW = 32  # and at least
+MANY = 1024  # histories that are worth a program of their own
+
+
+class Asked(NamedTuple):
+    """What queries are made of."""
+
+    trained: Array  # [U] whether a user has a training row; one without is asked for as the unknown user
+    history: Interactions  # what a query carries of each user
 
 
 def query_users(model: Recommender, data: Data, log: Interactions, users: Sequence[int]) -> tuple[Query, Array]:
@@ -46,10 +60,40 @@ def query_of(
     return Query(asked, history, worth)
 
 
+def query_of_users(model: Recommender, data: Data, width: int, asked: Asked, users: Array) -> Query:
+    known = jnp.where(asked.trained[users], users, data.num_users)
+    return Query(known, *latest(asked.history, users, width, data.num_items))
+
+
+def latest(part: Interactions, users: Array, length: int, padding: int) -> tuple[Array, Array]:
+    return take_window(part, users, jnp.asarray(part.offsets)[users + 1], length, padding)  # [B, length] twice
+
+
 def width_of(model: Recommender, items: Sequence[np.ndarray]) -> int:
     """How wide a query of these histories has to be: the least of the widths that leaves away no more than padding."""
     longest = max(map(len, items), default=0)
     return next((width for width in widths(model) if width >= longest), model.history)
+
+
+def by_width(model: Recommender, lengths: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Histories of these `lengths` [E] by the width that queries of them have to have: widths, and places in [E].
+
+    Fewer than MANY histories take a wider query with others, for a width costs a compilation.
+    """
+    found: list[tuple[int, np.ndarray]] = []
+    places = np.zeros(0, int)
+    for less, width in pairwise([-1, *widths(model)]):
+        fits = (lengths > less) & ((lengths <= width) | (width == model.history))
+        places = np.concatenate([places, np.flatnonzero(fits)])
+        if len(places) >= MANY or (width == model.history and len(places)):
+            found.append((width, np.sort(places)))
+            places = places[:0]
+    return found
+
+
+def users_at_once(width: int) -> int:
+    """Users of this width whose scores are computed at once, so that what an encoder makes of them fits the cache."""
+    return int(np.clip(COLUMNS // max(width, 1), FEW, BLOCK))
 
 
 def widths(model: Recommender) -> list[int]:

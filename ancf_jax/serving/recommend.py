@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from ancf_jax.data.dataset import Dataset, all_interactions
-from ancf_jax.evaluation.queries import padded, query_of, width_of
+from ancf_jax.evaluation.queries import BLOCK, FEW, padded, query_of, users_at_once, width_of
 from ancf_jax.evaluation.topk import best_items, items_for
 from ancf_jax.runs.results import in_units
 from ancf_jax.serving.diversity import POOL, diversified
@@ -24,9 +24,6 @@ from ancf_jax.serving.people import Person, Rows, known_person, new_person
 from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
 CHUNK = 8192  # users whose lists are held before they are handed on
-BLOCK = 256  # users whose lists are handed on at once
-FEW = 32  # users whose lists take no program of a size that others share
-COLUMNS = 8192  # of the histories of users whose lists are made at once: what an encoder makes of them fits the cache
 Alike = Callable[[np.ndarray], np.ndarray]  # items [n] -> their likeness to each other [n, n]
 
 
@@ -135,8 +132,7 @@ def best_of_many(
     fits = np.array([width_of(server.model, [person.items]) for person in people])
     order, parts = np.argsort(fits, kind="stable"), []
     for width in np.unique(fits):
-        rows = order[fits[order] == width]
-        size = int(np.clip(COLUMNS // max(width, 1), FEW, BLOCK))
+        rows, size = order[fits[order] == width], users_at_once(width)
         for start in range(0, len(rows), size):
             block = [people[row] for row in rows[start : start + size]]
             parts.append(best_of(server, block, hidden, wanted, size))

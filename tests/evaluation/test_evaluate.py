@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluation import blocks, ranks
+from ancf_jax.evaluation import blocks, queries, ranks
 from ancf_jax.evaluation.evaluate import make_evaluator, metric_names, protocol
 from ancf_jax.types import ClosedForm, Data, Given, InputError, Interactions, Query, Recommender, as_they_are
 
@@ -220,6 +220,29 @@ def test_the_query_holds_the_latest_seen_items_and_marks_unknown_users():
     np.testing.assert_array_equal(found.users, [0, 1, 2])
     np.testing.assert_array_equal(found.per_user["hr@1"], [1, 1, 1])
     np.testing.assert_allclose(found.per_user["recall@2"], [2 / 3, 1, 1])  # item 9 is too long ago
+
+
+def test_histories_of_like_length_share_a_program_and_change_nothing(example, monkeypatch):
+    """The score of an item is how often it is in what a query carries, whose width is a fourth, a half or all."""
+    _, seen, held = example
+    asked = []
+
+    def score(table, query, items=None):
+        asked.append(query.history.shape)
+        return (
+            jnp.zeros((len(query.users), ITEMS + 1))
+            .at[jnp.arange(len(query.users))[:, None], query.history]
+            .add(1.0)[:, :-1]
+        )
+
+    data, model = Data(USERS, ITEMS, log(seen)), TABLE._replace(score=score, history=4)
+    expected = make_evaluator(model, data, log(seen), log(held), ks=(1, 5))(jnp.zeros(1))
+    assert {width for _, width in asked} == {4}
+    asked.clear()
+    monkeypatch.setattr(queries, "MANY", 1)
+    found = make_evaluator(model._replace(narrow=True), data, log(seen), log(held), ks=(1, 5))(jnp.zeros(1))
+    assert {width for _, width in asked} == {1, 2, 4}
+    assert_same(found, expected)
 
 
 def test_parameters_are_prepared_and_the_scores_compiled_once():

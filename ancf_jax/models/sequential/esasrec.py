@@ -91,7 +91,7 @@ class GatedSelfAttention(nn.Module):
 def make(config: Config, data: Data) -> Recommender:
     """eSASRec by gradient steps over windows of users' histories."""
     c, num_items, length = config, data.num_items, config.history
-    net = Net(partial(GatedSelfAttention, c.layers, c.heads, c.dropout), c.dropout, c.stddev)
+    net = Net(length, partial(GatedSelfAttention, c.layers, c.heads, c.dropout), c.dropout, c.stddev)
     given = over_windows(data, length)
     init = table_and_net(net, num_items, length, c.factors, c.stddev)
 

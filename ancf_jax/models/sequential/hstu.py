@@ -75,6 +75,7 @@ class Config:
 class PointwiseAttention(nn.Module):
     """The blocks: x [B, H, D] and mask [B, H], False at padding, in; states [B, H, D], each of its own past, out."""
 
+    longest: int
     layers: int
     heads: int
     dropout: float
@@ -90,7 +91,7 @@ class PointwiseAttention(nn.Module):
             uvqk = nn.silu(nn.Dense(4 * width, use_bias=False, name=f"uvqk_{n}")(normed))
             u, *rest = jnp.split(uvqk, 4, axis=-1)
             v, q, k = (split_heads(part, self.heads) for part in rest)
-            recency = self.param(f"recency_{n}", nn.initializers.normal(0.02), (length,))
+            recency = self.param(f"recency_{n}", nn.initializers.normal(0.02), (self.longest,))
             logits = jnp.einsum("bqnd,bknd->bnqk", q, k).astype(jnp.float32) + recency[jnp.maximum(steps, 0)]
             weights = (jnp.where(seen, nn.silu(logits), 0.0) / count).astype(x.dtype)
             mixed = wide_product("bnqk,bknd->bqnd", weights, v).reshape(x.shape)
@@ -102,7 +103,7 @@ class PointwiseAttention(nn.Module):
 def make(config: Config, data: Data) -> Recommender:
     """HSTU by gradient steps over windows of users' histories."""
     c, num_items, length = config, data.num_items, config.history
-    net = Net(partial(PointwiseAttention, c.layers, c.heads, c.dropout), c.dropout, c.stddev)
+    net = Net(length, partial(PointwiseAttention, length, c.layers, c.heads, c.dropout), c.dropout, c.stddev)
     given = over_windows(data, length)
     init = table_and_net(net, num_items, length, c.factors, c.stddev)
     sample = sampler(length, num_items, 0 if c.loss == "full_softmax" else c.negatives)

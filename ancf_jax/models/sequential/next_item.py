@@ -32,16 +32,19 @@ class Batch(NamedTuple):
 class Net(nn.Module):
     """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out.
 
-    encoder(dropout(sqrt(D) row_h + position_h)), of which `encoder` makes the module: x, mask [B, H] -> states.
+    encoder(dropout(sqrt(D) row_h + position_h)), of which `encoder` makes the module: x, mask [B, H] -> states. Fewer
+    rows than `length` are the latest.
     """
 
+    length: int
     encoder: Callable[[], nn.Module]
     dropout: float
     stddev: float
 
     @nn.compact
     def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
-        position = self.param("position", nn.initializers.normal(self.stddev), rows.shape[1:])
+        position = self.param("position", nn.initializers.normal(self.stddev), (self.length, rows.shape[-1]))
+        position = position[self.length - rows.shape[1] :]
         x = Dropout(self.dropout)(rows * rows.shape[-1] ** 0.5 + position, deterministic=deterministic)
         return self.encoder()(x, mask, deterministic=deterministic)
 
@@ -118,4 +121,4 @@ def over_next_items(
         return extend(state), ready["tables"][vectors][:-1]
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=max(TOKENS // length, 1))
-    return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes")
+    return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes", narrow=True)

@@ -74,7 +74,7 @@ def make(config: Config, data: Data) -> Recommender:
     num_items, length = data.num_items, config.history
     c = config
     encoder = partial(SelfAttention, c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
-    net = Net(encoder, c.dropout, c.stddev)
+    net = Net(length, encoder, c.dropout, c.stddev)
     given = over_windows(data, length)
     init = table_and_net(net, num_items, length, c.factors, c.stddev)
     shared = sampler(length, num_items, 0 if config.loss == "full_softmax" else config.negatives)

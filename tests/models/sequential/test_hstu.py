@@ -103,7 +103,7 @@ def test_padding_has_no_part_in_the_gradient(made):
 
 def test_a_state_hangs_on_what_came_before_alone():
     """Neither a later column nor what lies at padding changes a bit of a state."""
-    encoder = PointwiseAttention(2, 2, 0.0)
+    encoder = PointwiseAttention(5, 2, 2, 0.0)
     rng = np.random.default_rng(0)
     x, mask = rng.normal(0, 1, (1, 5, 4)).astype(np.float32), np.array([[0, 1, 1, 1, 1]], bool)
     variables = encoder.init(jax.random.key(0), x, mask)
