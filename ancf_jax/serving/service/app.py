@@ -96,7 +96,7 @@ def make_app(
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks)
 
-    app = FastAPI(title="ancf_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="ancf_jax", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
     add_errors(app)
     page, policy = _page()
 
@@ -136,7 +136,7 @@ def make_app(
         return _json(answers.found_users(current[0], search, limit))
 
     @app.get("/users/{id:path}", response_model=bodies.UserAnswer, responses=bodies.problems(404, 422, 503))
-    async def user(id: Annotated[str, InPath(max_length=500, pattern=r"^[^\x00]*$")]) -> Response:
+    async def user(id: Annotated[str, InPath(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]) -> Response:
         return _json(await ask(others, partial(answers.user, current[0], id, store)))
 
     @app.get("/items", response_model=bodies.ItemsAnswer, responses=bodies.problems(422, 503))

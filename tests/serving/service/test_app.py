@@ -147,6 +147,12 @@ def test_no_path_is_opened(client, path):
     assert answer.status_code == 404 and "root:" not in answer.text and list(answer.json()) == ["error"]
 
 
+@pytest.mark.parametrize(("path", "status"), [("/users/", 422), ("/items/", 404), ("/users/%00", 422)])
+def test_addresses_that_end_early(client, path, status):
+    answer = client.get(path, follow_redirects=False)
+    assert answer.status_code == status and list(answer.json()) == ["error"]
+
+
 def test_requests_that_the_schema_describes_and_others(client):
     """Whatever is asked, the answer is one that the schema has, and no error of the server's own."""
     schemathesis = pytest.importorskip("schemathesis")
