@@ -25,7 +25,8 @@ ROUNDING = 1e-5  # falls below this part of the score are no more than rounding
 
 
 class Reasons(NamedTuple):
-    """The past items behind each recommended item, strongest first. Weights are positive, and 0 at padding."""
+    """The past items behind each recommended item, strongest first. Weights are 0 at padding, and positive unless asked
+    for with their signs."""
 
     method: str  # what a weight is: CONTRIBUTION, ATTENTION, REMOVAL, SIMILARITY or NOTHING
     items: Array  # [B, K, n], padded with I on the right
@@ -36,18 +37,22 @@ class Reasons(NamedTuple):
 Weigh = Callable[..., Array]  # model, num_items, ready, query, items [B, K], seen [B, S] -> [B, K, heads, I]
 
 
-def make_explainer(model: Recommender, num_users: int, num_items: int, count: int) -> Callable[..., Reasons]:
+def make_explainer(
+    model: Recommender, num_users: int, num_items: int, count: int, *, signed: bool = False
+) -> Callable[..., Reasons]:
     """Make explain(ready, query, items, seen) -> Reasons, jitted: up to `count` reasons for each item [B, K].
 
     An item that occurs several times in a history is one reason. `seen` [B, S] holds all past items, for models that
     read no history; `items` and `seen` are padded with I. Raises InputError where the weights would not fit the memory.
     By what `model` offers, the weight of a past item j is
 
-        contribute  c_j, the occurrences of j added up, where it is positive, as for a new user
+        contribute  c_j, the occurrences of j added up, as for a new user
         attend      share_j = mean over heads of a_j / (sum over past items of a), the occurrences of j added up
-        history     fall_j = s(item | history) - s(item | history without j), where it is positive, as for a new user:
+        history     fall_j = s(item | history) - s(item | history without j), as for a new user:
                     a model may score the users it was trained on by a row of their own, whatever their history
-        embed       cosine(v_item, v_j) of the item vectors, their mean subtracted, where it is positive
+        embed       cosine(v_item, v_j) of the item vectors, their mean subtracted
+
+    Reasons speak for an item: their weights are positive. With `signed`, what speaks against it is among them.
     """
     method, weigh = _method(model)
 
@@ -56,10 +61,11 @@ def make_explainer(model: Recommender, num_users: int, num_items: int, count: in
         if method in (CONTRIBUTION, REMOVAL):
             query = query._replace(users=jnp.full_like(query.users, num_users))
         grid = weigh(model, num_items, ready, query, items, seen)
-        grid = jnp.where((items < num_items)[:, :, None, None], grid, 0.0)
-        weights, past = jax.lax.top_k(grid.mean(axis=2), min(count, num_items))  # [B, K, n]
-        heads = jnp.take_along_axis(grid, past[:, :, None], axis=3)
-        return jnp.where(weights > 0, past, num_items), weights, jnp.moveaxis(heads, 2, 3)
+        grid = jnp.where((items < num_items)[:, :, None, None], grid if signed else jnp.maximum(grid, 0.0), 0.0)
+        mean = grid.mean(axis=2)
+        past = jax.lax.top_k(jnp.abs(mean), min(count, num_items))[1]  # [B, K, n]
+        weights, heads = jnp.take_along_axis(mean, past, axis=2), jnp.take_along_axis(grid, past[:, :, None], axis=3)
+        return jnp.where(weights != 0, past, num_items), weights, jnp.moveaxis(heads, 2, 3)
 
     def explain(ready: Any, query: Query, items: Array, seen: Array) -> Reasons:
         need = 2 * 4 * items.shape[0] * items.shape[1] * num_items  # a weight of every item for each, and their mean
@@ -89,7 +95,7 @@ def _contribution(model: Recommender, num_items: int, ready: Any, query: Query, 
     added = model.contribute(ready, query, items)  # type: ignore[misc]  # [B, K, H]
     none = jnp.zeros((*items.shape, num_items))
     grid = jax.vmap(lambda grid, past, added: grid.at[:, past].add(added, mode="drop"))(none, query.history, added)
-    return jnp.maximum(grid, 0.0)[:, :, None]
+    return grid[:, :, None]
 
 
 def _attention(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
@@ -104,9 +110,14 @@ def _attention(model: Recommender, num_items: int, ready: Any, query: Query, ite
 def _removal(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
     whole = model.score(ready, query, items)[..., None]
     fallen = falls(model, num_items, ready, query, items)  # [B, K, H]
-    fallen = jnp.where(fallen > ROUNDING * jnp.abs(whole), fallen, 0.0)[:, :, None]
+    fallen = jnp.where(jnp.abs(fallen) > ROUNDING * jnp.abs(whole), fallen, 0.0)[:, :, None]
     none = jnp.zeros((*items.shape, 1, num_items))
-    return jax.vmap(lambda grid, past, fall: grid.at[..., past].max(fall, mode="drop"))(none, query.history, fallen)
+
+    def greatest(grid: Array, past: Array, fall: Array) -> Array:
+        """Of an item that occurs several times the greatest fall, and the greatest rise."""
+        return grid.at[..., past].max(fall, mode="drop") + grid.at[..., past].min(fall, mode="drop")
+
+    return jax.vmap(greatest)(none, query.history, fallen)
 
 
 def _similarity(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
@@ -114,7 +125,7 @@ def _similarity(model: Recommender, num_items: int, ready: Any, query: Query, it
     if vectors.shape[1] == 1:  # one number has no direction
         return jnp.zeros((*items.shape, 1, num_items))
     vectors = directions(vectors)
-    alike = jnp.maximum(jnp.einsum("bkd,id->bki", vectors[items], vectors), 0.0)[:, :, None]
+    alike = jnp.einsum("bkd,id->bki", vectors[items], vectors)[:, :, None]
     had = jnp.zeros((len(items), num_items), bool).at[jnp.arange(len(items))[:, None], seen].set(True, mode="drop")
     return jnp.where(had[:, None, None], alike, 0.0)
 

@@ -21,8 +21,8 @@ SEEN = QUERY.history
 TARGETS = jnp.array([[0, 1], [3, 6]])  # one user's list is short
 
 
-def reasons(model, params, count=3):
-    return explain.make_explainer(model, USERS, ITEMS, count)(params, QUERY, TARGETS, SEEN)
+def reasons(model, params, count=3, **how):
+    return explain.make_explainer(model, USERS, ITEMS, count, **how)(params, QUERY, TARGETS, SEEN)
 
 
 def test_reasons_that_do_not_fit_are_refused(monkeypatch):
@@ -56,6 +56,9 @@ def test_contributions_are_added_up_over_items():
     assert got.method == explain.CONTRIBUTION
     np.testing.assert_array_equal(got.items, [[[2, 4, 6], [4, 6, 6]], [[5, 6, 6], [6, 6, 6]]])
     np.testing.assert_allclose(got.weights[0], [[0.8, 0.4, 0], [0.2, 0, 0]], rtol=1e-6)
+    both = reasons(model._replace(contribute=lambda added, query, items: added), jnp.array(added), signed=True)
+    np.testing.assert_array_equal(both.items, [[[2, 4, 6], [2, 4, 6]], [[5, 6, 6], [6, 6, 6]]])
+    np.testing.assert_allclose(both.weights[0], [[0.8, 0.4, 0], [-0.8, 0.2, 0]], rtol=1e-6)
 
 
 def removal_model():

@@ -66,9 +66,10 @@ def _hidden(live: Live, body: RecommendBody, person: Person) -> np.ndarray:
 def _listed(live: Live, body: RecommendBody, person: Person, items: np.ndarray, scores: np.ndarray) -> Answer:
     kept = items[: body.top_k][np.isfinite(scores[: body.top_k])]
     rows = rows_of_list(live.server.dataset, kept, score=scores.tolist())
-    why = reasons_of(live, person, kept, SHOWN)[1] if body.explain else [[] for _ in rows]
+    why = reasons_of(live, person, kept, programs.REASONS)[1] if body.explain else [[] for _ in rows]
     for row, reasons in zip(rows, why, strict=True):
-        row["reasons"] = [{name: reason[name] for name in ("item", "title", "weight")} for reason in reasons]
+        for_it = [reason for reason in reasons if reason["weight"] > 0][:SHOWN]
+        row["reasons"] = [{name: reason[name] for name in ("item", "title", "weight")} for reason in for_it]
     return {"model": live.run.model, "user": _name(body, person), "items": rows}
 
 
@@ -137,7 +138,7 @@ def found_users(live: Live, text: str, limit: int) -> Answer:
 
 
 def reasons_of(live: Live, person: Person, items: np.ndarray, count: int) -> tuple[str, list[list[Answer]]]:
-    """What a weight is, and the reasons for each item."""
+    """What a weight is, and the strongest reasons for each item, from what speaks most for it to what does against."""
     blocks = programs.reasons(live.programs, live.server, person, items)
     if not blocks:
         return "", []
@@ -145,10 +146,10 @@ def reasons_of(live: Live, person: Person, items: np.ndarray, count: int) -> tup
         np.concatenate([np.asarray(getattr(block, part))[0] for block in blocks])[: len(items), :count]
         for part in ("items", "weights", "heads")
     )
-    named = live.server.dataset
+    named, order = live.server.dataset, np.argsort(-weights, axis=1, kind="stable")
     return blocks[0].method, [
-        rows_of_list(named, *row[:1], weight=row[1].tolist(), heads=row[2].tolist())
-        for row in zip(past, weights, heads, strict=True)
+        rows_of_list(named, row[0][place], weight=row[1][place].tolist(), heads=row[2][place].tolist())
+        for *row, place in zip(past, weights, heads, order, strict=True)
     ]
 
 

@@ -36,7 +36,7 @@ def make_programs(server: Server) -> Programs:
     """The programs of a server's model, compiled."""
     model, items = server.model, server.data.num_items
     best = jax.jit(partial(best_items, model, top_k=LONGEST))
-    explain = make_explainer(model, server.data.num_users, items, REASONS)
+    explain = make_explainer(model, server.data.num_users, items, REASONS, signed=True)
     longest = int(np.diff(np.asarray(server.log.offsets)).max(initial=1))
     programs = Programs(best, jax.jit(model.score), explain, 1 << (2 * longest - 1).bit_length())
     person = new_person(server.dataset, server.data, ())
