@@ -57,6 +57,7 @@ def script():
         out, err = io.StringIO(), io.StringIO()
         with flagsaver.flagsaver(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr(sys, "argv", ["script", *map(str, args)])
+            patch.setattr(console.endings, "leave", console.endings.fail)  # this process goes on to the next test
             with pytest.raises(SystemExit) as stop:
                 console.run(module.define, module.main)
         return stop.value.code, out.getvalue(), err.getvalue()

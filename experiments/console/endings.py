@@ -58,9 +58,20 @@ def interruptible() -> Iterator[None]:
 
 def fail(message: str, status: int) -> NoReturn:
     """One line on stderr, whatever line breaks and control characters the message holds, and exit."""
-    line = "".join(letter if letter.isprintable() else " " for letter in message)
-    print("error:", " ".join(line.split()), file=sys.stderr)
+    _say(message)
     sys.exit(status)
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """The same after a signal, at once: threads that still compute crash an interpreter that takes itself down."""
+    _say(message)
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def _say(message: str) -> None:
+    line = "".join(letter if letter.isprintable() else " " for letter in message)
+    print("error:", " ".join(line.split()), file=sys.stderr, flush=True)
 
 
 def reason(error: BaseException) -> str:

@@ -43,9 +43,9 @@ def run(define: Callable[[], None], main: Callable[[], Mapping[str, Any]]) -> No
     except FloatingPointError as error:
         endings.fail(str(error), 1)
     except endings.Terminated:
-        endings.fail("terminated; rerunning the same command resumes", 143)
+        endings.leave("terminated; rerunning the same command resumes", 143)
     except KeyboardInterrupt:
-        endings.fail("interrupted; rerunning the same command resumes", 130)
+        endings.leave("interrupted; rerunning the same command resumes", 130)
     except BrokenPipeError:  # who reads, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)

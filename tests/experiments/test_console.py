@@ -23,6 +23,7 @@ from experiments import console
 @pytest.fixture
 def run(monkeypatch, capsys):
     """A function that runs a main with arguments: exit status, stdout, stderr."""
+    monkeypatch.setattr(console.endings, "leave", console.endings.fail)  # which leaves this process to the next test
 
     def run(main, *args):
         monkeypatch.setattr(sys, "argv", ["script", *args])
