@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -28,4 +29,5 @@ def test_the_sums_of_the_data_are_those_of_the_files(tmp_path):
     assert named == {"u.data": of("ml-100k/u.data"), "u.item": of("ml-100k/u.item")}
     folder = DataConfig(dataset=f"{tmp_path}/log", items_path=f"{tmp_path}/items.csv")
     assert sums_of(folder) == {"dataset": of("log/part-2.csv", "log/part-10.csv"), "items_path": of("items.csv")}
+    assert sums_of(replace(folder, stream=True)) == sums_of(folder)
     assert sums_of(DataConfig(dataset="DataFrame")) == {} == sums_of(DataConfig(dataset=f"{tmp_path}/gone.csv"))

@@ -59,14 +59,13 @@ def read(config: DataConfig) -> Source:
 def sums_of(config: DataConfig) -> dict[str, str]:
     """The sha256 of what `read` reads, as it is now: of each file of a named data set, and of each flag that names one.
 
-    Of a folder it is that of its files' bytes one after another. A log in memory has none, nor one that is streamed, or
-    gone by now.
+    Of a folder it is that of its files' bytes one after another. A log in memory has none, nor one that is gone by now.
     """
     found: dict[str, list[Path]] = {}
     with suppress(InputError, OSError):
         if config.dataset in NAMED and not config.train_path:
             found = {path.name: [path] for path in named_files(config.dataset, config.data_dir)}
-        elif not config.stream and config.dataset != IN_MEMORY and not config.train_path:
+        elif config.dataset != IN_MEMORY and not config.train_path:
             found["dataset"] = [file.path for file in files_of(config.dataset, "dataset")]
         for flag in FILES:
             if path := getattr(config, flag):
