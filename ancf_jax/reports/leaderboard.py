@@ -105,8 +105,7 @@ def _figure(value: float | None) -> str:
 NOTES = (
     "Each row is what its command gives; intervals, tests between models and what each knew at test stand in the page "
     "of its file.",
-    "Reads order: whether a model knows the order of interactions. -: measured before that was recorded, and before "
-    "all models of a table were told the validation part at test (README.md says where that matters).",
+    "Reads order: whether a model knows the order of interactions. -: measured before that was recorded.",
     "±: half width of the 95% interval, over seeds and users where there are several seeds, else over users.",
     "Trials: settings compared on validation to find those of the recipe; 0: not tuned, -: not recorded.",
     "*: starts from trained models, whose minutes are counted.",
