@@ -30,8 +30,8 @@ from ancf_jax.settings import EvalConfig
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Recommender
 
 TIES = "ties: expectation over random orders"
-LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
 NONE: Mapping[str, Metric] = MappingProxyType({})
+LIST = 10  # length of the recommended lists that coverage, Gini, novelty and popularity are measured on
 
 
 class Evaluation(NamedTuple):
