@@ -112,6 +112,8 @@ class Gradient(NamedTuple):
     epochs: int = 20  # this and what follows: how it is trained if a run does not say
     learning_rate: float = 0.001
     schedule: str = "constant"
+    lengths: np.ndarray | None = None  # [rows] int: columns of each row that are not padding, if a batch has columns
+    narrow: Callable[[Any, int], Any] | None = None  # batch, width -> its last columns, if it has them
 
 
 class ClosedForm(NamedTuple):

@@ -20,7 +20,8 @@ from ancf_jax.data.interactions import build
 from ancf_jax.data.samplers import take_window
 from ancf_jax.models import MODELS, Entry, entry_of
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.loop import TrainState, epochs_of, fit, init_state, steps_per_epoch
+from ancf_jax.training.batches import steps_per_epoch
+from ancf_jax.training.loop import TrainState, epochs_of, fit, init_state
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, InputError, Query, Recommender
 

@@ -17,6 +17,7 @@ ABLE: dict[str, Callable[[Case], bool]] = {
     "attends": lambda case: case.model.attend is not None,
     "contributes": lambda case: case.model.contribute is not None,
     "embeds": lambda case: case.model.embed is not None,
+    "has rows of different lengths": lambda case: getattr(case.model.learn, "lengths", None) is not None,
     "is the first of its family": lambda case: FIRST.get(case.entry.module.rpartition(".")[0], case.name) == case.name,
     "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),

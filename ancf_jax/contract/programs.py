@@ -28,7 +28,7 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
     params, key = shapes_of(model), jax.random.key(0)
     ready = jax.eval_shape(model.prepare, params, model.given)
     programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "epoch": (make_epoch(model.learn, tx), (state, model.given, np.zeros(shape, np.int32), key)),
+        "epoch": (make_epoch(model.learn, tx), (state, model.given, {0: np.zeros(shape, np.int32)}, key)),
         "prepare": (model.prepare, (params, model.given)),
         "score": (model.score, (ready, query)),
         "score of items": (model.score, (ready, query, items)),

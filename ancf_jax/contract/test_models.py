@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ancf_jax.contract.board import SIZE, Case
 from ancf_jax.training.checkpoint import load_latest, save
-from ancf_jax.types import Interactions, Query, shapes_of
+from ancf_jax.types import Gradient, Interactions, Query, shapes_of
 
 
 @pytest.mark.able("personal")
@@ -42,6 +43,21 @@ def test_a_history_may_come_without_its_padding(case: Case) -> None:
     history, values = (part[:, part.shape[1] - longest :] for part in (query.history, query.values))
     found = case.trained.score(case.trained.ready, Query(query.users, history, values))
     np.testing.assert_allclose(found, case.scores, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.able("has rows of different lengths")
+def test_what_a_batch_leaves_away_is_padding(case: Case) -> None:
+    learn, given = case.model.learn, case.model.given
+    assert isinstance(learn, Gradient) and learn.lengths is not None and learn.narrow is not None
+    assert learn.lengths.shape == (learn.rows,)
+    assert learn.lengths.min() >= 1 and learn.lengths.max() <= case.model.history
+    rows = jnp.asarray(np.argsort(learn.lengths, kind="stable")[:4])
+    for key in jax.random.split(jax.random.key(0), 3):
+        batch = learn.sample(key, given, rows)
+        width = int(learn.lengths[rows].max())
+        narrow = learn.narrow(batch, width)
+        np.testing.assert_array_equal(narrow.history, batch.history[:, -width:])
+        assert (np.asarray(batch.history[:, :-width]) == SIZE).all()
 
 
 @pytest.mark.able("is the first of its family")

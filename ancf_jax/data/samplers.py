@@ -42,6 +42,13 @@ def windows(offsets: np.ndarray, length: int) -> Windows:
     return Windows(users.astype(np.int32), ends.astype(np.int32))
 
 
+def lengths_of(windows: Windows, train: Interactions, length: int, *, shifted: bool) -> np.ndarray:
+    """The most interactions [W] that each window may hold, at most `length`, with its end `shifted` or as it is."""
+    offsets, users = np.asarray(train.offsets), np.asarray(windows.users)
+    held = (offsets[users + 1] if shifted else np.asarray(windows.ends)) - offsets[users]
+    return np.minimum(held, length)
+
+
 def shift_ends(key: Array, train: Interactions, users: Array, ends: Array, length: int) -> Array:
     """Move window ends [B] later by 0 to length - 1 interactions, at most to the end of the user's row.
 

@@ -79,11 +79,11 @@ def join(tree: Any, mesh: Mesh | None) -> Any:
     return replicate(process_allgather(tree, tiled=True), mesh)
 
 
-def split(array: ArrayLike, mesh: Mesh | None, axis: int = 0) -> Array:
-    """A host array, the same in every process, in equal parts along `axis` over the data axis."""
+def split(tree: Any, mesh: Mesh | None, axis: int = 0) -> Any:
+    """Host arrays, the same in every process, in equal parts along `axis` over the data axis."""
     if mesh is None:
-        return jax.device_put(array)
-    return _place(array, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data")))
+        return jax.device_put(tree)
+    return jax.tree.map(lambda x: _place(x, NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))), tree)
 
 
 def everywhere(mesh: Mesh | None) -> NamedSharding | None:

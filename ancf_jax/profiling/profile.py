@@ -20,7 +20,8 @@ from ancf_jax.evaluation.topk import best_items, top_k_inner
 from ancf_jax.nn.layers import inner_products
 from ancf_jax.runs.results import evaluator_of
 from ancf_jax.settings import EvalConfig, TrainConfig
-from ancf_jax.training.loop import init_state, make_epoch, order_of, settled, steps_per_epoch
+from ancf_jax.training.batches import order_of, steps_of, steps_per_epoch
+from ancf_jax.training.loop import init_state, make_epoch, settled
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Array, ArrayLike, Data, Given, Params, Query, Recommender, as_they_are
 
@@ -61,8 +62,10 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
     state = init_state(model, tx, config.seed)
     run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows)
     given = jax.tree.map(jnp.asarray, model.given)
-    first = order_of(learn, config.batch_size, config.seed, 1)[: steps or whole]
-    root = jax.random.key(config.seed)
+    first = {
+        width: rows[: steps or whole] for width, rows in order_of(learn, config.batch_size, config.seed, 1).items()
+    }
+    count, root = steps_of(first), jax.random.key(config.seed)
     epochs = 0
 
     def run() -> None:
@@ -73,12 +76,13 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
         jax.block_until_ready(state)
 
     def cost_of_run() -> Cost:
-        one = cost(run_epoch, state, given, first[:1], root)  # of one step, the quicker to compile
-        return Cost(*(value * len(first) for value in one))
+        one = cost(
+            run_epoch, state, given, {width: rows[:1] for width, rows in first.items()}, root
+        )  # the quicker to compile
+        return Cost(*(value * count for value in one))
 
-    return Job(
-        run, len(given.train.users) * len(first) / whole, "interactions", len(first), cost_of_run, lambda: state.params
-    )
+    amount = len(given.train.users) * count / whole
+    return Job(run, amount, "interactions", count, cost_of_run, lambda: state.params)
 
 
 def ranking(model: Recommender, data: Data, dataset: Dataset, memory_budget: float) -> Job:

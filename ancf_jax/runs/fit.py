@@ -29,7 +29,8 @@ from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, s
 from ancf_jax.runs.run import WHOLE, Run, as_json, as_kept, build, check_claim
 from ancf_jax.settings import EvalConfig
 from ancf_jax.training import checkpoint
-from ancf_jax.training.loop import batch_of, fit, init_state, last_epoch, settled, steps_per_epoch
+from ancf_jax.training.batches import batch_of, steps_per_epoch
+from ancf_jax.training.loop import fit, init_state, last_epoch, settled
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 

@@ -18,9 +18,10 @@ import optax
 from jax.sharding import Mesh
 
 from ancf_jax.config import AUTO
-from ancf_jax.devices.sharding import check_batch, constrain, join, replicate, split
+from ancf_jax.devices.sharding import axis_size, check_batch, constrain, join, replicate, split
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
+from ancf_jax.training.batches import Order, batch_of, keys_of, mean_over, order_of, sampled, steps_of
 from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
 from ancf_jax.training.signals import put_off
 from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender, moved
@@ -38,17 +39,7 @@ FINITE = "finite"  # of an epoch's sums: whether what it ends with is finite
 STEPS = "finite_steps"  # and how many steps there are until a loss is not
 SMALLER = "try a smaller --learning_rate, --clip, or --precision=float32"
 VALUES = "are values too large? Try --clip_quantile or --target=min-max; of a closed form a larger penalty"
-Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, given, order [n, B], key -> state, sums
-
-
-def steps_per_epoch(learn: Gradient | ClosedForm, batch_size: int) -> int:
-    """Batches of `batch_size` (0: the model's own) that cover all training rows; 1 for a sweep."""
-    return 1 if isinstance(learn, ClosedForm) else max(math.ceil(learn.rows / (batch_size or learn.batch)), 1)
-
-
-def batch_of(learn: Gradient | ClosedForm, batch_size: int) -> int:
-    """The training rows in a step: `batch_size` (0: the model's own), or all where there are fewer; 0 in a sweep."""
-    return 0 if isinstance(learn, ClosedForm) else min(batch_size or learn.batch, max(learn.rows, 1))
+Epoch = Callable[..., tuple[TrainState, dict[str, Array]]]  # state, given, order, key -> state, sums
 
 
 def settled(config: TrainConfig, learn: Gradient | ClosedForm) -> TrainConfig:
@@ -90,24 +81,25 @@ def make_epoch(
     lazy_rows: bool = False,
     mesh: Mesh | None = None,
 ) -> Epoch:
-    """One pass over the training rows in `order` [n, B], or one sweep of a closed form: jitted, the state donated.
+    """One pass over the training rows in an `order`, or one sweep of a closed form: jitted, the state donated.
 
     With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in lazy_rows.py.
     """
 
     @partial(jax.jit, donate_argnums=0)
-    def sweep(state: TrainState, given: Given, order: Array, key: Array):
+    def sweep(state: TrainState, given: Given, order: Order, key: Array):
         params = learn.sweep(state.params, given, key)  # type: ignore[union-attr]
         return constrain(TrainState(state.epoch + 1, params, state.opt_state), mesh), {FINITE: _are_finite(params)}
 
     @partial(jax.jit, donate_argnums=0)
-    def epoch(state: TrainState, given: Given, order: Array, key: Array):
+    def epoch(state: TrainState, given: Given, order: Order, key: Array):
         advance = learn.advance  # type: ignore[union-attr]
         params = state.params if advance is None else advance(state.params, state.epoch + 1)
         carry: tuple = (params, state.opt_state)
 
-        def loss(params: Params, batch: Any, key: Array) -> tuple[Array, dict[str, Array]]:
-            return learn.loss(params, given, batch, key)  # type: ignore[union-attr]
+        def loss(params: Params, batches: list[Any], key: Array) -> tuple[Array, dict[str, Array]]:
+            keys = keys_of(key, len(batches))
+            return mean_over([learn.loss(params, given, *each) for each in zip(batches, keys, strict=True)])  # type: ignore[union-attr]
 
         if lazy_rows:
             step, carry = make_lazy_step(loss, tx), (*carry, new_slots(params))
@@ -117,9 +109,9 @@ def make_epoch(
         def body(carry, x):
             rows, key = x
             draw, drop = jax.random.split(key)
-            return step(carry, learn.sample(draw, given, rows), drop)  # type: ignore[union-attr]
+            return step(carry, sampled(learn, given, rows, draw), drop)  # type: ignore[arg-type]
 
-        keys = jax.random.split(key, order.shape[0])
+        keys = jax.random.split(key, steps_of(order))
         (params, opt_state, *_), sums = jax.lax.scan(body, carry, (order, keys))
         health = {FINITE: _are_finite((params, opt_state)), STEPS: jnp.cumprod(jnp.isfinite(sums["loss"]))}
         return constrain(TrainState(state.epoch + 1, params, opt_state), mesh), jax.tree.map(jnp.sum, sums | health)
@@ -133,15 +125,6 @@ def init_state(model: Recommender, tx: optax.GradientTransformation, seed: int, 
     params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0), model.given)
     opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(moved(p)), mesh))(params)
     return TrainState(replicate(np.int32(0), mesh), params, opt_state)
-
-
-def order_of(learn: Gradient | ClosedForm, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """The rows of epoch number `epoch`, in batches [n, B] int32; the last batch is filled up from the first rows."""
-    if isinstance(learn, ClosedForm):
-        return np.zeros((1, 0), np.int32)
-    rows = np.random.default_rng((seed, epoch)).permutation(learn.rows).astype(np.int32)
-    steps = steps_per_epoch(learn, batch_size)
-    return np.resize(rows, (steps, batch_of(learn, batch_size)))
 
 
 def _are_finite(tree: Any) -> Array:
@@ -215,12 +198,12 @@ def fit(
                 rows = part(epoch)
                 given = given._replace(train=Interactions(*join(rows[:4], mesh), *replicate(rows[4:], mesh)))
             key = jax.random.fold_in(jax.random.key(config.seed), epoch)
-            order = split(order_of(model.learn, config.batch_size, config.seed, epoch), mesh, axis=1)
-            state, sums = run_epoch(state, given, order, key)
+            order = order_of(model.learn, config.batch_size, config.seed, epoch, axis_size(mesh, "data"))
+            state, sums = run_epoch(state, given, split(order, mesh, axis=1), key)
             totals = {name: float(value) for name, value in jax.device_get(sums).items()}
             jax.block_until_ready(state)
             record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
-            if wrong := trouble(epoch, totals, len(order)):
+            if wrong := trouble(epoch, totals, steps_of(order)):
                 raise FloatingPointError(wrong)
             if "loss" in totals:
                 record["loss"] = totals["loss"] / max(totals["count"], 1)

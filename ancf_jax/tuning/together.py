@@ -21,17 +21,8 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.runs.fit import Judge, validator
 from ancf_jax.runs.run import Run, build
 from ancf_jax.settings import EvalConfig
-from ancf_jax.training.loop import (
-    TrainState,
-    exhausted,
-    init_state,
-    last_epoch,
-    make_epoch,
-    order_of,
-    settled,
-    steps_per_epoch,
-    trouble,
-)
+from ancf_jax.training.batches import Order, order_of, steps_of, steps_per_epoch
+from ancf_jax.training.loop import TrainState, exhausted, init_state, last_epoch, make_epoch, settled, trouble
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.tuning.space import is_whole
 from ancf_jax.types import Array, Given, Recommender
@@ -66,7 +57,7 @@ def _traces(run: Run, dataset: Dataset, model: Recommender, name: str) -> bool:
         _, made = build(changed, dataset)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(made.given)):
             raise TypeError("the data that the model is given hang on it")
-        state, _ = _epoch(changed, made, _state(changed, made), model.given, jnp.asarray(order), jax.random.key(0))
+        state, _ = _epoch(changed, made, _state(changed, made), model.given, order, jax.random.key(0))
         return made.prepare(state.params, model.given)
 
     try:
@@ -87,7 +78,7 @@ def program_of(run: Run, dataset: Dataset, evaluation: EvalConfig) -> Program:
     def init(numbers: Numbers) -> TrainState:
         return _state(*made(numbers))
 
-    def epoch(state: TrainState, given: Given, order: Array, key: Array, numbers: Numbers) -> Any:
+    def epoch(state: TrainState, given: Given, order: Order, key: Array, numbers: Numbers) -> Any:
         return _epoch(*made(numbers), state, given, order, key)
 
     def prepare(params: tuple[Numbers, Any], given: Given) -> tuple[Numbers, Any]:
@@ -136,7 +127,7 @@ def learn_together(
             own = {name: float(total[k]) for name, total in totals.items()}
             if "loss" in own:
                 record["loss"] = own["loss"] / max(own["count"], 1)
-            if wrong := trouble(epoch, own, len(order)):
+            if wrong := trouble(epoch, own, steps_of(order)):
                 record["wrong"] = wrong
             elif last or epoch % train.eval_every == 0:
                 mine = jax.tree.map(lambda leaf, k=k: leaf[k], (numbers, state.params))
@@ -152,7 +143,7 @@ def _state(run: Run, model: Recommender) -> TrainState:
     return init_state(model, _optimizer(run, model), run.train.seed)
 
 
-def _epoch(run: Run, model: Recommender, state: TrainState, given: Given, order: Array, key: Array) -> Any:
+def _epoch(run: Run, model: Recommender, state: TrainState, given: Given, order: Order, key: Array) -> Any:
     return make_epoch(model.learn, _optimizer(run, model))(state, given, order, key)
 
 

@@ -15,7 +15,7 @@ from ancf_jax.profiling.trace import operations
 from ancf_jax.runs.results import evaluator_of, provenance
 from ancf_jax.runs.run import Run, build, open_data
 from ancf_jax.settings import DataConfig, TrainConfig
-from ancf_jax.training.loop import batch_of
+from ancf_jax.training.batches import batch_of
 from ancf_jax.types import Data, InputError, Recommender
 from experiments.peers.protocol import CALLS, Commands, seconds_of, serve
 

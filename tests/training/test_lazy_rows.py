@@ -211,7 +211,7 @@ def test_the_compiled_steps_do_nothing_to_a_table_but_read_and_write_rows():
     for lazy in (True, False):
         epoch = make_epoch(learn, tx, lazy_rows=lazy)
         state = jax.eval_shape(lambda: init_state(model, tx, 0))
-        order = np.zeros((2, BATCH), np.int32)
+        order = {0: np.zeros((2, BATCH), np.int32)}
         program = epoch.lower(state, model.given, order, jax.random.key(0)).compile(QUICK).as_text()
         made[lazy] = set(re.findall(rf"= f32\[{rows},{width}\]\S* ([\w-]+)\(", program))
     in_place = {"scatter", "dynamic-update-slice"}

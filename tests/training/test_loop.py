@@ -13,8 +13,9 @@ from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
+from ancf_jax.training.batches import steps_per_epoch
 from ancf_jax.training.checkpoint import load_latest, save
-from ancf_jax.training.loop import fit, init_state, last_epoch, order_of, settled, steps_per_epoch
+from ancf_jax.training.loop import fit, init_state, last_epoch, settled
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.training.precision import in_bfloat16
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
@@ -233,26 +234,6 @@ def test_an_interrupted_run_saves_the_epoch_that_runs_and_goes_on_as_it_would_ha
             report=interrupt,
         )
     assert saved == [(2, -np.inf, 2)]
-
-
-@pytest.mark.parametrize(
-    ("rows", "batch_size", "shape"), [(10, 4, (3, 4)), (12, 4, (3, 4)), (3, 8, (1, 3)), (1, 1, (1, 1))]
-)
-def test_every_epoch_visits_every_row(rows, batch_size, shape):
-    learn = toy(None, rows).learn
-    assert steps_per_epoch(learn, batch_size) == shape[0]
-    order = order_of(learn, batch_size, seed=3, epoch=2)
-    assert order.shape == shape and order.dtype == np.int32
-    flat = order.ravel()
-    assert sorted(flat[:rows]) == list(range(rows))
-    assert flat[rows:].tolist() == flat[: len(flat) - rows].tolist()  # filled up from the first rows
-
-
-def test_the_order_depends_on_seed_and_epoch_alone():
-    learn = toy(None, 50).learn
-    orders = {pair: tuple(order_of(learn, 8, *pair).ravel()) for pair in [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]}
-    assert len(set(orders.values())) == len(orders)
-    assert tuple(order_of(learn, 8, seed=0, epoch=1).ravel()) == orders[0, 1]
 
 
 def test_many_epochs_compile_once(data):

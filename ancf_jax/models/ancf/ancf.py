@@ -41,7 +41,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
-from ancf_jax.data.samplers import Windows, hold_out, over_windows, shared_negatives, shift_ends, take_window
+from ancf_jax.data.samplers import (
+    Windows,
+    hold_out,
+    lengths_of,
+    over_windows,
+    shared_negatives,
+    shift_ends,
+    take_window,
+)
 from ancf_jax.models.ancf.net import (
     Net,
     init_tables,
@@ -283,7 +291,14 @@ def make(config: Config, data: Data) -> Recommender:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
         return sample_of(history, length, num_items) if sampled else (history, None)
 
-    learn = Gradient(len(given.own.windows.users), init, sample, loss, max(1024 // max(length, 2), 1))
+    def narrow(batch: Batch, width: int) -> Batch:
+        last = {"history": batch.history[:, -width:]}
+        return batch._replace(**last, **({"targets": batch.targets[:, -width:]} if config.ordered else {}))
+
+    lengths = lengths_of(given.own.windows, data.train, span, shifted=config.ordered is True)
+    lengths = np.maximum(lengths - int(config.ordered), 1)
+    learn = Gradient(len(lengths), init, sample, loss, max(1024 // max(length, 2), 1))
+    learn = learn._replace(lengths=lengths, narrow=narrow) if length else learn
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)

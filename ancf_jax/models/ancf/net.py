@@ -132,18 +132,19 @@ class Net(nn.Module):
         own: Any = None
         cross: Any = None
         if c.heads:
+            recency = self.recency[:, : mask.shape[1]]
             own, cross = (self.logits(item["item"], encoded.keys) for item in (target, other))
-            own = causal_mixtures(own, encoded.values, self.recency, mask, c.smoothing, own_column=True)  # [B, P, D]
+            own = causal_mixtures(own, encoded.values, recency, mask, c.smoothing, own_column=True)  # [B, P, D]
         positive = self.fuse(user, target, own, True)
         if c.heads and c.tower:
-            mixed = causal_mixtures(cross, encoded.values, self.recency, mask, c.smoothing, own_column=False)
+            mixed = causal_mixtures(cross, encoded.values, recency, mask, c.smoothing, own_column=False)
             negative = self.fuse(every_user, every_other, mixed, True)
         else:
             negative = self.fuse(every_user, every_other, None, True)  # [B, 1, N]
             if c.heads:
                 weighed = split_heads(other["item"] * self.attended, c.heads)
                 along = jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed)
-                negative = negative + causal_contributions(cross, along, self.recency, mask, c.smoothing)
+                negative = negative + causal_contributions(cross, along, recency, mask, c.smoothing)
         if c.state:
             positive = positive + wide_product("bhd,bhd->bh", encoded.states, target["item"])
             negative = negative + wide_product("bhd,bnd->bhn", encoded.states, other["item"])

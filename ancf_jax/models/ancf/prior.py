@@ -107,7 +107,7 @@ class Prior(NamedTuple):
         return jnp.arcsinh(p / (2 * self.mean))
 
     def _after(self, held: dict[str, Array], past: Array, own: Array, other: Array) -> tuple[Array, Array]:
-        steps = jnp.arange(len(self.weights))
+        steps = jnp.arange(past.shape[1])
         back = steps[:, None] - steps[None]  # p - h
         rows = jnp.where(back >= 0, self.weights[jnp.maximum(back, 0)], 0.0)  # R but for the items, [P, H]
         ids = jnp.concatenate([own, other], axis=1)  # [B, P + N]

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ancf_jax.data.samplers import next_items, shared_negatives
+from ancf_jax.data.samplers import lengths_of, next_items, shared_negatives
 from ancf_jax.nn.layers import Dropout, inner_products, table, wide_product
 from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Given, Gradient, Params, Query, Recommender, as_they_are
@@ -113,12 +114,21 @@ def over_next_items(
     prepare: Callable[[Params, Given], Any] = as_they_are,
     vectors: str = "item",
     extend: Callable[[Array], Array] = lambda state: state,
+    columns: tuple[str, ...] = ("history", "targets"),
 ) -> Recommender:
-    """The recommender whose score is <extend(state of the last column), vector_i>, of the table called `vectors`."""
+    """The recommender whose score is <extend(state of the last column), vector_i>, of the table called `vectors`.
+
+    `columns` are the parts of a batch that are as wide as the history.
+    """
 
     def embed(ready: Any, query: Query) -> tuple[Array, Array]:
         state = states_of(net, ready, query.history)[:, -1]
         return extend(state), ready["tables"][vectors][:-1]
 
-    learn = Gradient(len(given.own.users), init, sample, loss, batch=max(TOKENS // length, 1))
+    def narrow(batch: Any, width: int) -> Any:
+        return batch._replace(**{name: getattr(batch, name)[:, -width:] for name in columns})
+
+    # A window's first interaction is in no history that has a target, unless the window is full.
+    lengths = np.minimum(np.maximum(lengths_of(given.own, given.train, length + 1, shifted=True) - 1, 1), length)
+    learn = Gradient(len(lengths), init, sample, loss, max(TOKENS // length, 1), lengths=lengths, narrow=narrow)
     return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes", narrow=True)

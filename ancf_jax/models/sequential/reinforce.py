@@ -100,7 +100,8 @@ def make(config: Config, data: Data) -> Recommender:
         log_pi, log_beta = (log_probabilities(user, tables[name], items) for name in ("item", "behaviour"))
         return log_pi, log_beta
 
-    return over_next_items(given, length, net, init, sample, loss)._replace(propensities=propensities)
+    model = over_next_items(given, length, net, init, sample, loss, columns=Batch._fields)
+    return model._replace(propensities=propensities)
 
 
 def discounted(train: Interactions, discount: float) -> np.ndarray:

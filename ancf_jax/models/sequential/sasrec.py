@@ -102,4 +102,6 @@ def make(config: Config, data: Data) -> Recommender:
         )
         return masked_mean(losses, batch.targets < num_items)
 
-    return over_next_items(given, length, net, init, own_negatives if config.loss == "bce" else shared, loss)
+    if config.loss != "bce":
+        return over_next_items(given, length, net, init, shared, loss)
+    return over_next_items(given, length, net, init, own_negatives, loss, columns=Batch._fields)

@@ -268,6 +268,22 @@ def test_a_target_is_never_in_its_own_history(sampled, rows):
         assert not shown & asked and shown | asked <= set(rows[user]) and asked
 
 
+@pytest.mark.parametrize("changes", [{}, {"ordered": True, "state": True, "prior": 1.0, "history": 6}])
+def test_a_batch_without_its_padding_has_the_same_loss(data, randomise, changes):
+    model = make(data, **changes)
+    learn, start = model.learn, jax.jit(model.learn.init)(jax.random.key(0), model.given)
+    params = randomise(model) | {"held": start.get("held")}  # the closed form as it is solved
+    rows = np.argsort(learn.lengths, kind="stable")[:3]
+    width = int(learn.lengths[rows].max())
+    batch = learn.sample(jax.random.key(0), model.given, rows)
+    loss = jax.jit(learn.loss)
+    (whole, sums), (cut, of_cut) = (
+        loss(params, model.given, each, jax.random.key(1)) for each in (batch, learn.narrow(batch, width))
+    )
+    assert width < batch.history.shape[1] and sums["count"] == of_cut["count"] > 0
+    np.testing.assert_allclose(whole, cut, rtol=1e-5)
+
+
 def test_ordered_targets_follow_their_history(sampled, rows):
     """Target p is what the user took right after column p; a user's latest interaction always is a target."""
     model, batch = sampled(ordered=True, history=3)

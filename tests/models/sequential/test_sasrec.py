@@ -88,6 +88,22 @@ def test_the_loss_of_a_window(data, randomise, loss):
     np.testing.assert_allclose((sums["loss"], sums["count"]), (total, 4), rtol=1e-4)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_batch_without_its_padding_has_the_same_loss(data, randomise, loss):
+    """Windows of less than the history; the columns that are cut have neither history nor target."""
+    model = make(Config(**SMALL | {"history": 5}, loss=loss), data)
+    learn, params = model.learn, randomise(model)
+    rows = np.argsort(learn.lengths, kind="stable")[:3]
+    width = int(learn.lengths[rows].max())
+    batch = learn.sample(jax.random.key(0), model.given, rows)
+    found = [
+        jax.jit(learn.loss)(params, model.given, each, jax.random.key(1))
+        for each in (batch, learn.narrow(batch, width))
+    ]
+    assert width < 5 and found[0][1]["count"] == found[1][1]["count"] > 0
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
+
+
 def test_a_later_item_never_changes_an_earlier_loss(made):
     """The loss of the first two targets is the same whatever the third column of the history holds."""
     model, params = made
