@@ -9,7 +9,17 @@ import jax.numpy as jnp
 
 from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
 from ancf_jax.nn.bits import hashed
-from ancf_jax.nn.layers import Dropout, Recurrence, SelfAttention, Tower, rows_of, table, tower_input, wide_product
+from ancf_jax.nn.layers import (
+    Dropout,
+    Recurrence,
+    SelfAttention,
+    Tower,
+    by_rows,
+    rows_of,
+    table,
+    tower_input,
+    wide_product,
+)
 from ancf_jax.types import Array, Data
 
 
@@ -87,7 +97,8 @@ class Net(nn.Module):
         if c.tower:
             parts = [user["user_tower"]] if c.user else []
             parts = [*parts, item["item_tower"], *([] if attended is None else [attended])]
-            score = score + wide_product("...d,d->...", self.mlp(parts, deterministic=not train), self.hidden)
+            hidden = self.mlp(parts, deterministic=not train)
+            score = score + by_rows(lambda rows: wide_product("nd,d->n", rows, self.hidden), hidden)
         return score
 
     def __call__(self, user: dict, rows: Array, mask: Array, item: dict, train: bool = False) -> Array:

@@ -22,6 +22,7 @@ from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import negatives
 from ancf_jax.nn.layers import (
     Tower,
+    by_rows,
     items_at_once,
     over_items,
     rows_of,
@@ -114,7 +115,7 @@ class Net(nn.Module):
             parts = [jax.tree.map(lambda part: part[:, None], user["user_tower"]), item["item_tower"]]
             hidden = Tower(config.tower, config.dropout, name="tower")(parts, deterministic)
             weight = self.param("hidden", nn.initializers.normal(config.tower[-1] ** -0.5), (config.tower[-1],))
-            hidden = wide_product("bkd,d->bk", hidden, weight)
+            hidden = by_rows(lambda rows: wide_product("nd,d->n", rows, weight), hidden)
             score = score + ((1 - config.alpha) * hidden if both else hidden)
         return score
 
