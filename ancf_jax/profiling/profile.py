@@ -22,7 +22,7 @@ from ancf_jax.runs.results import evaluator_of
 from ancf_jax.settings import EvalConfig, TrainConfig
 from ancf_jax.training.batches import order_of, steps_of, steps_per_epoch
 from ancf_jax.training.loop import init_state, make_epoch, settled
-from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.training.optimizers import is_linear, make_optimizer
 from ancf_jax.types import Array, ArrayLike, Data, Given, Params, Query, Recommender, as_they_are
 
 SCORED = 256  # users in the block whose scoring is analysed
@@ -60,7 +60,7 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
     config = settled(config, learn)
     tx = make_optimizer(config, whole * int(config.epochs))
     state = init_state(model, tx, config.seed)
-    run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows)
+    run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows, linear=is_linear(config))
     given = jax.tree.map(jnp.asarray, model.given)
     first = {
         width: rows[: steps or whole] for width, rows in order_of(learn, config.batch_size, config.seed, 1).items()

@@ -5,7 +5,9 @@ the table, and so is the optimizer's work. Here the touched rows and their rows 
 any elementwise Optax transform steps on them as if they were the tables, and the results are scattered back in place.
 The cost depends on the batch, not on the number of rows.
 
-SGD and Adagrad leave a row alone whose gradient is zero, so lazy and dense steps are the same but for rounding.
+SGD and Adagrad leave a row alone whose gradient is zero, so lazy and dense steps are the same but for rounding. And as
+SGD's update is linear in the gradient, each place where a row is read adds its own share to the table, at once: no
+place has to be found that writes for all of them.
 Momentum and Adam do not: here a row's moments decay only in the steps that touch it, another algorithm by definition
 (LazyAdam in TensorFlow Addons). Weight decay is on the net alone, and rows without a gradient add nothing to its norm.
 """
@@ -138,5 +140,43 @@ def make_lazy_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
         rows = optax.apply_updates(rows, updates)
         moving, opt_state = at_tables(put, ids, (moved(params), opt_state), (rows, row_state))
         return ({**params, **moving}, opt_state, slots), sums
+
+    return step
+
+
+def make_direct_step(loss: Loss, tx: optax.GradientTransformation) -> Callable:
+    """(params, opt_state), batch, key -> the same, sums: the lazy step of an optimizer whose update is linear.
+
+    That is SGD without a bound on the gradient's norm. Errors as in `read_ids`.
+    """
+
+    def step(carry: tuple[Params, Any], batch: Any, key: Array):
+        params, opt_state = carry
+        ids = read_ids(loss, params, batch, key)
+
+        def loss_of(read: Params):
+            def view(name: str, rows: Array) -> Rows:
+                begin = 0
+
+                def in_turn(asked: Array) -> Array:
+                    nonlocal begin
+                    begin += asked.size
+                    return rows[begin - asked.size : begin].reshape(*asked.shape, *rows.shape[1:])
+
+                return Rows((len(params["tables"][name]), *rows.shape[1:]), rows.dtype, in_turn)
+
+            return loss({**params, **with_rows(read, ids, view)}, batch, key)
+
+        read = at_tables(lambda name, table: table[ids[name]], ids, moved(params))
+        (_, sums), gradient = jax.value_and_grad(loss_of, has_aux=True)(read)
+        updates, opt_state = tx.update(gradient, opt_state, read)
+        moving = at_tables(
+            lambda name, table, update, _: table.at[ids[name]].add(update),
+            ids,
+            moved(params),
+            updates,
+            optax.apply_updates(read, updates),
+        )
+        return ({**params, **moving}, opt_state), sums
 
     return step

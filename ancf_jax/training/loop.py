@@ -22,7 +22,8 @@ from ancf_jax.devices.sharding import axis_size, check_batch, constrain, join, r
 from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.batches import Order, batch_of, keys_of, mean_over, order_of, sampled, steps_of
-from ancf_jax.training.lazy_rows import Loss, make_lazy_step, new_slots
+from ancf_jax.training.lazy_rows import Loss, make_direct_step, make_lazy_step, new_slots
+from ancf_jax.training.optimizers import is_linear
 from ancf_jax.training.signals import put_off
 from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender, moved
 
@@ -79,11 +80,13 @@ def make_epoch(
     tx: optax.GradientTransformation,
     *,
     lazy_rows: bool = False,
+    linear: bool = False,
     mesh: Mesh | None = None,
 ) -> Epoch:
     """One pass over the training rows in an `order`, or one sweep of a closed form: jitted, the state donated.
 
-    With `lazy_rows`, a step reads and writes only the table rows that its batch touches; errors as in lazy_rows.py.
+    With `lazy_rows`, a step reads and writes only the table rows that its batch touches, most directly if the updates
+    of `tx` are `linear`; errors as in lazy_rows.py.
     """
 
     @partial(jax.jit, donate_argnums=0)
@@ -101,7 +104,9 @@ def make_epoch(
             keys = keys_of(key, len(batches))
             return mean_over([learn.loss(params, given, *each) for each in zip(batches, keys, strict=True)])  # type: ignore[union-attr]
 
-        if lazy_rows:
+        if lazy_rows and linear:
+            step = make_direct_step(loss, tx)
+        elif lazy_rows:
             step, carry = make_lazy_step(loss, tx), (*carry, new_slots(params))
         else:
             step = make_step(loss, tx)
@@ -182,7 +187,7 @@ def fit(
     records = list(records or [])
     epochs = last_epoch(model.learn, config)
     check_batch(batch_of(model.learn, config.batch_size), mesh)
-    run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, mesh=mesh)
+    run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, linear=is_linear(config), mesh=mesh)
     given = model.given
     if isinstance(model.learn, Gradient) and model.learn.ranks and validate is not None and not records:
         start = {"epoch": 0, "seconds": 0.0} | validate(state.params)

@@ -41,6 +41,11 @@ def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformat
     return optax.chain(*parts, optax.scale_by_learning_rate(schedule))
 
 
+def is_linear(config: TrainConfig) -> bool:
+    """Whether a table's update is its gradient times a number that hangs on the step alone."""
+    return config.optimizer == "sgd" and not config.clip
+
+
 def is_kernel(path: Any) -> bool:
     """Whether a leaf of the params is a matrix of a layer: below `net`, and called a kernel.
 

@@ -16,9 +16,9 @@ from ancf_jax.config import from_json, settings_of
 from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
 from ancf_jax.settings import TrainConfig
-from ancf_jax.training.lazy_rows import assign, make_lazy_step, new_slots, read_by_rows
+from ancf_jax.training.lazy_rows import assign, make_direct_step, make_lazy_step, new_slots, read_by_rows
 from ancf_jax.training.loop import init_state, make_epoch, make_step
-from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.training.optimizers import is_linear, make_optimizer
 from ancf_jax.types import Data, Given, Gradient, InputError, Recommender, as_they_are, moved, shapes_of
 
 USERS, ITEMS, STEPS, BATCH = 7, 11, 4, 6
@@ -49,14 +49,18 @@ def toy_params(seed=0):
 @cache
 def run_of(optimizer, lazy):
     """Compiled: params, batches [STEPS, ...] -> params and optimizer's state after STEPS steps."""
-    config = TrainConfig(optimizer=optimizer, learning_rate=0.1, clip=0.5, weight_decay=0.01)
-    tx = make_optimizer(config, STEPS)
+    optimizer, *unbounded = optimizer.split(", ")
+    clip = 0.0 if unbounded else 0.5
+    config = TrainConfig(optimizer=optimizer, learning_rate=0.1, clip=clip, weight_decay=0.01)
+    tx, direct = make_optimizer(config, STEPS), lazy and is_linear(config)
+    assert direct == bool(lazy and unbounded)
 
     @partial(jax.jit, compiler_options=QUICK)
     def run(params, batches):
         carry = (params, tx.init(params))
-        carry = (*carry, new_slots(params)) if lazy else carry
-        step = make_lazy_step(toy_loss, tx) if lazy else make_step(toy_loss, tx)
+        carry = (*carry, new_slots(params)) if lazy and not direct else carry
+        make = make_direct_step if direct else make_lazy_step if lazy else make_step
+        step = make(toy_loss, tx)
         keys = jax.random.split(jax.random.key(0), STEPS)
         (params, opt_state, *_), _ = jax.lax.scan(lambda carry, x: step(carry, *x), carry, (batches, keys))
         return params, opt_state
@@ -71,7 +75,7 @@ batches_of_ids = st.tuples(
 
 
 @settings(max_examples=30)
-@given(batches=batches_of_ids, optimizer=st.sampled_from(["adagrad", "sgd"]))
+@given(batches=batches_of_ids, optimizer=st.sampled_from(["adagrad", "sgd", "sgd, unbounded"]))
 def test_lazy_sgd_and_adagrad_are_the_dense_ones(batches, optimizer):
     params = toy_params()
     lazy, dense = (run_of(optimizer, lazy)(params, batches) for lazy in (True, False))
@@ -80,7 +84,7 @@ def test_lazy_sgd_and_adagrad_are_the_dense_ones(batches, optimizer):
 
 
 @settings(max_examples=30)
-@given(batches=batches_of_ids, optimizer=st.sampled_from(["adagrad", "sgd", "adam"]))
+@given(batches=batches_of_ids, optimizer=st.sampled_from(["adagrad", "sgd, unbounded", "adam"]))
 def test_rows_that_no_batch_touched_keep_every_bit_and_padding_stays_zero(batches, optimizer):
     params = toy_params()
     tables = run_of(optimizer, True)(params, batches)[0]["tables"]
@@ -134,6 +138,8 @@ VARIANTS = {
     "ancf, tied": {"tied": True, "tower": (), "loss": "bce"},
 }
 
+DIRECT = ("ancf, ordered", "bpr", "hybrid", "neumf")  # a loss of each kind; the same step is taken of all
+
 # Their losses are over all items, or the whole graph, whatever the batch.
 WHOLE = ("autorec", "bert4rec", "gru4rec", "lightgcn", "multvae", "ngcf", "recvae", "reinforce")
 
@@ -161,7 +167,7 @@ NAMES = [name for name in dict.fromkeys([*MODELS, *VARIANTS]) if name not in PAR
 def test_a_step_of_every_model_is_the_dense_one(name):
     model = model_of(name)
     learn = model.learn
-    tx = make_optimizer(TrainConfig(optimizer="adagrad", learning_rate=0.1), 1)
+    tx, plain = (make_optimizer(TrainConfig(optimizer=name, learning_rate=0.1), 1) for name in ("adagrad", "sgd"))
     rng = np.random.default_rng(0)
     params = jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), shapes_of(model))
     for table in params["tables"].values():
@@ -175,7 +181,11 @@ def test_a_step_of_every_model_is_the_dense_one(name):
         batch, start = learn.sample(key, given, jnp.arange(4) % learn.rows), (params, tx.init(moved(params)))
         dense, sums = make_step(loss, tx)(start, batch, key)
         (*lazy, _), lazy_sums = make_lazy_step(loss, tx)((*start, new_slots(params)), batch, key)
-        return (tuple(lazy), lazy_sums), (dense, sums)
+        if name not in DIRECT:
+            return (tuple(lazy), lazy_sums), (dense, sums)
+        alone = (params, plain.init(moved(params)))
+        direct, expected = (make(loss, plain)(alone, batch, key) for make in (make_direct_step, make_step))
+        return (tuple(lazy), lazy_sums, direct), (dense, sums, expected)
 
     given = params, model.given, jax.random.key(1)
     if name in WHOLE:
