@@ -49,6 +49,8 @@ PEERS: dict[str, dict[str, tuple[str, ...]]] = {  # library -> what -> models
     "torch": {"training": ("neumf", "gmf", "mlp", "mf", "bpr"), "topn": WITH_FACTORS},
     "implicit": {"training": ("bpr", "ials"), "topn": WITH_FACTORS},
     "recbole": {"training": ("neumf", "bpr", "sasrec"), "ranking": ("neumf", "bpr", "sasrec")},
+    "rusket": {"training": ("bpr",)},
+    "buffalo": {"training": ("bpr",)},
 }
 IDLE = ("ks", "own_metric", "clip_predictions", "knows", "until", "tensorboard")  # what no benchmark reads
 Ask = Callable[[str], dict[str, Any]]  # command -> what a process answers

@@ -10,7 +10,7 @@ from ancf_jax.models import MODELS
 from experiments import options
 
 WHATS = ("training", "updates", "ranking", "topn")
-LIBRARIES = ("torch", "implicit", "recbole")
+LIBRARIES = ("torch", "implicit", "recbole", "rusket", "buffalo")
 METRIC = "ndcg@10"
 
 ML_1M = "--dataset=ml-1m "
@@ -18,6 +18,9 @@ NEUMF = "--model=neumf --factors=64 --tower_factors=64 --tower=128,64 --negative
 SMALL = "--users=943 --items=1682 --interactions=110000 --runs=3 "
 SASREC = "--model=sasrec --history=50 --factors=64 --layers=2 --heads=2 --loss=full_softmax "
 IALS = "--model=ials --exponent=0 --l2=1.5 "  # no frequency scaling, which implicit does not have
+# The rate of a step is over the mean of 1,024 triples; elsewhere a triple is a step, and no 2 is in the penalty.
+BPR = "--model=bpr --optimizer=sgd --lazy_rows --batch_size=1024 --learning_rate=102.4 --l2=0.005 "
+BPR_THERE = "learning_rate=0.1,regularization=0.01"
 UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=4096 --steps=20 --users=100000 "
 MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions=1000000 "
 
@@ -47,7 +50,9 @@ SUITES = {
         "neumf-ranking": ML_1M + NEUMF + "--what=ranking --against=recbole",
         "sasrec-training": ML_1M + SASREC + "--against=recbole --peer_runs=1",
         "bpr-training": ML_1M + "--model=bpr --against=recbole",
-        "bpr-training-implicit": ML_1M + "--model=bpr --against=implicit",
+        "bpr-training-implicit": ML_1M + BPR + "--against=implicit --quality --peer_options=" + BPR_THERE,
+        "bpr-training-rusket": ML_1M + BPR + "--against=rusket --peer_options=" + BPR_THERE,
+        "bpr-training-buffalo": ML_1M + BPR + "--against=buffalo --peer_options=lr=0.1",
         "mf-training-torch": ML_1M + "--model=mf --against=torch",
     }
     | {
