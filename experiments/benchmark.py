@@ -36,6 +36,7 @@ import numpy as np
 from ancf_jax import files
 from ancf_jax.config import from_flags, given_flags, settings_of
 from ancf_jax.models import MODELS
+from ancf_jax.reports import growth
 from ancf_jax.reports import speed as report_speed
 from ancf_jax.runs.run import as_json
 from ancf_jax.settings import EvalConfig
@@ -270,11 +271,13 @@ def main() -> dict[str, Any]:
 
 
 def write(root: Path, results: dict[str, dict[str, Any]]) -> list[str]:
-    """results.json, report.md, and plot.svg if there is something to compare and matplotlib; returns their names."""
+    """results.json, report.md and, with matplotlib, the pictures of what was measured; returns their names."""
     texts = {"results.json": json.dumps(results, indent=1) + "\n", "report.md": report_speed.markdown(results)}
-    if any(each["peer"] for each in results.values()):
-        with suppress(ImportError):
+    with suppress(ImportError):
+        if any(each["peer"] for each in results.values()):
             texts["plot.svg"] = report_speed.plot(results).decode()
+        if grown := growth.lines(results):
+            texts["growth.svg"] = growth.plot(grown).decode()
     for name, text in texts.items():
         checkpoint.write_text(root / name, text)
     return [str(root / name) for name in texts]

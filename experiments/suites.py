@@ -25,6 +25,20 @@ UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=40
 MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions=1000000 "
 
 
+def growing(model: str, more: str, **base: int) -> dict[str, str]:
+    """A step and a ranking of a model at `base` sizes, and with one of them twice and four times as large."""
+    sizes = [base, *({**base, axis: base[axis] * times} for axis in base for times in (2, 4))]
+    return {
+        "-".join(["growth", model, what, *(f"{axis}-{n}" for axis, n in size.items() if n != base[axis])]): (
+            f"--model={model} {more} --runs=3 --what={what} --interactions={size['users'] * 150} "
+            + ("--steps=20 " if what == "updates" else "")
+            + " ".join(f"--{axis}={n}" for axis, n in size.items())
+        )
+        for size in sizes
+        for what in ("updates", "ranking")
+    }
+
+
 def on_ml_1m(model: str) -> str:
     """The model's recipe for ml-1m, or its defaults."""
     recipe = options.RECIPES / f"ml-1m-{model}.flags"
@@ -77,6 +91,8 @@ SUITES = {
         "ancf-large": "--model=ancf --ordered --history=200 --factors=128 "
         "--users=138493 --items=26744 --interactions=20000000 --steps=50",
     },
+    "growth": growing("ancf", "--ordered --prior=0 --heads=2", users=2000, items=4000, history=32, factors=32)
+    | growing("neumf", "--tower=64,32 --negatives=1 --batch_size=2048", users=2000, items=4000, factors=32),
     "models": {
         f"{model}-{what}-ml-1m": f"{on_ml_1m(model)} --what={what} --runs=1"
         for model in MODELS

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ancf_jax.reports import growth
+
 READING = (
     "Rates are medians, ranges the slowest and the fastest run.",
     "FLOP/s and bytes/s follow XLA's cost analysis, a lower bound; beside them, their share of the matrix-product and",
@@ -62,6 +64,9 @@ def tables(results: dict[str, dict[str, Any]]) -> list[Table]:
             for name, each in compared.items()
         ]
         found.append(("against other libraries", headings, _aligned(rows, (2, 3, 4, 5, 6, 7))))
+    if grown := growth.lines(results):
+        title, headings, rows = growth.table(grown)
+        found.append((title, headings, _aligned(rows, tuple(range(2, len(headings))))))
     traced = {name: each["operations"] for name, each in results.items() if each.get("operations")}
     if traced:
         kinds = list(dict.fromkeys(kind for each in traced.values() for kind in each if kind != "total"))

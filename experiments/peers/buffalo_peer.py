@@ -1,4 +1,4 @@
-"""The same work by buffalo: BPR. Its rate falls over all iterations, so a run is a training of SWEEPS, over their number."""
+"""The same work by buffalo: BPR. Its rate falls as it trains, so a run is an epoch of SWEEPS."""
 
 import logging
 import tempfile

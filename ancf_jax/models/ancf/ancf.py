@@ -41,15 +41,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
-from ancf_jax.data.samplers import (
-    Windows,
-    hold_out,
-    lengths_of,
-    over_windows,
-    shared_negatives,
-    shift_ends,
-    take_window,
-)
+from ancf_jax.data.samplers import Windows, over_windows
+from ancf_jax.models.ancf.batch import Batch, last_columns, lengths_in, sampler, shuffled
 from ancf_jax.models.ancf.net import (
     Net,
     init_tables,
@@ -61,7 +54,7 @@ from ancf_jax.models.ancf.net import (
 )
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of
 from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, masked_mean, pair_loss
-from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Interactions, Params, Query, Recommender
+from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 SEARCH: Space = {
     "factors": (32, 64, 128),
@@ -142,16 +135,6 @@ def resolved(config: Config, data: Data) -> Config:
     return replace(config, ordered=ordered, state=state, encoder=encoder, **found)
 
 
-class Batch(NamedTuple):
-    """Windows of one user each. Order-aware, P = H and target p follows the history up to column p."""
-
-    users: Array  # [B]
-    history: Array  # [B, H]
-    targets: Array  # [B, P], padded with I
-    negatives: Array  # [B, N]
-    absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
-
-
 class Own(NamedTuple):
     """What ANCF makes of the data."""
 
@@ -171,7 +154,6 @@ def make(config: Config, data: Data) -> Recommender:
     data = data._replace(train=shuffled(data.train)) if sampled else data
     reads = max(whole_history(data), length) if sampled else length
     net, first = Net(config), prior.make(config, data) if config.prior else None
-    span = length + 1 if config.ordered else max(length, 1)
     history_table = "item" if config.tied else "item_history"
     # How often an item is drawn against uniform negatives, as a logarithm.
     popular = round(float(config.popular) * config.negatives)
@@ -197,24 +179,6 @@ def make(config: Config, data: Data) -> Recommender:
             return params
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
         return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.prior)}}
-
-    def sample(key: Array, given: Given, index: Array) -> Batch:
-        pick, draw = jax.random.split(key)
-        train = given.train
-        users, ends = given.own.windows.at(index)
-        if config.ordered:
-            ends = shift_ends(pick, train, users, ends, length)
-        window, _ = take_window(train, users, ends, span, num_items)
-        if config.ordered:
-            history, targets = window[:, :-1], window[:, 1:]
-            targets = jnp.where(history < num_items, targets, num_items)  # a first interaction has no history
-        else:
-            history, targets, _ = hold_out(pick, window, min(config.targets, span), num_items)
-        if config.loss == "full_softmax":
-            others = jnp.broadcast_to(jnp.arange(num_items), (users.shape[0], num_items))
-            return Batch(users, history, targets, others, jnp.zeros_like(others, bool))
-        others, absent = shared_negatives(draw, train, users, config.negatives, num_items, popular)
-        return Batch(users, history, targets, others, absent)
 
     def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
@@ -291,14 +255,9 @@ def make(config: Config, data: Data) -> Recommender:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
         return sample_of(history, length, num_items) if sampled else (history, None)
 
-    def narrow(batch: Batch, width: int) -> Batch:
-        last = {"history": batch.history[:, -width:]}
-        return batch._replace(**last, **({"targets": batch.targets[:, -width:]} if config.ordered else {}))
-
-    lengths = lengths_of(given.own.windows, data.train, span, shifted=config.ordered is True)
-    lengths = np.maximum(lengths - int(config.ordered), 1)
+    sample, lengths = sampler(config, num_items, popular), lengths_in(given.own.windows, config, data.train)
     learn = Gradient(len(lengths), init, sample, loss, max(1024 // max(length, 2), 1))
-    learn = learn._replace(lengths=lengths, narrow=narrow) if length else learn
+    learn = learn._replace(lengths=lengths, narrow=partial(last_columns, config.ordered is True)) if length else learn
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
@@ -306,9 +265,3 @@ def make(config: Config, data: Data) -> Recommender:
     unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
     model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=order == "yes")
     return model._replace(contribute=contribute, additive=not config.state) if told else model
-
-
-def shuffled(train: Interactions) -> Interactions:
-    """Every user's interactions in a random order, so that windows over them are random samples."""
-    rows = np.lexsort((np.random.default_rng(0).random(len(train.users)), train.users))
-    return train._replace(**{name: np.asarray(getattr(train, name))[rows] for name in ("items", "values", "order")})

@@ -37,6 +37,7 @@ from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.abcf import FIXED
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
+from ancf_jax.models.ancf.batch import Batch
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
@@ -150,7 +151,7 @@ def make(config: Config, data: Data) -> Recommender:
             net["user_feature_kernels"] = {name: jnp.zeros((deep["user"], width)) for name, width in of_users.items()}
         return {**params, "net": net}
 
-    def sample(key: Array, given: Given, index: Array) -> ancf.Batch:
+    def sample(key: Array, given: Given, index: Array) -> Batch:
         batch = learn.sample(key, inner(given), index)
         return batch._replace(absent=batch.absent | ~jnp.asarray(given.own.known["item"])[batch.negatives])
 
@@ -178,7 +179,7 @@ def make(config: Config, data: Data) -> Recommender:
             scores = jnp.take_along_axis(profiles @ unit.T, ids, axis=1)
         return scores[..., None]
 
-    def loss(params: Params, given: Given, batch: ancf.Batch, key: Array) -> tuple[Array, dict[str, Array]]:
+    def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         net, known = params["net"], given.own.known
         keys = dict(zip(("user", "item"), jax.random.split(jax.random.fold_in(key, 1)), strict=True))
 

@@ -1,0 +1,69 @@
+"""ANCF's training rows: windows of one user each, what is asked of them and what is held against it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.data.samplers import Windows, hold_out, lengths_of, shared_negatives, shift_ends, take_window
+from ancf_jax.types import Array, Given, Interactions
+
+
+class Batch(NamedTuple):
+    """Windows of one user each. Order-aware, P = H and target p follows the history up to column p."""
+
+    users: Array  # [B]
+    history: Array  # [B, H]
+    targets: Array  # [B, P], padded with I
+    negatives: Array  # [B, N]
+    absent: Array  # [B, N] bool: a negative that the user has in training, not to be counted
+
+
+def sampler(config: Any, num_items: int, popular: int) -> Callable[[Array, Given, Array], Batch]:
+    """The `sample` of ANCF's settings (ancf.Config), of whose negatives `popular` are drawn by popularity."""
+    span = span_of(config)
+
+    def sample(key: Array, given: Given, index: Array) -> Batch:
+        pick, draw = jax.random.split(key)
+        train = given.train
+        users, ends = given.own.windows.at(index)
+        if config.ordered:
+            ends = shift_ends(pick, train, users, ends, config.history)
+        window, _ = take_window(train, users, ends, span, num_items)
+        if config.ordered:
+            history, targets = window[:, :-1], window[:, 1:]
+            targets = jnp.where(history < num_items, targets, num_items)  # a first interaction has no history
+        else:
+            history, targets, _ = hold_out(pick, window, min(config.targets, span), num_items)
+        if config.loss == "full_softmax":
+            others = jnp.broadcast_to(jnp.arange(num_items), (len(users), num_items))
+            return Batch(users, history, targets, others, jnp.zeros_like(others, bool))
+        others, absent = shared_negatives(draw, train, users, config.negatives, num_items, popular)
+        return Batch(users, history, targets, others, absent)
+
+    return sample
+
+
+def span_of(config: Any) -> int:
+    """The interactions in a window: the history and, order-aware, what follows its last."""
+    return config.history + 1 if config.ordered else max(config.history, 1)
+
+
+def lengths_in(windows: Windows, config: Any, train: Interactions) -> np.ndarray:
+    """The columns [W] of a history that each window may fill."""
+    held = lengths_of(windows, train, span_of(config), shifted=config.ordered)
+    return np.maximum(held - int(config.ordered), 1)
+
+
+def last_columns(ordered: bool, batch: Batch, width: int) -> Batch:
+    """The batch without all but the last columns of histories, and of targets if these stand beside them."""
+    wide = ("history", "targets") if ordered else ("history",)
+    return batch._replace(**{name: getattr(batch, name)[:, -width:] for name in wide})
+
+
+def shuffled(train: Interactions) -> Interactions:
+    """Every user's interactions in a random order, so that windows over them are random samples."""
+    rows = np.lexsort((np.random.default_rng(0).random(len(train.users)), train.users))
+    return train._replace(**{name: np.asarray(getattr(train, name))[rows] for name in ("items", "values", "order")})
