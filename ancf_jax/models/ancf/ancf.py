@@ -42,7 +42,7 @@ import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.samplers import Windows, over_windows
-from ancf_jax.models.ancf.batch import Batch, last_columns, lengths_in, sampler, shuffled
+from ancf_jax.models.ancf.batch import Batch, is_inner, last_columns, lengths_in, sampler, shuffled
 from ancf_jax.models.ancf.net import (
     Net,
     init_tables,
@@ -52,8 +52,8 @@ from ancf_jax.models.ancf.net import (
     sample_of,
     user_rows,
 )
-from ancf_jax.nn.layers import items_at_once, over_items, rows_of
-from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, masked_mean, pair_loss
+from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
+from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 SEARCH: Space = {
@@ -100,6 +100,7 @@ class Config:
     prior_exponent: float = field(0.0, "order-free, how far an item's frequency scales it", low=0)
     prior_activity: float = field(0.0, "order-free, exponent that discounts active users", low=0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
+    joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
@@ -187,6 +188,11 @@ def make(config: Config, data: Data) -> Recommender:
         mask = batch.history < num_items
         target, other = rows_of(tables, "item", batch.targets), rows_of(tables, "item", batch.negatives)
         apply = {"variables": {"params": params["net"]}, "rngs": {"dropout": key}}
+        if config.loss == "full_softmax" and is_inner(config):
+            states = net.apply(apply["variables"], user, history, mask, rngs=apply["rngs"], method="vectors")
+            positive = jnp.sum(states * target["item"], -1, dtype=jnp.float32) + target["item_bias"][..., 0]
+            every = jnp.concatenate([tables["item"][:num_items], tables["item_bias"][:num_items]], axis=1)
+            return catalogue_softmax(with_one(states), every, positive, batch.targets < num_items)
         if config.ordered:
             positive, negative = net.apply(
                 apply["variables"], user, history, mask, target, other, rngs=apply["rngs"], method="windowed"
@@ -195,7 +201,7 @@ def make(config: Config, data: Data) -> Recommender:
             both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), target, other)
             scores = net.apply(apply["variables"], user, history, mask, both, True, rngs=apply["rngs"])
             positive, negative = scores[:, : batch.targets.shape[1]], scores[:, None, batch.targets.shape[1] :]
-        if first is not None:
+        if first is not None and config.joint:
             weight = params["net"]["prior"].astype(jnp.float32)
             ours, theirs = first.of_batch(params["held"]["prior"], given.own.prior, given.train, *batch[:4])
             positive, negative = positive + weight * ours, negative + weight * theirs

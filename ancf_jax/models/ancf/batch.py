@@ -37,6 +37,8 @@ def sampler(config: Any, num_items: int, popular: int) -> Callable[[Array, Given
             targets = jnp.where(history < num_items, targets, num_items)  # a first interaction has no history
         else:
             history, targets, _ = hold_out(pick, window, min(config.targets, span), num_items)
+        if config.loss == "full_softmax" and is_inner(config):
+            return Batch(users, history, targets, *jnp.zeros((2, len(users), 0), int))  # the loss has all items
         if config.loss == "full_softmax":
             others = jnp.broadcast_to(jnp.arange(num_items), (len(users), num_items))
             return Batch(users, history, targets, others, jnp.zeros_like(others, bool))
@@ -44,6 +46,11 @@ def sampler(config: Any, num_items: int, popular: int) -> Callable[[Array, Given
         return Batch(users, history, targets, others, absent)
 
     return sample
+
+
+def is_inner(config: Any) -> bool:
+    """Whether what is learnt of a score is an inner product with the item, and an item's bias."""
+    return config.ordered and not config.heads and not config.tower and not (config.prior and config.joint)
 
 
 def span_of(config: Any) -> int:

@@ -135,6 +135,12 @@ class Net(nn.Module):
             found = found.at[..., -1].add(wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"]))
         return jnp.where(mask[:, None], found, 0.0)
 
+    def vectors(self, user: dict, rows: Array, mask: Array) -> Array:
+        """Order-aware training: what the scores of each column, if they are products <., q_i>, are of, [B, H, D]."""
+        c, states = self.config, self.encode(rows, mask, True).states
+        states = states if c.state else jnp.zeros_like(states)
+        return states + self.product * user["user"] if c.user else states
+
     def windowed(self, user: dict, rows: Array, mask: Array, target: dict, other: dict) -> tuple[Array, Array]:
         """Order-aware training: scores of target p after columns 0..p [B, P], and of every negative there [B, P, N]."""
         c, encoded = self.config, self.encode(rows, mask, True)

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from ancf_jax.config import from_json
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config
+from ancf_jax.models.ancf.batch import Batch
 from ancf_jax.models.ancf.net import Net, recency_init
 from ancf_jax.models.factors import ncf
 from ancf_jax.nn.losses import PAIR_LOSSES
@@ -200,7 +202,7 @@ def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, b
     params["net"]["position"][:] = 0
     users, history, targets, others = batch
     absent = np.array([[False, True, False], [False, False, False]])
-    trained = ancf.Batch(users, history, targets, others, absent)
+    trained = Batch(users, history, targets, others, absent)
     score, losses = jax.jit(model.score), []
     for b, t in [(b, t) for b in range(2) for t in range(5) if targets[b, t] < data.num_items]:
         prefix = [int(item) for item in history[b, : t + 1] if item < data.num_items]
@@ -210,6 +212,27 @@ def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, b
     mean, sums = jax.jit(model.learn.loss)(params, model.given, trained, jax.random.key(0))
     np.testing.assert_allclose(mean, np.mean(losses), rtol=1e-4)
     assert sums["count"] == len(losses) == 8
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"tied": True, "user": False}, {"state": False}, {"prior": 1.0, "joint": False}]
+)
+def test_the_softmax_over_the_catalogue_is_that_of_all_scores(data, randomise, batch, changes):
+    """Where scores are inner products, they are never all there. If not joint, the closed form has no part."""
+    inner = {"heads": 0, "tower": (), "state": True, "loss": "full_softmax"}
+    config = dataclasses.replace(ORDERED, **inner | changes)
+    model, plain = ancf.make(config, data), dataclasses.replace(config, prior=0.0)
+    params = randomise(model)
+    users, history, targets, _ = batch
+    shown = {**params, "tables": {"item_history": params["tables"]["item"], **params["tables"]}}
+    every = np.tile(np.arange(9), (2, 1))
+    positive, scores = windowed(plain, shown, users, history, targets, every)
+    expected = (logsumexp(scores, axis=-1) - positive)[targets < 9]
+    none = np.zeros((2, 0), np.int32)
+    given = Batch(users, history, targets, none, none.astype(bool))
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, given, jax.random.key(0))
+    np.testing.assert_allclose(mean, expected.mean(), rtol=1e-5)
+    assert sums["count"] == len(expected)
 
 
 @pytest.mark.parametrize("tower", [(), (6, 3)])
