@@ -14,7 +14,8 @@ and the attended history joins user and item in the element-wise path and in the
          + <e_H, q_i> + w_c z_ui
 
 where e_H, the encoder's latest state, scores only if order-aware, and z_ui is a closed form (prior.py) from which
-training starts and beside which attention learns. Each part can be switched off. Without attention this is NeuMF (He et
+training starts and beside which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as it is
+given. Each part can be switched off. Without attention this is NeuMF (He et
 al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
 Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal
 encoder and its latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a
@@ -60,6 +61,7 @@ SEARCH: Space = {
     "factors": (32, 64, 128),
     "encoder": ("attention", "gru"),
     "layers": (AUTO, 1, 2),
+    "joint": (True, False),
     "heads": (AUTO, 1, 2),
     "prior": Range(0.1, 1.0),
     "prior_l2": Range(30.0, 1000.0, log=True),
@@ -262,7 +264,8 @@ def make(config: Config, data: Data) -> Recommender:
         return sample_of(history, length, num_items) if sampled else (history, None)
 
     sample, lengths = sampler(config, num_items, popular), lengths_in(given.own.windows, config, data.train)
-    learn = Gradient(len(lengths), init, sample, loss, max(1024 // max(length, 2), 1))
+    batch = max(1024 * len(lengths) // max(int(lengths.sum()), 2 * len(lengths), 1) // 4 * 4, 4)  # 1,024 interactions
+    learn = Gradient(len(lengths), init, sample, loss, batch)
     learn = learn._replace(lengths=lengths, narrow=partial(last_columns, config.ordered is True)) if length else learn
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
