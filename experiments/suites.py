@@ -22,6 +22,7 @@ IALS = "--model=ials --exponent=0 --l2=1.5 "  # no frequency scaling, which impl
 BPR = "--model=bpr --optimizer=sgd --lazy_rows --batch_size=1024 --learning_rate=102.4 --l2=0.005 "
 BPR_THERE = "learning_rate=0.1,regularization=0.01"
 UPDATES = "--what=updates --model=gmf --factors=64 --negatives=1 --batch_size=4096 --steps=20 --users=100000 "
+LARGE = "--users=138493 --items=26744 --interactions=20000000 --runs=3 "  # as large as ml-20m
 MILLION = "--model=gmf --factors=64 --users=10000 --items=1000000 --interactions=1000000 "
 
 
@@ -86,10 +87,18 @@ SUITES = {
         "ranking-million-items": MILLION + "--what=ranking --users=2000 --memory_budget=1",
     },
     "accelerator": {
-        "neumf-large": "--model=neumf --factors=64 --tower_factors=64 --tower=256,256,128,64 --negatives=1 "
-        "--users=138493 --items=26744 --interactions=20000000 --batch_size=1048576",
-        "ancf-large": "--model=ancf --ordered --history=200 --factors=128 "
-        "--users=138493 --items=26744 --interactions=20000000 --steps=50",
+        "neumf-large": LARGE + "--model=neumf --factors=64 --tower_factors=64 --tower=256,256,128,64 --negatives=1 "
+        "--batch_size=1048576",
+        "ancf-large": LARGE + "--model=ancf --ordered --history=200 --factors=128 --batch_size=256 --steps=50",
+        "sasrec-large": LARGE
+        + "--model=sasrec --history=200 --factors=128 --loss=full_softmax --batch_size=256 --steps=50",
+        "ranking-large": LARGE + "--model=ancf --ordered --history=200 --factors=128 --what=ranking",
+        "ials-large": LARGE + IALS + "--factors=64 --solver=cg",
+        "topn-large": MILLION + "--what=topn --queries=1024",
+    }
+    | {
+        f"updates-{items}-large": UPDATES + f"--items={items} --interactions=1000000 --lazy_rows"
+        for items in (10_000_000, 100_000_000)
     },
     "growth": growing("ancf", "--ordered --prior=0 --heads=2", users=2000, items=4000, history=32, factors=32)
     | growing("neumf", "--tower=64,32 --negatives=1 --batch_size=2048", users=2000, items=4000, factors=32),

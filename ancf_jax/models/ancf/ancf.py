@@ -14,13 +14,12 @@ and the attended history joins user and item in the element-wise path and in the
          + <e_H, q_i> + w_c z_ui
 
 where e_H, the encoder's latest state, scores only if order-aware, and z_ui is a closed form (prior.py) from which
-training starts and beside which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as it is
-given. Each part can be switched off. Without attention this is NeuMF (He et
-al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
-Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal
-encoder and its latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a
-recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation,
-2017).
+training starts and beside which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as
+given. Each part can be switched off. Without attention this is NeuMF (He et al., Neural Collaborative Filtering, 2017);
+with only an order-free attention it is NAIS (He et al., NAIS: Neural Attentive Item Similarity Model, 2018), whose
+network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its latest state alone it is SASRec
+(Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent encoder it is close to NARM (Li, Ren,
+Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
 
 A training row is a window of one user's interactions. Order-free, these are a random sample of the user's, a random
 part of them are the targets and the rest is the history, so a target never sees itself; and of a longer history a
