@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ancf_jax.config import from_json
+from ancf_jax.config import from_json, to_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.models import entry_of
 from ancf_jax.profiling import profile
@@ -16,6 +16,7 @@ from ancf_jax.runs.results import evaluator_of, provenance
 from ancf_jax.runs.run import Run, build, open_data
 from ancf_jax.settings import DataConfig, TrainConfig
 from ancf_jax.training.batches import batch_of
+from ancf_jax.training.loop import settled
 from ancf_jax.types import Data, InputError, Recommender
 from experiments.peers.protocol import CALLS, Commands, seconds_of, serve
 
@@ -67,6 +68,7 @@ def setup(work: dict[str, Any]) -> tuple[dict[str, Any], Commands]:
         "num_items": data.num_items,
         "interactions": len(data.train.users),
         "batch": batch_of(model.learn, options.batch_size),
+        "train": to_json(settled(options, model.learn)),  # a peer does not know what a model decides by itself
         "device": jax.default_backend(),
         "provenance": provenance(),
     }
