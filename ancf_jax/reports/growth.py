@@ -5,6 +5,7 @@ exponent k of cost ~ size^k is the slope of a straight line through the logarith
 """
 
 import io
+import json
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,14 +27,14 @@ class Line(NamedTuple):
 
 
 def lines(results: Results) -> list[Line]:
-    """All lines of at least 3 sizes, by model, cost and axis; none where nothing was measured so."""
-    found = []
-    kinds = dict.fromkeys((each["model"], each["what"]) for each in results.values() if each.get("what") in COSTS)
-    for model, what in kinds:
-        alike = [each for each in results.values() if (each["model"], each["what"]) == (model, what) and _sizes(each)]
-        if not alike:
-            continue
+    """All lines of at least 3 sizes, by model, cost and axis, of what was measured along more than one axis."""
+    found: list[Line] = []
+    measured = [each for each in results.values() if each.get("what") in COSTS and _sizes(each)]
+    for kind in dict.fromkeys(map(_kind, measured)):
+        alike = [each for each in measured if _kind(each) == kind]
+        model, what = alike[0]["model"], alike[0]["what"]
         base = {axis: min(_sizes(each)[axis] for each in alike) for axis in AXES if axis in _sizes(alike[0])}
+        own: list[Line] = []
         for axis in base:
             others = {name: size for name, size in base.items() if name != axis}
             along = sorted(
@@ -45,7 +46,8 @@ def lines(results: Results) -> list[Line]:
                 memory = np.array([each["device_memory"] or each["peak_memory"] for each in along], float)
                 for cost, values in ((COSTS[what], seconds), (f"memory of {COSTS[what]}", memory)):
                     slope = np.polyfit(np.log(sizes), np.log(values), 1)[0]
-                    found.append(Line(model, cost, axis, sizes, values, float(slope)))
+                    own.append(Line(model, cost, axis, sizes, values, float(slope)))
+        found += own if len({line.axis for line in own}) > 1 else []
     return found
 
 
@@ -97,6 +99,14 @@ def _sizes(result: dict[str, Any]) -> dict[str, int]:
     return {"users": work["sizes"][0], "items": work["sizes"][1]} | {
         name: work["config"][name] for name in ("history", "factors") if name in work["config"]
     }
+
+
+def _kind(result: dict[str, Any]) -> str:
+    """All of the work but its sizes."""
+    config = {name: value for name, value in result["work"]["config"].items() if name not in AXES}
+    return json.dumps(
+        {**result["work"], "model": result["model"], "what": result["what"], "sizes": 0, "config": config}
+    )
 
 
 def _steps(result: dict[str, Any]) -> float:

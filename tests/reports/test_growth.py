@@ -54,6 +54,16 @@ def test_the_table_and_the_picture(results):
     assert growth.plot(lines).startswith(b"<?xml")
 
 
+def test_runs_that_differ_in_more_than_sizes_are_kept_apart(results):
+    """Lazy rows along one axis beside the dense ones, ten times as slow, change nothing and have no row."""
+    lazy = {
+        f"lazy {key}": each | {"work": each["work"] | {"lazy": 1}, "seconds": [1e9]}
+        for key, each in results.items()
+        if key in (0, 1, 2)
+    }
+    assert [line.exponent for line in growth.lines(lazy | results)] == [line.exponent for line in growth.lines(results)]
+
+
 def test_nothing_is_said_of_two_sizes_or_of_another_log(results):
     assert growth.lines({key: results[key] for key in (0, 1)}) == []
     assert growth.lines({0: results[0] | {"work": {"sizes": None, "config": {}}}}) == []
