@@ -98,7 +98,8 @@ class Gradient(NamedTuple):
 
     Steps move the `tables` and the `net` of the params. What stands below a third key, `held`, is set by `init` and
     `advance` alone, and has no gradient: a closed form, a schedule's value, a copy of other parameters. Weight decay is
-    on what is called a kernel in `net`, as Flax's layers call their matrices.
+    on what is called a kernel in `net`, as Flax's layers call their matrices. Where rows have `lengths`, `sample` pads
+    all of them to one width, and a step takes them in strata of like length, of which `narrow` cuts the padding.
     """
 
     rows: int

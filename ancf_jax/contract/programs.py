@@ -7,6 +7,7 @@ import numpy as np
 from jax.extend import core
 
 from ancf_jax.settings import TrainConfig
+from ancf_jax.training.batches import order_of
 from ancf_jax.training.loop import init_state, make_epoch
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.types import ArrayLike, ClosedForm, Query, Recommender, shapes_of
@@ -24,11 +25,12 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
     """
     tx = make_optimizer(TrainConfig(optimizer="sgd", learning_rate=0.001), STEPS)
     shape = (1, 0) if isinstance(model.learn, ClosedForm) else (STEPS, BATCH)
+    order = dict.fromkeys(order_of(model.learn, BATCH, 0, 1), np.zeros(shape, np.int32))
     state = jax.eval_shape(lambda: init_state(model, tx, 0))
     params, key = shapes_of(model), jax.random.key(0)
     ready = jax.eval_shape(model.prepare, params, model.given)
     programs: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "epoch": (make_epoch(model.learn, tx), (state, model.given, {0: np.zeros(shape, np.int32)}, key)),
+        "epoch": (make_epoch(model.learn, tx), (state, model.given, order, key)),
         "prepare": (model.prepare, (params, model.given)),
         "score": (model.score, (ready, query)),
         "score of items": (model.score, (ready, query, items)),

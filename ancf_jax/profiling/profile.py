@@ -62,9 +62,8 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
     state = init_state(model, tx, config.seed)
     run_epoch = make_epoch(learn, tx, lazy_rows=config.lazy_rows, linear=is_linear(config))
     given = jax.tree.map(jnp.asarray, model.given)
-    first = {
-        width: rows[: steps or whole] for width, rows in order_of(learn, config.batch_size, config.seed, 1).items()
-    }
+    order = order_of(learn, config.batch_size, config.seed, 1)
+    first = {width: rows[: steps or whole] for width, rows in order.items()}
     count, root = steps_of(first), jax.random.key(config.seed)
     epochs = 0
 
@@ -76,9 +75,8 @@ def training(model: Recommender, config: TrainConfig, steps: int = 0) -> Job:
         jax.block_until_ready(state)
 
     def cost_of_run() -> Cost:
-        one = cost(
-            run_epoch, state, given, {width: rows[:1] for width, rows in first.items()}, root
-        )  # the quicker to compile
+        step = {width: rows[:1] for width, rows in first.items()}
+        one = cost(run_epoch, state, given, step, root)  # of one step, the quicker to compile
         return Cost(*(value * count for value in one))
 
     amount = len(given.train.users) * count / whole

@@ -1,7 +1,6 @@
 """The same work by buffalo: BPR. Its rate falls as it trains, so a run is an epoch of SWEEPS."""
 
 import logging
-import tempfile
 from importlib.metadata import version
 
 import numpy as np
@@ -20,9 +19,8 @@ def setup(work):
     with np.load(work["log"]) as log:
         users, items = (log[name][log["part"] == 0] for name in ("users", "items"))
     matrix = csr_matrix((np.ones(len(users), np.float32), (users, items)), (work["num_users"], work["num_items"]))
-    folder = tempfile.TemporaryDirectory()
     data = MatrixMarketOptions().get_default_option()
-    data.input.main, data.data.path, data.data.tmp_dir = matrix, f"{folder.name}/log.h5", folder.name
+    data.input.main, data.data.path, data.data.tmp_dir = matrix, "log.h5", "."  # where it is started, and deleted
     data.data.validation = {}
     penalty = {f"reg_{name}": work["config"]["l2"] for name in "uijb"}
     options = BPRMFOption().get_default_option()
@@ -35,7 +33,7 @@ def setup(work):
         model.initialize()
         return {"seconds": seconds_of(model.train)["seconds"] / SWEEPS}
 
-    return {"version": version("buffalo")}, {"go": go, "folder": lambda _: {"folder": folder.name}}
+    return {"version": version("buffalo")}, {"go": go}
 
 
 if __name__ == "__main__":

@@ -120,6 +120,8 @@ class Config:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
+        if not (self.joint or self.prior):
+            raise InputError("flag --nojoint: is to learn apart from the closed form, and --prior is 0")
         if self.scorer and self.heads == 0:
             raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
         if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
@@ -182,6 +184,11 @@ def make(config: Config, data: Data) -> Recommender:
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
         return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.prior)}}
 
+    def squares(user: dict, target: dict) -> Array:
+        """The L2 penalty of each positive [B, P]."""
+        of_users = jnp.sum(user["user"] ** 2, -1) if config.user else 0.0
+        return config.l2 * (jnp.sum(target["item"] ** 2, -1) + of_users)
+
     def loss(params: Params, given: Given, batch: Batch, key: Array) -> tuple[Array, dict[str, Array]]:
         tables = params["tables"]
         user = user_rows(tables, batch.users)
@@ -193,7 +200,9 @@ def make(config: Config, data: Data) -> Recommender:
             states = net.apply(apply["variables"], user, history, mask, rngs=apply["rngs"], method="vectors")
             positive = jnp.sum(states * target["item"], -1, dtype=jnp.float32) + target["item_bias"][..., 0]
             every = jnp.concatenate([tables["item"][:num_items], tables["item_bias"][:num_items]], axis=1)
-            return catalogue_softmax(with_one(states), every, positive, batch.targets < num_items)
+            counted = batch.targets < num_items
+            positive = positive - (squares(user, target) if config.l2 else 0.0)  # whose negative is in the loss
+            return catalogue_softmax(with_one(states), every, positive, counted)
         if config.ordered:
             positive, negative = net.apply(
                 apply["variables"], user, history, mask, target, other, rngs=apply["rngs"], method="windowed"
@@ -214,8 +223,7 @@ def make(config: Config, data: Data) -> Recommender:
         else:
             losses = pair_loss(config.loss, positive, negative, num_items=num_items, ratio=config.ratio)
         if config.l2:
-            losses = losses + config.l2 * jnp.sum(target["item"] ** 2, -1)
-            losses = losses + (config.l2 * jnp.sum(user["user"] ** 2, -1) if config.user else 0.0)
+            losses = losses + squares(user, target)
         return masked_mean(losses, batch.targets < num_items)
 
     def prepare(params: Params, given: Given) -> dict:

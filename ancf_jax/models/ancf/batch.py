@@ -38,7 +38,8 @@ def sampler(config: Any, num_items: int, popular: int) -> Callable[[Array, Given
         else:
             history, targets, _ = hold_out(pick, window, min(config.targets, span), num_items)
         if config.loss == "full_softmax" and is_inner(config):
-            return Batch(users, history, targets, *jnp.zeros((2, len(users), 0), int))  # the loss has all items
+            none = jnp.zeros((len(users), 0), int)
+            return Batch(users, history, targets, none, none == 0)  # the loss has all items
         if config.loss == "full_softmax":
             others = jnp.broadcast_to(jnp.arange(num_items), (len(users), num_items))
             return Batch(users, history, targets, others, jnp.zeros_like(others, bool))

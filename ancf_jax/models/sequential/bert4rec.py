@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
-from ancf_jax.data.samplers import over_windows, shift_ends, take_window
+from ancf_jax.data.samplers import lengths_of, over_windows, shift_ends, take_window
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import Dropout, SelfAttention, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import catalogue_softmax
@@ -74,7 +74,7 @@ class Net(nn.Module):
         c = self.config
         position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
         mask = self.param("mask", nn.initializers.normal(c.stddev), (c.factors,))
-        x = jnp.where(masked[..., None], mask, rows) * c.factors**0.5 + position
+        x = jnp.where(masked[..., None], mask, rows) * c.factors**0.5 + position[-rows.shape[1] :]
         x = Dropout(c.dropout)(x, deterministic=deterministic)
         encoder = SelfAttention(c.layers, c.heads, c.dropout, causal=False, feed=4 * c.factors)
         states = encoder(x, present, deterministic=deterministic)
@@ -125,7 +125,12 @@ def make(config: Config, data: Data) -> Recommender:
         states = states_at(ready, history, jnp.full_like(end, length - 1))
         return states[:, 0], ready["tables"]["vectors"][:num_items]
 
-    learn = Gradient(len(given.own.users), init, sample, loss, batch=max(8192 // length, 1))
+    def narrow(batch: Batch, width: int) -> Batch:
+        cut = batch.history.shape[1] - width
+        return Batch(batch.history[:, cut:], jnp.maximum(batch.places - cut, 0), batch.targets)
+
+    lengths = lengths_of(given.own, given.train, length, shifted=True)
+    learn = Gradient(len(lengths), init, sample, loss, max(8192 // length, 1), lengths=lengths, narrow=narrow)
     return Recommender(learn, given, length, bias_as_factor, inner_products(embed), embed, order="yes")
 
 

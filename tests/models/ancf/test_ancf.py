@@ -215,24 +215,26 @@ def test_the_ordered_loss_is_that_of_step_by_step_scores(data, randomise, ask, b
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tied": True, "user": False}, {"state": False}, {"prior": 1.0, "joint": False}]
+    "changes", [{}, {"tied": True, "user": False}, {"state": False, "l2": 0.3}, {"prior": 1.0, "joint": False}]
 )
 def test_the_softmax_over_the_catalogue_is_that_of_all_scores(data, randomise, batch, changes):
     """Where scores are inner products, they are never all there. If not joint, the closed form has no part."""
     inner = {"heads": 0, "tower": (), "state": True, "loss": "full_softmax"}
     config = dataclasses.replace(ORDERED, **inner | changes)
-    model, plain = ancf.make(config, data), dataclasses.replace(config, prior=0.0)
+    model, plain = ancf.make(config, data), dataclasses.replace(config, prior=0.0, joint=True)
     params = randomise(model)
     users, history, targets, _ = batch
     shown = {**params, "tables": {"item_history": params["tables"]["item"], **params["tables"]}}
     every = np.tile(np.arange(9), (2, 1))
     positive, scores = windowed(plain, shown, users, history, targets, every)
-    expected = (logsumexp(scores, axis=-1) - positive)[targets < 9]
+    vectors = params["tables"]["item"][targets], params["tables"]["user"][users][:, None] if config.user else 0
+    penalty = config.l2 * sum(np.sum(np.square(part), axis=-1) for part in vectors)
+    expected = (logsumexp(scores, axis=-1) - positive + penalty)[targets < 9]
     none = np.zeros((2, 0), np.int32)
     given = Batch(users, history, targets, none, none.astype(bool))
     mean, sums = jax.jit(model.learn.loss)(params, model.given, given, jax.random.key(0))
     np.testing.assert_allclose(mean, expected.mean(), rtol=1e-5)
-    assert sums["count"] == len(expected)
+    np.testing.assert_allclose((sums["loss"], sums["count"]), (expected.sum(), len(expected)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("tower", [(), (6, 3)])
@@ -367,6 +369,7 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     ("flags", "message"),
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
+        ({"joint": False, "prior": 0.0}, "flag --nojoint: is to learn apart from the closed form, and --prior is 0"),
         ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
         (
             {"popular": 0.5, "loss": "bce"},

@@ -121,6 +121,20 @@ def test_samples_are_windows_of_the_log_with_either_mask(made, data, rows):
     assert 0.02 < np.mean(alone) < 0.25  # a tenth
 
 
+def test_a_batch_without_its_padding_has_the_same_loss(made):
+    model, params = made
+    learn = model.learn
+    rows = np.argsort(learn.lengths, kind="stable")[:3]
+    width = int(learn.lengths[rows].max())
+    batch = learn.sample(jax.random.key(0), model.given, rows)
+    loss = jax.jit(learn.loss)
+    (whole, sums), (cut, of_cut) = (
+        loss(params, model.given, each, jax.random.key(1)) for each in (batch, learn.narrow(batch, width))
+    )
+    assert width < 4 and sums["count"] == of_cut["count"] > 0
+    np.testing.assert_allclose(whole, cut, rtol=1e-5)
+
+
 def test_heads_must_divide_the_factors():
     with pytest.raises(InputError, match="flag --heads: 3 does not divide --factors=64"):
         from_json(Config, {"heads": 3})
