@@ -16,7 +16,7 @@ from absl import flags
 from ancf_jax.types import InputError
 
 Config = TypeVar("Config")
-SWITCHED_OFF = ("ordered", "user", "validation")  # the switches that messages write as --noNAME
+SWITCHED_OFF = ("ordered", "user", "joint", "validation")  # the switches that messages write as --noNAME
 Auto = Literal["auto"]  # `float | Auto` is a number, or left to whoever knows better, as the data set does
 AUTO: Auto = "auto"
 
