@@ -62,6 +62,7 @@ damage = st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.binary(ma
 @settings(max_examples=30, deadline=None)
 @given(changes=damage)
 @example(changes=[(0, 400, b"")])
+@example(changes=[(30, 1, b"\xff")])  # in Parquet, a text that is no UTF-8
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path_factory, name, changes):
     raw = WRITERS[name](ROWS)
     for place, length, new in changes:
@@ -122,3 +123,11 @@ def test_the_same_log_is_the_same_data_in_every_format(tmp_path_factory, rows):
         except InputError as error:
             prints.add(str(error))
     assert len(prints) == 1
+
+
+@pytest.mark.parametrize(("place", "column"), [(30, "user"), (98, "item"), (254, "t")])
+def test_a_parquet_text_that_is_no_utf8_names_its_column(tmp_path, place, column):
+    raw = parquet(ROWS)
+    (tmp_path / "log.parquet").write_bytes(raw[:place] + b"\xff" + raw[place + 1 :])
+    with pytest.raises(InputError, match=f"log.parquet: column '{column}' is damaged: .*Invalid UTF8"):
+        load(DataConfig(dataset=str(tmp_path / "log.parquet"), **FLAGS))

@@ -7,6 +7,7 @@ import pyarrow.parquet
 
 from ancf_jax.data.read.files import File, readable, unpacked
 from ancf_jax.devices.memory import check_machine
+from ancf_jax.types import InputError
 
 
 def schema_of(file: File) -> pyarrow.Schema:
@@ -16,7 +17,7 @@ def schema_of(file: File) -> pyarrow.Schema:
 
 
 def read_columns(file: File, places: Sequence[int], row_group: int | None = None) -> list[pyarrow.ChunkedArray]:
-    """The columns at `places`, or a row group of them."""
+    """The columns at `places`, or a row group of them. Raises InputError for cells that are not of their type."""
     with readable(file.path), pyarrow.parquet.ParquetFile(_source(file)) as opened:
         names = [opened.schema_arrow.names[place] for place in places]
         distinct = list(dict.fromkeys(names))
@@ -24,7 +25,12 @@ def read_columns(file: File, places: Sequence[int], row_group: int | None = None
         size = sum(_size(opened.metadata.row_group(group), set(distinct)) for group in groups)
         check_machine(f"{file.path}: columns {', '.join(distinct)}", size, "fewer rows, or --stream for a log")
         table = opened.read(distinct) if row_group is None else opened.read_row_group(row_group, distinct)
-        return [table[name] for name in names]
+    for name in distinct:
+        try:
+            table[name].validate(full=True)  # Parquet promises that texts are UTF-8; a damaged file breaks it
+        except pyarrow.ArrowInvalid as error:
+            raise InputError(f"{file.path}: column '{name}' is damaged: {str(error).splitlines()[0]}") from None
+    return [table[name] for name in names]
 
 
 def _size(group: pyarrow.parquet.RowGroupMetaData, names: set[str]) -> int:
