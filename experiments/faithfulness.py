@@ -47,6 +47,11 @@ def say_done(users: int, done: int) -> None:
     console.status(f"{done:,} of {users:,} users")
 
 
+def say_learned(done: int, steps: int) -> None:
+    """Progress of the explainer that is learned."""
+    console.status(f"{done:,} of {steps:,} steps of LXR")
+
+
 def main() -> dict[str, Any]:
     """Measure every model, print a table each, and write both files."""
     options = flags.FLAGS
@@ -71,6 +76,7 @@ def main() -> dict[str, Any]:
             people.tolist(),
             options.seed,
             partial(say_done, len(people)),
+            say_learned,
         )
         rows, what = summary(fidelity), what | {name: told for name, (told, _) in ways(model, data.num_items).items()}
         title = f"{run.model} on {dataset.name}"
@@ -79,7 +85,8 @@ def main() -> dict[str, Any]:
         sections.append(Section(f"{title}, {len(fidelity.users):,} users", headings, cells, f"`{workdir}`"))
         seconds = time.perf_counter() - start
         found[workdir] = {"model": run.model, "dataset": dataset.name, "split": dataset.split, "unit": model.unit}
-        found[workdir] |= {"users": len(fidelity.users), "seconds": seconds, "reasons": rows}
+        found[workdir] |= {"users": len(fidelity.users), "seconds": seconds, "lxr": fidelity.learned}
+        found[workdir]["reasons"] = rows
     content: dict[str, Any] = {
         "runs": found,
         "seed": options.seed,

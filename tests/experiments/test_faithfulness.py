@@ -17,7 +17,7 @@ def test_files_hold_what_is_printed(script, trained, tmp_path):
     assert json.loads(output.with_suffix(".json").read_text()) == result
     (run,) = result["runs"].values()
     assert run["model"] == "itemknn" and run["users"] == 5
-    assert list(run["reasons"]) == ["contribution", "leave-one-out", "Shapley", "cosine", "random"]
+    assert list(run["reasons"]) == ["contribution", "leave-one-out", "Shapley", "LXR", "cosine", "random"]
     exact = run["reasons"]["contribution"]["metrics"]
     assert exact == pytest.approx(run["reasons"]["leave-one-out"]["metrics"], abs=1e-5)  # the score is a sum
     text = output.with_suffix(".md").read_text()

@@ -114,7 +114,7 @@ def test_users_are_compared_by_every_way_that_a_model_offers():
     )
     found = compare.compare(additive, DATA, TABLE, LOG, [3, 2, 1, 0])
     assert found.users.tolist() == [2, 0, 1]  # shortest histories first; user 3 has none
-    assert list(found.values) == ["contribution", "leave-one-out", "Shapley", "cosine", "random"]
+    assert list(found.values) == ["contribution", "leave-one-out", "Shapley", "LXR", "cosine", "random"]
     for metric in curves.METRICS:  # of a sum, all exact reasons are the same
         for name in ("leave-one-out", "Shapley"):
             np.testing.assert_allclose(found.values[name][metric], found.values["contribution"][metric], atol=1e-5)
@@ -133,6 +133,6 @@ def test_what_is_better_and_sure_beats():
     rng = np.random.default_rng(0)
     low, high = rng.uniform(0, 0.4, 40), rng.uniform(0.5, 0.9, 40)
     values = {"a": dict.fromkeys(curves.METRICS, low), "b": dict.fromkeys(curves.METRICS, high)}
-    rows = compare.summary(compare.Fidelity(np.arange(40), values))
+    rows = compare.summary(compare.Fidelity(np.arange(40), values, {}))
     assert rows["a"]["beats"] == {name: ["b"] if name in curves.LOWER_IS_BETTER else [] for name in curves.METRICS}
     assert rows["b"]["beats"] == {name: ["a"] if name == "ins" else [] for name in curves.METRICS}
