@@ -82,7 +82,8 @@ def main() -> dict[str, Any]:
         title = f"{run.model} on {dataset.name}"
         headings, cells = ["reasons", *METRICS, "better by pos@5 than"], table(rows)
         console.table(headings[:-1], [line[:-1] for line in cells], f"{title}: {len(fidelity.users):,} users")
-        sections.append(Section(f"{title}, {len(fidelity.users):,} users", headings, cells, f"`{workdir}`"))
+        told = f"`{workdir}`; {learned_of(fidelity.learned)}"
+        sections.append(Section(f"{title}, {len(fidelity.users):,} users", headings, cells, told))
         seconds = time.perf_counter() - start
         found[workdir] = {"model": run.model, "dataset": dataset.name, "split": dataset.split, "unit": model.unit}
         found[workdir] |= {"users": len(fidelity.users), "seconds": seconds, "lxr": fidelity.learned}
@@ -98,6 +99,12 @@ def main() -> dict[str, Any]:
     write_text(Path(f"{options.output}.md"), markdown("Faithfulness", sections, [*remarks, *notes(content)]))
     print(f"wrote {options.output}.json and {options.output}.md")
     return content
+
+
+def learned_of(learned: dict[str, Any]) -> str:
+    """Of whom LXR learned, and how long."""
+    whom = "those measured among them" if learned["measured"] else "none of them measured"
+    return f"LXR learned of {learned['users']:,} users, {whom}, in {learned['seconds'] / 60:.1f} minutes"
 
 
 def table(rows: dict[str, dict[str, Any]]) -> list[list[str]]:

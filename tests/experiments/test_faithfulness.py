@@ -20,8 +20,10 @@ def test_files_hold_what_is_printed(script, trained, tmp_path):
     assert list(run["reasons"]) == ["contribution", "leave-one-out", "Shapley", "LXR", "cosine", "random"]
     exact = run["reasons"]["contribution"]["metrics"]
     assert exact == pytest.approx(run["reasons"]["leave-one-out"]["metrics"], abs=1e-5)  # the score is a sum
+    assert run["lxr"]["users"] >= 5 and run["lxr"]["seconds"] > 0
     text = output.with_suffix(".md").read_text()
     assert f"{exact['pos@5']:.3f}" in text and "itemknn on log.csv, 5 users" in text and "Command: `" in text
+    assert f"LXR learned of {run['lxr']['users']:,} users, " in text
 
 
 @pytest.mark.parametrize(
