@@ -22,8 +22,9 @@ that of the score function, over K = SAMPLES histories of a user, the mean cost 
 
     1 / K sum_k (c_k - mean over l != k of c_l) d/dtheta log P(b_k; m),    b_kj ~ Bernoulli(m_j)
 
-and exact for the last term. Such a gradient is noisy, and of kernels that start at random little was learned by it. So
-W1, W2 and W4 start as the leading singular vectors of the users' log, each column of an item scaled to its place.
+and exact for the last term. Such a gradient is noisy, and kernels that start at random learned little by it: reasons
+were hardly truer than random ones after 500 steps. So W1, W2 and W4 start as vectors of the items: the leading
+eigenvectors of the cosines n_ij / sqrt(n_i n_j), n_ij being the number of users in training who have both items.
 """
 
 from collections.abc import Callable
@@ -43,7 +44,8 @@ from ancf_jax.types import LOG_ODDS, LOG_PROBABILITY, Array, Interactions, Param
 POSITIVE, NEGATIVE = 1.0, 1.0
 SPARSITY = 2.0  # an interaction of the mean effect is then worth what it costs
 HIDDEN = 64
-PAST = 0.1  # by which W1 is smaller than W2 and W4 are, as it is summed over a history
+PAST = 0.1  # W1 starts this much smaller than W2 and W4: it is summed over a history
+BOTH = 0.3  # and W3 smaller than is usual, so that no weight is sure at first
 SAMPLES = 4
 USERS = 32  # a step
 STEPS = 700  # at most, so that what it costs does not grow with the number of users
@@ -60,9 +62,9 @@ class Explained(NamedTuple):
 
 
 def init(key: Array, common: Array) -> Params:
-    """The network before it has learned anything, of how many users have both items [I, I].
+    """The network before it has learned anything, by how many users have both items [I, I].
 
-    The vectors are of the cosines of items, without their mean, and of length sqrt(D).
+    What items start as are the rows of Q sqrt(S), Q S Q^T being the cosines, less their mean and of length sqrt(D).
     """
     num_items, (first, second) = len(common), jax.random.split(key)
     factors = min(HIDDEN, num_items)
@@ -75,7 +77,7 @@ def init(key: Array, common: Array) -> Params:
     vectors = vectors * jnp.sqrt(jnp.linalg.norm(cosines(vectors), axis=0))
     vectors = vectors - vectors.mean(axis=0)
     vectors = vectors * (factors / jnp.maximum((vectors**2).sum(axis=1, keepdims=True), 1e-12)) ** 0.5
-    bound = 0.3 * (2 * factors) ** -0.5
+    bound = BOTH * (2 * factors) ** -0.5
     return {
         "past": vectors * PAST,  # W1
         "item": vectors,  # W2
