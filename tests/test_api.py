@@ -13,6 +13,7 @@ import ancf_jax
 from ancf_jax import api
 from ancf_jax.models.baselines import popularity
 from ancf_jax.models.factors import mf, ncf
+from ancf_jax.types import InputError
 from experiments import train
 
 SMALL = {"factors": 4, "history": 5, "tower": (), "negatives": 4, "targets": 2}
@@ -31,6 +32,12 @@ def log():
 @pytest.fixture(scope="module")
 def dataset(log):
     return ancf_jax.load(log, user="who", item="what", time="day")
+
+
+def test_a_text_that_is_no_unicode_is_refused_by_its_column():
+    frame = pd.DataFrame({"user": ["a", "\ud800", "c"], "item": ["x", "y", "z"]}, dtype=object)
+    with pytest.raises(InputError, match=r"column 'user' holds a text that is no Unicode: '\\ud800'"):
+        ancf_jax.load(frame)
 
 
 def test_a_frame_and_its_file_are_one_data_set(log, dataset, tmp_path):

@@ -32,6 +32,8 @@ def read_frame(
             found = pyarrow.array(frame[column], from_pandas=True)
         except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
             raise InputError(f"{name}: column '{column}' holds cells of several types: {error}") from None
+        except UnicodeEncodeError as error:  # a lone surrogate, which a column of objects may hold
+            raise InputError(f"{name}: column '{column}' holds a text that is no Unicode: {error.object!a}") from None
         columns[column] = cells.plain(pyarrow.chunked_array([found]), f"{name}: column '{column}'")
     table = Table(columns, np.arange(len(frame)), [Piece(file, 0, None)], dialect)
     return counted(filtered(table, conditions), name, condition, len(frame))
