@@ -13,19 +13,21 @@ and the attended history joins user and item in the element-wise path and in the
     s_ui = w_g . (p_u * q_i) + w_a . (c_ui * q_i) + w_t . tower([p'_u, q'_i, c_ui]) + b_i + b
          + <e_H, q_i> + w_c z_ui
 
-where e_H, the encoder's latest state, scores only if order-aware, and z_ui is a closed form (prior.py) from which
-training starts and beside which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as
-given. Each part can be switched off. Without attention this is NeuMF (He et al., Neural Collaborative Filtering, 2017);
-with only an order-free attention it is NAIS (He et al., NAIS: Neural Attentive Item Similarity Model, 2018), whose
-network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its latest state alone it is SASRec
-(Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent encoder it is close to NARM (Li, Ren,
-Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
+or, with a `temperature` t, cos(w_g * p_u + w_a * c_ui, q_i) / t in place of the first two (Chen, Wu, Wu, Cao, Zhou &
+He, Adap-tau: Adaptively Modulating Embedding Magnitude for Recommendation, 2023). Here e_H, the encoder's latest state,
+scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and beside
+which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. Each part can be
+switched off. Without attention this is NeuMF (He et al., Neural Collaborative Filtering, 2017); with only an order-free
+attention it is NAIS (He et al., NAIS: Neural Attentive Item Similarity Model, 2018), whose network
+f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its latest state alone it is SASRec (Kang &
+McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent encoder it is close to NARM (Li, Ren, Chen,
+Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
 
-A training row is a window of one user's interactions. Order-free, these are a random sample of the user's, a random
-part of them are the targets and the rest is the history, so a target never sees itself; and of a longer history a
-sample is attended to that hangs on its items alone. With `latest`, both are of consecutive interactions, which is
-knowledge of the order. Order-aware: every interaction is the target of those before it, all in one pass (see
-attention.py), and the window ends at a random place.
+A training row is a window of one user's interactions. Order-free, these are a random sample of the user's. A random
+part of them are the targets and the rest is the history, or each is the target of all the others, so a target never
+sees itself; and of a longer history a sample is attended to that hangs on its items alone. With `latest`, both are of
+consecutive interactions, which is knowledge of the order. Order-aware: every interaction is the target of those before
+it, all in one pass (see attention.py), and the window ends at a random place.
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
 last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
@@ -34,15 +36,15 @@ else two heads over candidates, a user vector and no encoder.
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import AUTO, Auto, Range, Space, field
-from ancf_jax.data.samplers import Windows, over_windows
-from ancf_jax.models.ancf.batch import Batch, is_inner, last_columns, lengths_in, sampler, shuffled
+from ancf_jax.data.samplers import over_windows
+from ancf_jax.models.ancf.batch import Batch, Own, is_inner, last_columns, lengths_in, sampler, shuffled
 from ancf_jax.models.ancf.net import (
     Net,
     init_tables,
@@ -54,7 +56,7 @@ from ancf_jax.models.ancf.net import (
 )
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
 from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
-from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender
+from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 SEARCH: Space = {
     "factors": (32, 64, 128),
@@ -91,6 +93,9 @@ class Config:
     state: bool = field(True, "if order-aware, the encoder's latest state scores too, as in SASRec", absent=False)
     scorer: int = field(0, "hidden width of NAIS's attention network (0: scaled dot product)", low=0)
     project: bool = field(True, "learned projections of queries, keys and values")
+    temperature: float = field(
+        0.0, "order-free, cosines over it in place of the products with items (0: products)", low=0
+    )
     smoothing: float = field(1.0, "exponent of the attention's denominator (1: softmax)", low=0, high=1)
     tied: bool | Auto = field(AUTO, "one table for candidates and for the history (not given: if order-aware)")
     user: bool | Auto = field(AUTO, "a vector per user, for product and tower (not given: if order-free)")
@@ -98,6 +103,9 @@ class Config:
     tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
     prior: float = field(1.0, "first weight of the closed form: EASE, or SLIT if ordered (0: none)", low=0, absent=0.0)
     prior_l2: float = field(200.0, "L2 penalty of the closed form", above=0)
+    prior_filter: bool = field(False, "order-free, the closed form is the filter of chebycf, which knows all items")
+    prior_flatness: float = field(1.5, "the filter's exponent phi", above=0)
+    prior_factors: int = field(512, "the filter's singular vectors", low=1)
     prior_exponent: float = field(0.0, "order-free, how far an item's frequency scales it", low=0)
     prior_activity: float = field(0.0, "order-free, exponent that discounts active users", low=0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
@@ -109,7 +117,7 @@ class Config:
     popular: float | Auto = field(AUTO, "share of negatives by popularity (auto: .5 in sampled_softmax)", low=0, high=1)
     ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
     score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
-    targets: int = field(16, "positives drawn from a window, order-free", low=1)
+    targets: int = field(16, "positives drawn from a window, order-free (0: all, each after all the others)", low=0)
     l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
     stddev: float = field(0.02, "standard deviation of the initial embeddings", low=0)
 
@@ -122,6 +130,12 @@ class Config:
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
         if not (self.joint or self.prior):
             raise InputError("flag --nojoint: is to learn apart from the closed form, and --prior is 0")
+        if self.prior_filter and self.joint:
+            raise InputError("flag --prior_filter: knows the rows that are learnt from; give --nojoint, to learn apart")
+        if not self.targets and (self.layers not in (0, AUTO) or (self.joint and self.prior)):
+            raise InputError(
+                "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide a target from itself"
+            )
         if self.scorer and self.heads == 0:
             raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
         if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
@@ -131,6 +145,9 @@ class Config:
 def resolved(config: Config, data: Data) -> Config:
     """The settings with what is left to the data decided."""
     ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
+    for name in ("temperature", "prior_filter"):
+        if ordered and getattr(config, name):
+            raise InputError(f"flag --{name}: is for order-free models; give --noordered")
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
@@ -139,25 +156,18 @@ def resolved(config: Config, data: Data) -> Config:
     return replace(config, ordered=ordered, state=state, encoder=encoder, **found)
 
 
-class Own(NamedTuple):
-    """What ANCF makes of the data."""
-
-    windows: Windows
-    odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
-    prior: Any  # prior.Known of the closed form, or ()
-
-
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
     from ancf_jax.data.interactions import latest, whole_history  # help of the default model does not wait for pandas
-    from ancf_jax.models.ancf import prior
+    from ancf_jax.models.ancf import filtered, prior
 
     config = resolved(config, data)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
     data = data._replace(train=shuffled(data.train)) if sampled else data
     reads = max(whole_history(data), length) if sampled else length
-    net, first = Net(config), prior.make(config, data) if config.prior else None
+    closed = filtered if config.prior_filter else prior
+    net, first = Net(config), closed.make(config, data) if config.prior else None
     history_table = "item" if config.tied else "item_history"
     # How often an item is drawn against uniform negatives, as a logarithm.
     popular = round(float(config.popular) * config.negatives)
@@ -231,7 +241,7 @@ def make(config: Config, data: Data) -> Recommender:
         ready = {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
         if first is None:
             return ready
-        return {**ready, "held": params["held"]["prior"]["weights"], "place": given.own.prior.place}
+        return {**ready, "held": first.ready(params["held"]["prior"], given.own.prior)}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
@@ -251,19 +261,20 @@ def make(config: Config, data: Data) -> Recommender:
         scores = over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
         if first is None:
             return scores
-        closed = first.of_history(ready["held"], ready["place"], query.history)  # [B, I]
+        closed = first.of_history(ready["held"], query.history)  # [B, I]
         closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
         return scores + ready["net"]["prior"].astype(jnp.float32) * closed
 
     def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
         history, columns = attended_to(query.history)
-        rows, item = ready["tables"][history_table][history], rows_of(ready["tables"], "item", items)
-        found = net.apply({"params": ready["net"]}, rows, history < num_items, item, method=method)
+        user, item = user_rows(ready["tables"], query.users), rows_of(ready["tables"], "item", items)
+        rows, variables = ready["tables"][history_table][history], {"params": ready["net"]}
+        found = net.apply(variables, user, rows, history < num_items, item, method=method)
         return into_columns(found, columns, reads)
 
     def contribute(ready: dict, query: Query, items: Array) -> Array:
         found = over_history("contribute", ready, query, items)
-        closed = first and first.contribute(ready["held"], ready["place"], query.history, items)
+        closed = first and first.contribute(ready["held"], query.history, items)
         return found if closed is None else found + ready["net"]["prior"] * closed
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:
@@ -273,7 +284,8 @@ def make(config: Config, data: Data) -> Recommender:
     sample, lengths = sampler(config, num_items, popular), lengths_in(given.own.windows, config, data.train)
     batch = max(1024 * len(lengths) // max(int(lengths.sum()), 2 * len(lengths), 1) // 4 * 4, 4)  # 1,024 interactions
     learn = Gradient(len(lengths), init, sample, loss, batch)
-    learn = learn._replace(lengths=lengths, narrow=partial(last_columns, config.ordered is True)) if length else learn
+    beside = config.ordered is True or config.targets == 0
+    learn = learn._replace(lengths=lengths, narrow=partial(last_columns, beside)) if length else learn
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)

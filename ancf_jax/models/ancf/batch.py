@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.data.samplers import Windows, hold_out, lengths_of, shared_negatives, shift_ends, take_window
-from ancf_jax.types import Array, Given, Interactions
+from ancf_jax.types import Array, ArrayLike, Given, Interactions
+
+
+class Own(NamedTuple):
+    """What ANCF makes of the data."""
+
+    windows: Windows
+    odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
+    prior: Any  # what the closed form knows of the data, or ()
 
 
 class Batch(NamedTuple):
@@ -35,6 +43,8 @@ def sampler(config: Any, num_items: int, popular: int) -> Callable[[Array, Given
         if config.ordered:
             history, targets = window[:, :-1], window[:, 1:]
             targets = jnp.where(history < num_items, targets, num_items)  # a first interaction has no history
+        elif not config.targets:
+            history = targets = window
         else:
             history, targets, _ = hold_out(pick, window, min(config.targets, span), num_items)
         if config.loss == "full_softmax" and is_inner(config):
@@ -65,9 +75,9 @@ def lengths_in(windows: Windows, config: Any, train: Interactions) -> np.ndarray
     return np.maximum(held - int(config.ordered), 1)
 
 
-def last_columns(ordered: bool, batch: Batch, width: int) -> Batch:
+def last_columns(beside: bool, batch: Batch, width: int) -> Batch:
     """The batch without all but the last columns of histories, and of targets if these stand beside them."""
-    wide = ("history", "targets") if ordered else ("history",)
+    wide = ("history", "targets") if beside else ("history",)
     return batch._replace(**{name: getattr(batch, name)[:, -width:] for name in wide})
 
 

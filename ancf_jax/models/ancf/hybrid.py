@@ -38,6 +38,7 @@ from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.abcf import FIXED
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.models.ancf.batch import Batch
+from ancf_jax.models.ancf.batch import Own as AncfOwn
 from ancf_jax.nn.bits import uniform
 from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, InputError, Params, Query, Recommender, Rows
@@ -88,7 +89,7 @@ class Config:
 class Own(NamedTuple):
     """What the hybrid makes of the data, by side: item, and user where anything is known of users."""
 
-    ancf: ancf.Own
+    ancf: AncfOwn
     features: Mapping[str, ArrayLike]  # [I + 1, F] and [U + 1, G]: padding and the unknown user have none
     known: Mapping[str, ArrayLike]  # [n + 1] bool: who has a training row
     unit: ArrayLike | None  # [I + 1, F] x', where there is a term of content

@@ -18,6 +18,7 @@ from ancf_jax.nn.layers import (
     rows_of,
     table,
     tower_input,
+    unit_rows,
     wide_product,
 )
 from ancf_jax.types import Array, Data
@@ -82,18 +83,25 @@ class Net(nn.Module):
         return jnp.einsum("bknd,bhnd->bnkh", query, keys) / jnp.sqrt(query.shape[-1])
 
     def weights(self, item: Array, keys: Array, mask: Array) -> Array:
-        """a [B, heads, K, H] of candidates after the whole history."""
-        recency = self.recency[:, None, : mask.shape[1]][..., ::-1] if self.config.ordered else 0.0
-        return candidate_weights(self.logits(item, keys) + recency, mask[:, None, None], self.config.smoothing)
+        """a [B, heads, K, H] of candidates after the history where `mask`, [B, H] or for each candidate [B, K, H]."""
+        each = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
+        recency = self.recency[:, None, : mask.shape[-1]][..., ::-1] if self.config.ordered else 0.0
+        return candidate_weights(self.logits(item, keys) + recency, each, self.config.smoothing)
+
+    def parts(self, user: dict, attended: Array | None) -> list[Array]:
+        """w_g * p_u and w_a * c_ui, which meet the item in the element-wise path."""
+        vectors = [user["user"] * self.product] if self.config.user else []
+        return vectors if attended is None else [*vectors, attended * self.attended]
 
     def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:
         """Scores [B, ..., K], float32, from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D]."""
         c, total = self.config, partial(jnp.sum, axis=-1, dtype=jnp.float32)
         score = (item["item_bias"][..., 0] + self.bias).astype(jnp.float32)
-        if c.user:
-            score = score + total(user["user"] * self.product * item["item"])
-        if attended is not None:
-            score = score + total(attended * self.attended * item["item"])
+        vectors = self.parts(user, attended)
+        if vectors and c.temperature:
+            score = score + total(unit_rows(sum(vectors[1:], vectors[0])) * unit_rows(item["item"])) / c.temperature
+        else:
+            score = sum((total(vector * item["item"]) for vector in vectors), score)
         if c.tower:
             parts = [user["user_tower"]] if c.user else []
             parts = [*parts, item["item_tower"], *([] if attended is None else [attended])]
@@ -102,27 +110,27 @@ class Net(nn.Module):
         return score
 
     def __call__(self, user: dict, rows: Array, mask: Array, item: dict, train: bool = False) -> Array:
-        """Scores [B, K] of candidates after the whole history."""
+        """Scores [B, K] of candidates after the whole history; or in training, of its items each after the others."""
         encoded = self.encode(rows, mask, train) if self.config.history else None
+        if train and self.config.history and not self.config.targets:
+            mask = others_than_itself(mask, item["item"].shape[1])
         return self.after(user, encoded, mask, item, train)
 
     def after(self, user: dict, encoded: Encoded | None, mask: Array, item: dict, train: bool = False) -> Array:
         """Scores [B, K] after a history as it was encoded, of candidates [B, K, ...] or [1, K, ...]."""
         attended = None
         if encoded is not None and encoded.keys is not None:
-            weights = self.weights(item["item"], encoded.keys, mask)
-            attended = jnp.einsum("bnkh,bhnd->bknd", weights, encoded.values)
-            attended = attended.reshape(*attended.shape[:2], self.config.factors)
+            attended = mixture_of(self.weights(item["item"], encoded.keys, mask), encoded.values)
         scores = self.fuse(user, item, attended, train)
         if encoded is not None and self.config.state:
             scores = scores + wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"])
         return scores
 
-    def attend(self, rows: Array, mask: Array, item: dict) -> Array:
+    def attend(self, user: dict, rows: Array, mask: Array, item: dict) -> Array:
         """a [B, K, heads, H]."""
         return jnp.moveaxis(self.weights(item["item"], self.encode(rows, mask, False).keys, mask), 1, 2)
 
-    def contribute(self, rows: Array, mask: Array, item: dict) -> Array:
+    def contribute(self, user: dict, rows: Array, mask: Array, item: dict) -> Array:
         """What each interaction adds to the scores by the element-wise path and the state, [B, K, H].
 
         Weights times values, projected on the item; the state counts for the interaction that it is of.
@@ -130,7 +138,14 @@ class Net(nn.Module):
         encoded = self.encode(rows, mask, False)
         weighed = split_heads(item["item"] * self.attended, self.config.heads)
         along = jnp.einsum("bhnd,bknd->bnkh", encoded.values, weighed)
-        found = jnp.sum(self.weights(item["item"], encoded.keys, mask) * along, axis=1, dtype=jnp.float32)
+        weights = self.weights(item["item"], encoded.keys, mask)
+        found = jnp.sum(weights * along, axis=1, dtype=jnp.float32)
+        if self.config.temperature:
+            parts = self.parts(user, mixture_of(weights, encoded.values))
+            lengths = jnp.linalg.norm(sum(parts[1:], parts[0]), axis=-1) * jnp.linalg.norm(
+                item["item"], axis=-1
+            )  # [B, K]
+            found = found / (jnp.where(lengths > 0, lengths, 1.0) * self.config.temperature)[..., None]
         if self.config.state:
             found = found.at[..., -1].add(wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"]))
         return jnp.where(mask[:, None], found, 0.0)
@@ -166,6 +181,17 @@ class Net(nn.Module):
             positive = positive + wide_product("bhd,bhd->bh", encoded.states, target["item"])
             negative = negative + wide_product("bhd,bnd->bhn", encoded.states, other["item"])
         return positive, negative
+
+
+def others_than_itself(mask: Array, count: int) -> Array:
+    """What of a history is there [B, H] -> what `count` candidates, its own items first, attend to: [B, K, H]."""
+    return mask[:, None] & ~jnp.eye(count, mask.shape[1], dtype=bool)
+
+
+def mixture_of(weights: Array, values: Array) -> Array:
+    """c [B, K, D] of weights [B, heads, K, H] and values [B, H, heads, d]."""
+    found = jnp.einsum("bnkh,bhnd->bknd", weights, values)
+    return found.reshape(*found.shape[:2], -1)
 
 
 def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:

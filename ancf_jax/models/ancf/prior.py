@@ -63,20 +63,21 @@ class Prior(NamedTuple):
             b = without_itself(p)
         return {"inverse": jnp.pad(p, ((0, 1), (0, 1))), "weights": jnp.pad(b, ((0, 1), (0, 1)))}
 
-    def of_history(self, b: Array, place: ArrayLike, history: Array) -> Array:
-        """Scores [B, I] of all items after histories [B, H]."""
-        place = jnp.asarray(place)
-        weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
-        return self.log_like(after(place[history], weights, b)[:, place[:-1]])
+    def ready(self, held: dict[str, Array], known: Known) -> tuple[Array, ArrayLike]:
+        """What scores need of what was fitted: B and `place`."""
+        return held["weights"], known.place
 
-    def contribute(self, b: Array, place: ArrayLike, history: Array, items: Array) -> Array:
-        """The scores of items [B, K] after histories [B, H], shared out over these as the sum inside asinh is."""
-        place = jnp.asarray(place)
+    def of_history(self, ready: tuple[Array, ArrayLike], history: Array) -> Array:
+        """Scores [B, I] of all items after histories [B, H]."""
+        b, place = ready[0], jnp.asarray(ready[1])
+        weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
+        return log_like(after(place[history], weights, b)[:, place[:-1]], self.mean)
+
+    def contribute(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
+        """The scores of items [B, K] after histories [B, H], shared out over these."""
+        b, place = ready[0], jnp.asarray(ready[1])
         weights = self.weights[: history.shape[1]][::-1] if self.ordered else 1.0
-        each = weights * b[place[history][:, None], place[items][:, :, None]]  # [B, K, H]
-        total = each.sum(axis=2, keepdims=True)
-        slope = jnp.where(total == 0, 0.5 / self.mean, self.log_like(total) / jnp.where(total == 0, 1, total))
-        return each * slope
+        return shares(weights * b[place[history][:, None], place[items][:, :, None]], self.mean)
 
     def of_batch(
         self,
@@ -100,11 +101,7 @@ class Prior(NamedTuple):
             ends = jnp.asarray(train.offsets)[users + 1]
             whole, _ = take_window(train, users, ends, self.longest, len(place) - 1)
             found = self._beside(held["inverse"], jnp.asarray(known.weights)[users], place[whole], *read)
-        return self.log_like(found[0]), self.log_like(found[1])
-
-    def log_like(self, p: Array) -> Array:
-        """asinh(p / 2b)."""
-        return jnp.arcsinh(p / (2 * self.mean))
+        return log_like(found[0], self.mean), log_like(found[1], self.mean)
 
     def _after(self, held: dict[str, Array], past: Array, own: Array, other: Array) -> tuple[Array, Array]:
         steps = jnp.arange(past.shape[1])
@@ -129,6 +126,18 @@ class Prior(NamedTuple):
         itself = jnp.where(ids < self.size, p[ids, ids] + of_ids**2 * scale, 1.0)
         found = -cross / itself
         return found[:, : own.shape[1]], found[:, None, own.shape[1] :]
+
+
+def log_like(p: Array, mean: float) -> Array:
+    """asinh(p / 2b)."""
+    return jnp.arcsinh(p / (2 * mean))
+
+
+def shares(each: Array, mean: float) -> Array:
+    """log_like of the sums over the last axis, shared out over it as these sums are."""
+    total = each.sum(axis=-1, keepdims=True)
+    slope = jnp.where(total == 0, 0.5 / mean, log_like(total, mean) / jnp.where(total == 0, 1, total))
+    return each * slope
 
 
 @exactly

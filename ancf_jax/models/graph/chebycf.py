@@ -13,6 +13,7 @@ ones do not (x = 1),
 x_j, a little nearer to the ends, is how the released code has it, which the published figures are by.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,14 @@ class Config:
 
 def make(config: Config, data: Data) -> Recommender:
     """ChebyCF; learns the singular vectors in one sweep."""
+    return over_histories(data, factors=config.factors, respond=respond_of(config))
+
+
+def respond_of(config: Config) -> Callable[[Array, Filters], Array]:
+    """D_i^b (sum_k c_k T_k(L~) + a V V^T) D_i^-b x of signals x [I + 1, B]."""
     coefficients = coefficients_of(config.order, config.flatness)
 
-    def respond(history: Array, filters: Filters) -> Array:
+    def respond(signal: Array, filters: Filters) -> Array:
         def laplacian(x: Array) -> Array:
             return x - 2 * filters.smooth(x)
 
@@ -56,9 +62,9 @@ def make(config: Config, data: Data) -> Recommender:
                 total = total + c * term
             return total + config.weight * filters.ideal(x)
 
-        return weighed(response, filters.degrees, config.normalisation)(history)
+        return weighed(response, filters.degrees, config.normalisation)(signal)
 
-    return over_histories(data, factors=config.factors, respond=respond)
+    return respond
 
 
 def coefficients_of(order: int, flatness: float) -> list[float]:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.data.interactions import whole_history
-from ancf_jax.models.graph.propagation import edges, graph_of, product
+from ancf_jax.models.graph.propagation import Graph, edges, graph_of, product
 from ancf_jax.models.linear.singular import leading
 from ancf_jax.nn.layers import multi_hot
 from ancf_jax.types import Array, ClosedForm, Data, Given, Params, Query, Recommender
@@ -46,28 +46,14 @@ def over_histories(data: Data, *, factors: int, respond: Callable[[Array, Filter
     def init(key: Array, given: Given) -> Params:
         return {"tables": {"item": jnp.zeros((num_items + 1, factors))}, "net": {}}
 
-    def smoother(graph: Params) -> Callable[[Array], Array]:
-        return lambda x: product(graph.to_items, product(graph.to_users, x))
-
     def sweep(params: Params, given: Given, key: Array) -> Params:
-        smooth = smoother(given.own)
-        item = leading(lambda q: smooth(q)[:num_items], key, num_items, factors, ROUNDS)
-        return {"tables": {"item": jnp.pad(item, ((0, 1), (0, 0)))}, "net": {}}
+        return {"tables": {"item": smooth_vectors(given.own, factors, key)}, "net": {}}
 
     def prepare(params: Params, given: Given) -> Params:
         return {"tables": params["tables"], "net": given.own}
 
-    @jax.default_matmul_precision("highest")
     def score(ready: Params, query: Query, items: Array | None = None) -> Array:
-        vectors, graph = ready["tables"]["item"], ready["net"]
-        scale = jnp.asarray(graph.item_scale)[:, None]  # d^-1/2, and 0 for an item without users
-        filters = Filters(
-            smooth=smoother(graph),
-            ideal=lambda x: vectors @ (vectors.T @ x),
-            degrees=jnp.where(scale > 0, scale, 1.0) ** -2,
-        )
-        history = jnp.pad(multi_hot(query.history, num_items).T, ((0, 1), (0, 0)))
-        scores = respond(history, filters)[:num_items].T
+        scores = filtered(respond, query.history, filters_of(ready["net"], ready["tables"]["item"]))
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     given = Given(data.train, graph_of(edges(data)))
@@ -78,3 +64,29 @@ def weighed(response: Callable[[Array], Array], degrees: Array, exponent: float)
     """x -> D_i^e F(D_i^-e x) of a response F."""
     weight = degrees**exponent
     return lambda x: weight * response(x / weight)
+
+
+def smooth_vectors(graph: Graph, factors: int, key: Array) -> Array:
+    """V [I + 1, D], and 0 for padding."""
+    smooth, num_items = smoother(graph), len(graph.item_scale) - 1
+    item = leading(lambda q: smooth(q)[:num_items], key, num_items, factors, ROUNDS)
+    return jnp.pad(item, ((0, 1), (0, 0)))
+
+
+def smoother(graph: Graph) -> Callable[[Array], Array]:
+    """x -> P x."""
+    return lambda x: product(graph.to_items, product(graph.to_users, x))
+
+
+def filters_of(graph: Graph, vectors: Array) -> Filters:
+    """The filters of a graph whose smoothest parts are V [I + 1, D]."""
+    scale = jnp.asarray(graph.item_scale)[:, None]  # d^-1/2, and 0 for an item without users
+    return Filters(smoother(graph), lambda x: vectors @ (vectors.T @ x), jnp.where(scale > 0, scale, 1.0) ** -2)
+
+
+@jax.default_matmul_precision("highest")
+def filtered(respond: Callable[[Array, Filters], Array], history: Array, filters: Filters) -> Array:
+    """Scores [B, I] after histories [B, H] of any length, padded with I."""
+    num_items = len(filters.degrees) - 1
+    signal = jnp.pad(multi_hot(history, num_items).T, ((0, 1), (0, 0)))
+    return respond(signal, filters)[:num_items].T

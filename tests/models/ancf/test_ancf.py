@@ -309,6 +309,28 @@ def test_a_batch_without_its_padding_has_the_same_loss(data, randomise, changes)
     np.testing.assert_allclose(whole, cut, rtol=1e-5)
 
 
+@pytest.mark.parametrize("changes", [{}, {"tower": (), "temperature": 0.5}])
+def test_each_interaction_is_the_target_of_all_the_others(data, randomise, ask, changes):
+    """The score of a target is that after its history without it, and a negative's that after all of it."""
+    config = dataclasses.replace(SMALL, targets=0, loss="bpr", **changes)
+    model = ancf.make(config, data)
+    params = randomise(model)
+    batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, jnp.arange(model.learn.rows))
+    assert (batch.history == batch.targets).all()
+    score, losses = jax.jit(model.score), []
+    for b, user in enumerate(np.asarray(batch.users)):
+        own = [int(item) for item in batch.history[b] if item < data.num_items]
+        others, absent = np.asarray(batch.negatives[b])[None], np.asarray(batch.absent[b])
+        negative = np.asarray(score(params, ask([user], [own], 5), others))[0]
+        for item in own:
+            left = [other for other in own if other != item]
+            positive = float(score(params, ask([user], [left], 5), np.array([[item]]))[0, 0])
+            losses.append(np.where(absent, 0, np.logaddexp(0, negative - positive)).mean())
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
+    np.testing.assert_allclose(mean, np.mean(losses), rtol=1e-4)
+    assert sums["count"] == len(losses)
+
+
 def test_ordered_targets_follow_their_history(sampled, rows):
     """Target p is what the user took right after column p; a user's latest interaction always is a target."""
     model, batch = sampled(ordered=True, history=3)
@@ -370,6 +392,10 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
         ({"joint": False, "prior": 0.0}, "flag --nojoint: is to learn apart from the closed form, and --prior is 0"),
+        (
+            {"targets": 0},
+            "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide a target from itself",
+        ),
         ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
         (
             {"popular": 0.5, "loss": "bce"},

@@ -9,15 +9,19 @@ import pytest
 from ancf_jax.models.ancf import ancf
 
 ORDERED = ancf.Config(factors=4, history=5, heads=2, ordered=True, layers=1, negatives=2, prior_l2=2.0)
+FREE = dataclasses.replace(ORDERED, ordered=False, history=3, user=False)
+FILTERED = dataclasses.replace(FREE, temperature=0.2, prior_filter=True, joint=False, prior_factors=3)
 
 
-@pytest.mark.parametrize("config", [ORDERED, dataclasses.replace(ORDERED, ordered=False, history=3, user=False)])
+@pytest.mark.parametrize("config", [ORDERED, FREE, FILTERED])
 def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     """With or without the order, whether all or a sample of the history is attended to, with the closed form."""
     model = ancf.make(config, data)
     params = randomise(model)
-    weights = params["held"]["prior"]["weights"]
-    weights[-1], weights[:, -1] = 0, 0
+    for name, held in params["held"]["prior"].items():
+        held[-1] = 0
+        if name == "weights":
+            held[:, -1] = 0
     ready = model.prepare(params, model.given)
     query, items = ask([6, 6], [[3, 1, 8, 0, 5], [2, 7]], model.history), np.array([[2, 4], [0, 8]])
     found = np.asarray(jax.jit(model.contribute)(ready, query, items))
@@ -39,3 +43,22 @@ def test_a_contribution_is_weight_times_value_on_the_item(data, randomise, ask):
     along = (table[items] * params["net"]["attended"]) @ table[query.history[0]].T
     np.testing.assert_allclose(found, paid * along, rtol=1e-4, atol=1e-5)
     assert model.additive
+
+
+def test_contributions_to_a_cosine_leave_the_users_own_part(data, randomise, ask):
+    """<w_g * p_u, q_i> over the same lengths and temperature."""
+    model = ancf.make(dataclasses.replace(FILTERED, user=True, prior=0.0, joint=True, prior_filter=False), data)
+    params = randomise(model)
+    query, items = ask([1], [[3, 1, 8]], model.history), np.array([[2, 4]])
+    found = np.asarray(jax.jit(model.contribute)(params, query, items))
+    scores = np.asarray(jax.jit(model.score)(params, query, items))
+    net, tables = params["net"], params["tables"]
+    q, own = tables["item"][items[0]], tables["user"][1] * net["product"]
+    left = scores - found.sum(2) - tables["item_bias"][items, 0] - net["bias"]  # <own, q> / (|z| |q| t)
+    length = own @ q.T / np.linalg.norm(q, axis=1) / 0.2 / left[0]  # |z|
+    assert (length > 0).all() and (abs(scores - tables["item_bias"][items, 0] - net["bias"]) <= 5 + 1e-5).all()
+    attended = found[0].sum(1) * length * np.linalg.norm(q, axis=1) * 0.2  # <w_a * c_ui, q_i>
+    plain = ancf.make(
+        dataclasses.replace(FILTERED, user=True, prior=0.0, joint=True, prior_filter=False, temperature=0.0), data
+    )
+    np.testing.assert_allclose(attended, np.asarray(plain.contribute(params, query, items)).sum(2)[0], rtol=1e-3)

@@ -75,7 +75,7 @@ def test_in_training_a_window_is_scored_after_each_column_by_a_fit_to_all_else(r
     for column in range(6 - len(row), 5):
         seen = np.full((1, 5), 9)
         seen[0, 4 - column :] = history[0, : column + 1]
-        every = np.append(without.of_history(b, place, seen)[0], 0)
+        every = np.append(without.of_history((b, place), seen)[0], 0)
         np.testing.assert_allclose(ours[0, column], every[targets[0, column]], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(theirs[0, column], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
@@ -99,7 +99,7 @@ def test_in_training_a_sample_is_scored_by_a_fit_to_all_else(rows):
         jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
     )
     b = jax.jit(without.fit)(logs[1], without.known)["weights"]
-    every = without.of_history(b, without.known.place, history)[0]
+    every = without.of_history((b, without.known.place), history)[0]
     np.testing.assert_allclose(ours[0, :2], every[np.array(row[:2])], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(theirs[0, 0], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
@@ -112,7 +112,7 @@ def test_items_beyond_the_most_frequent_have_no_score_by_it(data, ordered):
     known = np.flatnonzero(np.asarray(made.known.place)[:-1] < 4)
     assert len(known) == 4 and counts[known].min() >= np.sort(counts)[::-1][4] and made.known.place[-1] == 4
     b = jax.jit(made.fit)(data.train, made.known)["weights"]
-    scores = np.asarray(made.of_history(b, made.known.place, np.array([[9, *known]])))
+    scores = np.asarray(made.of_history((b, made.known.place), np.array([[9, *known]])))
     assert not np.delete(scores, known, axis=1).any() and scores[:, known].any()
 
 
