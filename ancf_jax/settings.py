@@ -8,17 +8,8 @@ from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.types import InputError
 
 DATASETS = (  # those of data/named.py
-    *(
-        "ml-100k",
-        "ml-1m",
-        "ml-20m",
-        "ncf-ml-1m",
-        "anime",
-        "online-retail",
-        "complete-journey",
-        "amazon-beauty",
-        "steam",
-    ),
+    *("ml-100k", "ml-1m", "ml-20m", "ncf-ml-1m", "anime", "watched-anime"),
+    *("online-retail", "complete-journey", "amazon-beauty", "steam"),
     *("gowalla", "yelp2018", "amazon-book", "beauty"),
 )
 SPLITS = ("leave-one-out", "random", "k-fold", "time", "cold-items", "leave-last-basket-out", "ncf", "published")
@@ -131,7 +122,7 @@ class DataConfig:
     item_core: int | Auto = field(AUTO, "least rows of an item, k-core (0: any; auto: the data set's own)", low=0)
     split: str = field(
         AUTO,
-        "how the log is split (auto: as published; leave-last-basket-out with baskets; else leave-one-out)",
+        "how the log is split (auto: as published; leave-last-basket-out with --basket_column; else leave-one-out)",
         SPLITS,
     )
     fractions: tuple[float, ...] = field(
@@ -199,7 +190,7 @@ class DataConfig:
             raise InputError(
                 f"flag --split: {self.split!r} splits a log, and --train_path names parts; give one of them"
             )
-        if self.split == "leave-last-basket-out" and not self.basket_column:
+        if self.split == "leave-last-basket-out" and not self.basket_column and self.dataset not in DATASETS:
             raise InputError("flag --split: leave-last-basket-out needs --basket_column")
         if self.repeats == "keep" and self.duplicates != AUTO:
             raise InputError(

@@ -112,7 +112,7 @@ SEVERAL = {  # files of several models, which share nearly all of what is in the
     "means": {"global_mean", "item_mean"},
     "ncf": {"gmf", "mlp", "neumf"},
 }
-TASKS = ("ratings", "quantity", "cold")  # what a recipe is for, where it is not the usual ranking
+TASKS = ("ratings", "quantity", "cold", "baskets")  # what a recipe is for, where it is not the usual ranking
 
 
 def test_a_file_and_its_registry_entry_bear_one_name():

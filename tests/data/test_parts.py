@@ -281,7 +281,10 @@ def test_negatives_of_no_text(files, tmp_path):
         ({"valid_path": "a.csv"}, "flags --train_path, --test_path: give both"),
         ({"train_path": "a", "test_path": "b", "dataset": "c.csv"}, "flags --dataset=c.csv and --train_path=a"),
         ({"train_path": "a", "test_path": "b", "split": "time"}, "flag --split: 'time' splits a log"),
-        ({"split": "leave-last-basket-out"}, "flag --split: leave-last-basket-out needs --basket_column"),
+        (
+            {"split": "leave-last-basket-out", "dataset": "c.csv"},
+            "flag --split: leave-last-basket-out needs --basket_column",
+        ),
         ({"repeats": "keep", "duplicates": "sum"}, "flag --duplicates: sum makes one of what --repeats=keep keeps"),
         ({"basket_column": "b", "stream": True}, "flag --basket_column: needs the whole log in memory"),
         ({"negatives_path": "b", "stream": True}, "flag --negatives_path: needs the whole log in memory"),

@@ -36,11 +36,14 @@ def named_files(name: str, data_dir: str) -> list[Path]:
     return [folder / file for file in files if (folder / file).is_file()]
 
 
+ALSO = {"ncf-ml-1m": ("ncf",), "watched-anime": ("anime",)}  # other folders that may hold a data set
+
+
 def _folder(name: str, data_dir: str) -> Path:
     """The first folder that holds all files of a named data set; the cache, after a download, if none does."""
     cache = at_home("~/.cache/ancf_jax")
     roots = [at_home(root) for root in (data_dir, os.environ.get("ANCF_DATA_DIR", "")) if root]
-    spellings = (name, "ncf") if name == "ncf-ml-1m" else (name,)
+    spellings = (name, *ALSO[name]) if name in ALSO else (name,)
     for root, spelling in itertools.product([*roots, cache], spellings):
         if all((root / spelling / file).is_file() for file in downloads.FILES[name]):
             return root / spelling
@@ -91,6 +94,7 @@ NAMED: dict[str, Callable[[Path], Source]] = {
     "ml-20m": named_films.read_ml_20m,
     "ncf-ml-1m": named_films.read_ncf_ml_1m,
     "anime": named_films.read_anime,
+    "watched-anime": partial(named_films.read_anime, log="anime_history.dat"),
     "online-retail": named_shops.read_online_retail,
     "complete-journey": named_shops.read_complete_journey,
     "amazon-beauty": named_shops.read_amazon_beauty,

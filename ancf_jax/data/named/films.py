@@ -72,17 +72,17 @@ def read_ncf_ml_1m(folder: Path) -> Source:
     return Source("ncf-ml-1m", train, test=test, negatives=lines.drop(columns="pair").to_numpy())
 
 
-def read_anime(folder: Path) -> Source:
-    """Ratings from 1 to 10 on MyAnimeList, with names, genres and types.
+def read_anime(folder: Path, log: str = "anime_ratings.dat") -> Source:
+    """Ratings from 1 to 10 on MyAnimeList, or what was watched, each 1, with names, genres and types.
 
     There are no times and the rows of a user are in no order of theirs, so that --split=random or k-fold suits them
     more than leave-one-out. The catalogue's mean rating and number of members are left out: they count the ratings
     that a test part holds out.
     """
-    log = columns_of(folder / "anime_ratings.dat", ["User_ID", "Anime_ID", "Feedback"])
-    users, items = (cells.ids_of(log.text(name)) for name in ("User_ID", "Anime_ID"))
-    values, _ = log.numbers("Feedback", np.ones(len(log.places), bool))
-    ratings = pd.DataFrame({"user": users, "item": items, "value": values, "time": log.places})
+    rows = columns_of(folder / log, ["User_ID", "Anime_ID", "Feedback"])
+    users, items = (cells.ids_of(rows.text(name)) for name in ("User_ID", "Anime_ID"))
+    values, _ = rows.numbers("Feedback", np.ones(len(rows.places), bool))
+    ratings = pd.DataFrame({"user": users, "item": items, "value": values, "time": rows.places})
     table = columns_of(folder / "anime_info.dat", ["anime_ids", "name", "genre", "type"])
     shows = {name: cells.strings_of(table.text(name)) for name in ("name", "genre", "type")}
     films = pd.DataFrame(
@@ -93,7 +93,8 @@ def read_anime(folder: Path) -> Source:
             "type": shows["type"],
         }
     )
-    return _films("anime", ratings, films, ("genres", "type"))._replace(unit="rows")
+    name = "anime" if log == "anime_ratings.dat" else "watched-anime"
+    return _films(name, ratings, films, ("genres", "type"))._replace(unit="rows")
 
 
 def _films(

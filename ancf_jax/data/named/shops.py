@@ -30,7 +30,8 @@ def read_online_retail(folder: Path) -> Source:
     title is what it was called most often when it was sold, the first in the alphabet of equals.
     """
     log = columns_of(
-        folder / "online_retail.csv.gz", ["StockCode", "Description", "Quantity", "InvoiceDate", "CustomerID"]
+        folder / "online_retail.csv.gz",
+        ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "CustomerID"],
     )
     user = cells.ids_of(_whole(log.text("CustomerID")))
     item = cells.strings_of(log.text("StockCode")).str.upper()
@@ -40,6 +41,7 @@ def read_online_retail(folder: Path) -> Source:
     often = sold.value_counts(sort=False).reset_index().sort_values(["count", "title"], ascending=[False, True])
     titles = often.drop_duplicates("item").set_index("item")["title"].astype("str")
     frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": times.values})
+    frame["basket"] = cells.ids_of(log.text("InvoiceNo"))
     items = Attributes(titles.index.to_series(), titles.to_frame(), text=("title",))
     rules = Rules(drop_items=RETAIL_EXTRAS, returns="match", duplicates="sum")
     return Source("online-retail", frame, titles, items=items, rules=rules, unit=times.unit)
@@ -58,12 +60,14 @@ def read_complete_journey(folder: Path) -> Source:
     thousand, as if in thousandths of a gallon, so that quantities are clipped to their 0.99-quantile, which is 12.
     """
     log = columns_of(
-        folder / "transactions.parquet", ["household_id", "product_id", "quantity", "transaction_timestamp"]
+        folder / "transactions.parquet",
+        ["household_id", "basket_id", "product_id", "quantity", "transaction_timestamp"],
     )
     user, item = (cells.ids_of(log.text(name)) for name in ("household_id", "product_id"))
     known = item.notna().to_numpy()
     value, times = log.numbers("quantity", known)[0], log.times("transaction_timestamp", known)
     frame = pd.DataFrame({"user": user, "item": item, "value": value, "time": times.values})
+    frame["basket"] = cells.ids_of(log.text("basket_id"))
     kinds = ["product_type", "product_category", "department"]  # from the finest
     table = _texts(folder / "products.parquet", ["product_id", "brand", "package_size", *kinds])
     table["kind"] = table[kinds[0]].fillna(table[kinds[1]]).fillna(table[kinds[2]])

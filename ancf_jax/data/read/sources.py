@@ -51,6 +51,12 @@ def read(config: DataConfig) -> Source:
     for flag in ("basket_column", "negatives_path"):
         if named and getattr(config, flag):
             raise InputError(f"flag --{flag}: goes with files; --dataset={config.dataset} has its own")
+    if named and config.split == "leave-last-basket-out":
+        if "basket" not in source.frame:
+            raise InputError(f"--split={config.split}: --dataset={config.dataset} has no baskets")
+        source = source._replace(rules=source.rules._replace(repeats="keep"))
+    elif named:
+        source = source._replace(frame=source.frame.drop(columns="basket", errors="ignore"))
     if config.items_path:
         source = source._replace(titles=read_titles(config))
     return source

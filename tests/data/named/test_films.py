@@ -87,6 +87,14 @@ def test_anime(tmp_path):
     assert set(source.items.categories) == {"genres", "type"} and not source.items.numbers
 
 
+@pytest.mark.parametrize("folder", ["anime", "watched-anime"])
+def test_anime_that_was_watched(tmp_path, folder):
+    write(tmp_path / folder / "anime_history.dat", "User_ID\tAnime_ID\tFeedback\n1\t5\t1\n3\t1\t1\n")
+    write(tmp_path / folder / "anime_info.dat", ANIME + "5\tGintama\t\tTV\t26\t7.9\t4\n")
+    source = read(named("watched-anime", tmp_path))
+    assert source.name == "watched-anime" and rows_of(source.frame) == [(1, 5, 1.0, 0), (3, 1, 1.0, 1)]
+
+
 def test_anime_without_a_column(tmp_path):
     write(tmp_path / "anime" / "anime_ratings.dat", "User_ID\tAnime_ID\tRating\n1\t5\t9\n")
     write(tmp_path / "anime" / "anime_info.dat", ANIME)

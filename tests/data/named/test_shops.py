@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 
 import numpy as np
@@ -55,6 +56,26 @@ def test_online_retail(tmp_path):
     assert ranked(dataset._replace(split="random"), dataset.test) is None
 
 
+def test_the_last_basket_of_a_named_shop(tmp_path):
+    """Invoices of three customers; products bought again stay, and who has two invoices only trains."""
+    head = RETAIL.partition("\n")[0]
+    bought = [(1, 1, "X"), (1, 1, "Y"), (1, 2, "X"), (1, 3, "Y"), (1, 3, "Z"), (2, 4, "X"), (2, 5, "Z")]
+    rows = [f"{invoice},{item},{item},1,2010-12-0{invoice} 08:26:00,1,{user},x" for user, invoice, item in bought]
+    write(tmp_path / "online-retail" / "online_retail.csv.gz", gzip.compress("\n".join([head, *rows]).encode()))
+    config = named("online-retail", tmp_path)
+    assert load(config).split == "leave-one-out" and not load(config).repeats
+    dataset = load(dataclasses.replace(config, split="leave-last-basket-out"))
+    held = [[dataset.item_ids[item] for item in part.items] for part in (dataset.train, dataset.valid, dataset.test)]
+    assert held == [["X", "Y", "X", "Z"], ["X"], ["Y", "Z"]] and dataset.repeats
+
+
+def test_a_named_data_set_without_baskets(tmp_path, ncf_files):
+    for name, text in ncf_files.items():
+        write(tmp_path / "ncf" / name, text)
+    with pytest.raises(InputError, match="--split=leave-last-basket-out: --dataset=ncf-ml-1m has no baskets"):
+        read(DataConfig(dataset="ncf-ml-1m", data_dir=str(tmp_path), split="leave-last-basket-out"))
+
+
 def test_online_retail_is_put_there_by_hand(tmp_path):
     with pytest.raises(InputError, match=r"put online_retail\.csv\.gz \(the sheet of https://archive.*/online-retail"):
         read(DataConfig(dataset="online-retail", data_dir=str(tmp_path)))
@@ -71,6 +92,7 @@ def complete_journey(folder, **columns):
     folder.mkdir(exist_ok=True)
     log = {
         "household_id": [900, 900, 901, 900, 901],
+        "basket_id": [1, 1, 2, 3, 4],
         "product_id": [25, 26, 26, 25, 27],
         "quantity": [2, 0, 1, 3, 1],
         "transaction_timestamp": pd.to_datetime(["2017-01-01 11:53:26"] * 3 + ["2017-01-02 08:00:00"] * 2),
