@@ -23,15 +23,28 @@ DIGITS = 3  # significant ones that a number has which is tried, so that recipes
 def space_of(run: Run, model: Recommender) -> Space:
     """What a search tries that starts from `run`, whose model this is: ranges and choices hold the run's own values.
 
-    A range by logarithms holds no 0: there the low end stands for it. Models of one file share what it declares, as far
-    as they have it. Raises InputError where a model from outside declares what it does not have.
+    A range by logarithms holds no 0: there the low end stands for it. A choice that the run's other settings refuse is
+    left out. Models of one file share what it declares, as far as they have it. Raises InputError where a model from
+    outside declares what it does not have.
     """
     declared = {**(SEARCH if isinstance(model.learn, Gradient) else {}), **entry_of(run.model).search}
     start = values_of(run, model)
     unknown = [name for name in declared if name not in start]
     if unknown and run.model not in MODELS:
         raise InputError(f"--models={run.model}: SEARCH names {unknown[0]!r}, which is no setting of it or of training")
-    return {name: _with(each, start[name]) for name, each in declared.items() if name in start}
+    found = {name: _with(each, start[name]) for name, each in declared.items() if name in start}
+    legal = {name: _legal(each, run, name) for name, each in found.items()}
+    return {name: each for name, each in legal.items() if isinstance(each, Range) or len(each) > 1}
+
+
+def _legal(search: Range | tuple[Any, ...], run: Run, name: str) -> Range | tuple[Any, ...]:
+    def fits(value: Any) -> bool:
+        try:
+            return bool(with_settings(run, {name: value}))
+        except InputError:
+            return False
+
+    return search if isinstance(search, Range) else tuple(filter(fits, search))
 
 
 def values_of(run: Run, model: Recommender) -> dict[str, Any]:

@@ -94,6 +94,14 @@ def test_the_space_holds_the_settings_that_the_run_has():
     assert space_of(run_of("neumf", tower=(8,)), STEPS)["tower"][-1] == (8,)
 
 
+def test_what_the_other_settings_refuse_is_not_tried():
+    free = space_of(run_of("ancf", ordered=False), STEPS)
+    assert "encoder" not in free and "encoder" in space_of(run_of("ancf", ordered=True), STEPS)
+    assert "joint" not in space_of(run_of("ancf", prior=0.0), STEPS) and free["joint"] == (True, False)
+    apart = space_of(run_of("ancf", ordered=False, targets=0, joint=False), STEPS)
+    assert not {"joint", "layers"} & set(apart) and apart["heads"] == free["heads"]
+
+
 def test_whole_numbers_are_known():
     assert is_whole(run_of("itemknn"), "neighbours") and is_whole(run_of("mf"), "batch_size")
     assert not is_whole(run_of("mf"), "l2")
