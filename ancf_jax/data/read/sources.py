@@ -54,7 +54,6 @@ def read(config: DataConfig) -> Source:
     if named and config.split == "leave-last-basket-out":
         if "basket" not in source.frame:
             raise InputError(f"--split={config.split}: --dataset={config.dataset} has no baskets")
-        source = source._replace(rules=source.rules._replace(repeats="keep"))
     elif named:
         source = source._replace(frame=source.frame.drop(columns="basket", errors="ignore"))
     if config.items_path:

@@ -57,16 +57,21 @@ def test_online_retail(tmp_path):
 
 
 def test_the_last_basket_of_a_named_shop(tmp_path):
-    """Invoices of three customers; products bought again stay, and who has two invoices only trains."""
+    """What is new in a customer's third invoice, or all of it; who has two invoices only trains."""
     head = RETAIL.partition("\n")[0]
     bought = [(1, 1, "X"), (1, 1, "Y"), (1, 2, "X"), (1, 3, "Y"), (1, 3, "Z"), (2, 4, "X"), (2, 5, "Z")]
     rows = [f"{invoice},{item},{item},1,2010-12-0{invoice} 08:26:00,1,{user},x" for user, invoice, item in bought]
     write(tmp_path / "online-retail" / "online_retail.csv.gz", gzip.compress("\n".join([head, *rows]).encode()))
     config = named("online-retail", tmp_path)
     assert load(config).split == "leave-one-out" and not load(config).repeats
-    dataset = load(dataclasses.replace(config, split="leave-last-basket-out"))
-    held = [[dataset.item_ids[item] for item in part.items] for part in (dataset.train, dataset.valid, dataset.test)]
-    assert held == [["X", "Y", "X", "Z"], ["X"], ["Y", "Z"]] and dataset.repeats
+    for repeats, expected in (
+        ("auto", [["X", "Y", "X", "Z"], [], ["Z"]]),
+        ("keep", [["X", "Y", "X", "Z"], ["X"], ["Y", "Z"]]),
+    ):
+        dataset = load(dataclasses.replace(config, split="leave-last-basket-out", repeats=repeats))
+        parts = (dataset.train, dataset.valid, dataset.test)
+        assert [[dataset.item_ids[item] for item in part.items] for part in parts] == expected
+        assert dataset.repeats == (repeats == "keep")
 
 
 def test_a_named_data_set_without_baskets(tmp_path, ncf_files):
