@@ -37,7 +37,8 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 def export(folder: Path, name: str, dataset: Dataset, data: Data, model: Recommender, ready: Any) -> dict[str, Any]:
     """Write a model called `name`, `ready` to score, to a new folder, and return what model.json holds. Atomic.
 
-    Raises InputError if the folder is there, or if safetensors or flatbuffers are not ([export]).
+    Raises InputError if the folder is there, if safetensors or flatbuffers are not ([export]), or for a model whose
+    scores are made by a call of this version of JAX alone, such as products of sparse matrices.
     """
     try:
         import flatbuffers  # noqa: F401  # which jax.export writes by
@@ -99,7 +100,16 @@ def score_function(model: Recommender, ready: Any) -> bytes:
     shapes = (((count,), jnp.int32), ((count, model.history), jnp.int32), ((count, model.history), jnp.float32))
     asked = (jax.ShapeDtypeStruct(shape, kind) for shape, kind in shapes)
     kept = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), weights)
-    return bytes(jax.export.export(jax.jit(score), platforms=PLATFORMS)(kept, *asked).serialize())
+    exported = jax.export.export(jax.jit(score), platforms=PLATFORMS)
+    try:
+        return bytes(exported(kept, *asked).serialize())
+    except ValueError as error:
+        if "custom call" not in str(error):
+            raise
+        raise InputError(
+            "--workdir: this model cannot be exported: its scores are products of sparse matrices, by calls that other "
+            "versions of JAX need not have"
+        ) from error
 
 
 def vectors_of(model: Recommender, data: Data, ready: Any) -> dict[str, Array]:

@@ -10,6 +10,7 @@ SMALL = {
     "mf": ["--factors=4", "--window=8"],
     "itemknn": [],
     "content": ["--item_text=title"],
+    "chebycf": ["--factors=4", "--order=2"],
 }
 
 

@@ -47,6 +47,12 @@ def test_a_process_without_the_package_scores_any_number_of_users(script, traine
     np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_model_of_sparse_products_is_refused(script, trained, tmp_path):
+    status, out, err = script(export, "--workdir", trained("chebycf"), "--output", tmp_path / "new")
+    assert status == 2 and "error: --workdir: this model cannot be exported: its scores are products of sparse" in err
+    assert "Traceback" not in out + err and not list(tmp_path.iterdir())
+
+
 def test_an_inner_product_takes_numpy_alone(script, trained, tmp_path):
     from safetensors.numpy import load_file
 
