@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from ancf_jax.types import Data, InputError, Interactions
+from ancf_jax.types import ArrayLike, Data, InputError, Interactions
 
 MOST = 2**31 - 1  # rows of a part, which are counted in int32
 
@@ -79,6 +79,11 @@ def from_latest(part: Interactions) -> np.ndarray:
     """How many later rows [R] the same user has: 0 for the user's latest."""
     users = np.asarray(part.users)
     return np.asarray(part.offsets)[users + 1] - 1 - np.arange(len(users))
+
+
+def recency(order: ArrayLike, half_life: float) -> ArrayLike:
+    """2^(-age / half-life) of interactions at places `order` [R] of the log; both are fractions of the whole log."""
+    return 2.0 ** ((order - order.max()) / (half_life * (order.max() + 1)))
 
 
 def _pack(columns: list[np.ndarray], num_users: int) -> Interactions:

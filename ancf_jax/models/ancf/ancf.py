@@ -11,23 +11,23 @@ interaction h and head:
 and the attended history joins user and item in the element-wise path and in the tower:
 
     s_ui = w_g . (p_u * q_i) + w_a . (c_ui * q_i) + w_t . tower([p'_u, q'_i, c_ui]) + b_i + b
-         + <e_H, q_i> + w_c z_ui
+         + <e_H, q_i> + w_c z_ui + w_r r_i
 
 or, with a `temperature` t, cos(w_g * p_u + w_a * c_ui, q_i) / t in place of the first two (Chen, Wu, Wu, Cao, Zhou &
 He, Adap-tau: Adaptively Modulating Embedding Magnitude for Recommendation, 2023). Here e_H, the encoder's latest state,
-scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and beside
-which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. Each part can be
-switched off. Without attention this is NeuMF (He et al., Neural Collaborative Filtering, 2017); with only an order-free
-attention it is NAIS (He et al., NAIS: Neural Attentive Item Similarity Model, 2018), whose network
-f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its latest state alone it is SASRec (Kang &
-McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent encoder it is close to NARM (Li, Ren, Chen,
-Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
+scores only if order-aware, as does r_i, how far i is on the rise (trend.py), and z_ui is a closed form (prior.py,
+filtered.py) from which training starts and beside which attention learns; or, if not `joint`, apart from which it
+learns, and w_c stays as given. Each part can be switched off. Without attention this is NeuMF (He et al., Neural
+Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural Attentive Item
+Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its
+latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent
+encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
 
 A training row is a window of one user's interactions. Order-free, these are a random sample of the user's. A random
 part of them are the targets and the rest is the history, or each is the target of all the others, so a target never
-sees itself; and of a longer history a sample is attended to that hangs on its items alone. With `latest`, both are of
-consecutive interactions, which is knowledge of the order. Order-aware: every interaction is the target of those before
-it, all in one pass (see attention.py), and the window ends at a random place.
+sees itself; and of a longer history a sample is attended to that hangs on its items alone. With `latest`, both are
+consecutive, which is knowledge of the order. Order-aware: every interaction is the target of those before it, all in
+one pass (see attention.py), and the window ends at a random place.
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
 last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
@@ -69,6 +69,7 @@ SEARCH: Space = {
     "prior_exponent": Range(0.0, 1.0),
     "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
+    "trend": Range(0.0, 1.5),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
     "negatives": (128, 256, 512, 1024),
@@ -111,6 +112,9 @@ class Config:
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
     joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
+    trend: float | Auto = field(
+        AUTO, "weight of how far an item is on the rise (auto: .3 if ordered)", low=0, absent=0.0
+    )
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
     negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
@@ -133,9 +137,7 @@ class Config:
         if self.prior_filter and self.joint:
             raise InputError("flag --prior_filter: knows the rows that are learnt from; give --nojoint, to learn apart")
         if not self.targets and (self.layers not in (0, AUTO) or (self.joint and self.prior)):
-            raise InputError(
-                "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide a target from itself"
-            )
+            raise InputError("flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets")
         if self.scorer and self.heads == 0:
             raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
         if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
@@ -148,18 +150,20 @@ def resolved(config: Config, data: Data) -> Config:
     for name in ("temperature", "prior_filter"):
         if ordered and getattr(config, name):
             raise InputError(f"flag --{name}: is for order-free models; give --noordered")
+    if not ordered and config.trend not in (AUTO, 0):
+        raise InputError("flag --trend: is for order-aware models; give --ordered, or 0")
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
+    left |= {"ordered": ordered, "trend": 0.3 * ordered}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
-    state, encoder = config.state and ordered, config.encoder if ordered else "attention"
-    return replace(config, ordered=ordered, state=state, encoder=encoder, **found)
+    return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)
 
 
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
     from ancf_jax.data.interactions import latest, whole_history  # help of the default model does not wait for pandas
-    from ancf_jax.models.ancf import filtered, prior
+    from ancf_jax.models.ancf import filtered, prior, trend
 
     config = resolved(config, data)
     num_users, num_items, length = data.num_users, data.num_items, config.history
@@ -169,24 +173,24 @@ def make(config: Config, data: Data) -> Recommender:
     closed = filtered if config.prior_filter else prior
     net, first = Net(config), closed.make(config, data) if config.prior else None
     history_table = "item" if config.tied else "item_history"
-    # How often an item is drawn against uniform negatives, as a logarithm.
     popular = round(float(config.popular) * config.negatives)
+    # How often an item is drawn against uniform negatives, as a logarithm.
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
-    given = over_windows(data, max(length, 1))
-    given = given._replace(own=Own(given.own, odds, first.known if first else ()))
+    windows = over_windows(data, max(length, 1)).own
+    rise = np.float32(config.trend) * trend.rises(data.train, num_items) if config.trend else ()
+    given = Given(data.train, Own(windows, odds, first.known if first else (), rise))
 
     def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 6)
         tables = init_tables(keys[:5], config, data)
-        one = jnp.full((1, 1), num_items)
         history = jnp.full((1, length), num_items)
         variables = net.init(
             keys[len(tables) - 1],
             user_rows(tables, jnp.full((1,), num_users)),
             tables[history_table][history] if length else None,
             history < num_items,
-            rows_of(tables, "item", one),
+            rows_of(tables, "item", jnp.full((1, 1), num_items)),
         )
         params = {"tables": tables, "net": variables["params"]}
         if first is None:
@@ -237,11 +241,12 @@ def make(config: Config, data: Data) -> Recommender:
         return masked_mean(losses, batch.targets < num_items)
 
     def prepare(params: Params, given: Given) -> dict:
-        """The item part of the tower's first layer, in place of its table."""
-        ready = {**params, "tables": project_items(params["tables"], config, params["net"].get("mlp"))}
-        if first is None:
-            return ready
-        return {**ready, "held": first.ready(params["held"]["prior"], given.own.prior)}
+        """The item part of the tower's first layer, in place of its table, biases that rise, the closed form."""
+        tables = project_items(params["tables"], config, params["net"].get("mlp"))
+        if config.trend:
+            tables = {**tables, "item_bias": tables["item_bias"] + given.own.trend[:, None]}
+        closed = {} if first is None else {"held": first.ready(params["held"]["prior"], given.own.prior)}
+        return {**params, "tables": tables, **closed}
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
@@ -257,8 +262,8 @@ def make(config: Config, data: Data) -> Recommender:
 
         # A quarter of the weights, as products that are batched over users gain from more items at once.
         width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
-        every = jnp.arange(num_items)[None]
-        scores = over_items(block, every if items is None else items, items_at_once(len(query.users) * width))
+        ids = jnp.arange(num_items)[None] if items is None else items
+        scores = over_items(block, ids, items_at_once(len(query.users) * width))
         if first is None:
             return scores
         closed = first.of_history(ready["held"], query.history)  # [B, I]

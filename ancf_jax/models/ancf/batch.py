@@ -17,6 +17,7 @@ class Own(NamedTuple):
     windows: Windows
     odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
     prior: Any  # what the closed form knows of the data, or ()
+    trend: Any  # [I + 1] w_r r_i, or ()
 
 
 class Batch(NamedTuple):

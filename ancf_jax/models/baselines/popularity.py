@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
+from ancf_jax.data.interactions import recency
 from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
 
 SEARCH: Space = {"half_life": Range(0.003, 1.0, log=True)}
@@ -46,9 +47,7 @@ def make_recent(config: Recent, data: Data) -> Recommender:
     """The items that are popular now."""
 
     def weigh(train: Interactions) -> Array:
-        order = jnp.asarray(train.order)
-        age = order.max() - order
-        return jnp.exp2(-age / (config.half_life * (order.max() + 1)))
+        return jnp.asarray(recency(jnp.asarray(train.order), config.half_life))
 
     return _counted(data, weigh)._replace(unit="number of interactions, older ones counting less", order="yes")
 

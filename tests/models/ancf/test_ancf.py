@@ -101,7 +101,7 @@ def test_with_only_an_order_free_attention_it_is_nais(data, randomise, ask, scor
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"user": False}, {"ordered": True, "layers": 1}, {"history": 0, "user": False}]
+    "changes", [{}, {"user": False}, {"ordered": True, "layers": 1, "trend": 0.0}, {"history": 0, "user": False}]
 )
 def test_prepared_scores_in_blocks_are_those_of_the_parameters(data, randomise, ask, monkeypatch, changes):
     model, items = make(data, **changes), np.array([[3, 3, 0, 1, 2], [0, 8, 7, 7, 5]])
@@ -392,10 +392,7 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
         ({"joint": False, "prior": 0.0}, "flag --nojoint: is to learn apart from the closed form, and --prior is 0"),
-        (
-            {"targets": 0},
-            "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide a target from itself",
-        ),
+        ({"targets": 0}, "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets"),
         ({"factors": 9, "heads": 2}, "flag --heads: 2 does not divide --factors=9"),
         (
             {"popular": 0.5, "loss": "bce"},

@@ -26,7 +26,7 @@ def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     query, items = ask([6, 6], [[3, 1, 8, 0, 5], [2, 7]], model.history), np.array([[2, 4], [0, 8]])
     found = np.asarray(jax.jit(model.contribute)(ready, query, items))
     assert not found[query.history[:, None].repeat(2, 1) == 9].any()
-    biases = params["tables"]["item_bias"][items, 0] + params["net"]["bias"]
+    biases = ready["tables"]["item_bias"][items, 0] + params["net"]["bias"]
     scores = jax.jit(model.score)(ready, query, items)
     np.testing.assert_allclose(found.sum(2) + biases, scores, rtol=1e-4, atol=1e-4)
 
