@@ -108,7 +108,7 @@ def test_no_folder_holds_more_than_ten_files_nor_the_package_more_than_eight():
 
 
 SEVERAL = {  # files of several models, which share nearly all of what is in them
-    "popularity": {"popularity", "recent", "random"},
+    "popularity": {"popularity", "personal", "recent", "random"},
     "means": {"global_mean", "item_mean"},
     "ncf": {"gmf", "mlp", "neumf"},
 }

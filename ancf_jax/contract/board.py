@@ -53,7 +53,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 NAMES = [*MODELS, *VARIANTS]
 FIRST = {entry.module.rpartition(".")[0]: name for name, entry in reversed(MODELS.items())}  # of each family
 OWN: dict[str, dict[str, Any]] = {  # what suits a registered model and its variants
-    **{name: {"personal": False} for name in ("popularity", "recent", "random", "global_mean", "item_mean")},
+    **{
+        name: {"personal": False} for name in ("popularity", "personal", "recent", "random", "global_mean", "item_mean")
+    },
     "abcf": {"tower": ()},
     "puresvd": {"factors": 2},  # beyond the two parities all that the board has is alike
     **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu", "bert4rec")},  # half as much to compile

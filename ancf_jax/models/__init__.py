@@ -45,6 +45,7 @@ def _in(family: str, file: str, *names: str, **facts: Any) -> Entry:
 MODELS = {
     "popularity": _in("baselines", "popularity"),
     "recent": _in("baselines", "popularity", "Recent", "make_recent"),
+    "personal": _in("baselines", "popularity", "Personal", "make_personal"),
     "random": _in("baselines", "popularity", "Random", "make_random"),
     "global_mean": _in("baselines", "means", "GlobalMean", "make_global_mean"),
     "item_mean": _in("baselines", "means", "ItemMean", "make_item_mean"),

@@ -112,9 +112,7 @@ class Config:
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
     joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
-    trend: float | Auto = field(
-        AUTO, "weight of how far an item is on the rise (auto: .3 if ordered)", low=0, absent=0.0
-    )
+    trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
     negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
@@ -150,12 +148,12 @@ def resolved(config: Config, data: Data) -> Config:
     for name in ("temperature", "prior_filter"):
         if ordered and getattr(config, name):
             raise InputError(f"flag --{name}: is for order-free models; give --noordered")
-    if not ordered and config.trend not in (AUTO, 0):
-        raise InputError("flag --trend: is for order-aware models; give --ordered, or 0")
+    if not (ordered and data.ordered) and config.trend not in (AUTO, 0):
+        raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
-    left |= {"ordered": ordered, "trend": 0.3 * ordered}
+    left |= {"ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)
 

@@ -1,11 +1,14 @@
-"""Recommenders that know nothing of the user, the floor of every table.
+"""Recommenders that count, the floor of every table: what all did, and what the user did.
 
     popularity   score(u, i) = number of training interactions of item i
+    personal     score(u, i) = how often i is in the user's history, plus item i's share of all training interactions
     recent       score(u, i) = sum over the training interactions of item i of 2^(-age / half-life)
     random       score(u, i) = a uniform number in [0, 1) for each user and item
 
 An interaction's age is how many places of the whole log, in the order of time, lie between it and the latest one
-(popularity that decays: Ji, Sun, Zhang & Li, A Re-visit of the Popularity Baseline in Recommender Systems, 2020).
+(popularity that decays: Ji, Sun, Zhang & Li, A Re-visit of the Popularity Baseline in Recommender Systems, 2020). Where
+repeats are kept, a user's own frequencies are hard to beat, and personal ranks by them first (GP-TopFreq, in Li,
+Jullien, Ariannezhad & de Rijke, A Next Basket Recommendation Reality Check, 2023); without repeats it is popularity.
 """
 
 from collections.abc import Callable
@@ -15,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import Range, Space, field
-from ancf_jax.data.interactions import recency
+from ancf_jax.data.interactions import recency, whole_history
 from ancf_jax.types import Array, ClosedForm, Data, Given, Interactions, Params, Query, Recommender, as_they_are
 
 SEARCH: Space = {"half_life": Range(0.003, 1.0, log=True)}
@@ -31,6 +34,11 @@ class Recent:
     """Recent popularity."""
 
     half_life: float = field(0.1, "age at which an interaction counts half, as a fraction of the log", above=0)
+
+
+@dataclass(frozen=True)
+class Personal:
+    """Personal popularity has nothing to set."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,25 @@ def make_recent(config: Recent, data: Data) -> Recommender:
         return jnp.asarray(recency(jnp.asarray(train.order), config.half_life))
 
     return _counted(data, weigh)._replace(unit="number of interactions, older ones counting less", order="yes")
+
+
+def make_personal(config: Personal, data: Data) -> Recommender:
+    """What the user did most often, then what all did."""
+    num_items = data.num_items
+    counted = _counted(data, lambda train: jnp.full(len(train.items), 1 / (len(train.items) + 1)))
+
+    def score(params: Params, query: Query, items: Array | None = None) -> Array:
+        rows = jnp.arange(len(query.users))[:, None]
+        own = jnp.zeros((len(query.users), num_items)).at[rows, query.history].add(1.0, mode="drop")
+        shares = counted.score(params, query, items)
+        return shares + (own if items is None else jnp.take_along_axis(own, items, axis=1))
+
+    def contribute(params: Params, query: Query, items: Array) -> Array:
+        return (query.history[:, None] == items[:, :, None]).astype(jnp.float32)
+
+    unit = "number of the user's interactions with it, then its share of all"
+    model = counted._replace(score=score, embed=None, history=whole_history(data), unit=unit)
+    return model._replace(contribute=contribute, additive=True)
 
 
 def make_random(config: Random, data: Data) -> Recommender:

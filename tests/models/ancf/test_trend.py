@@ -30,17 +30,20 @@ def test_what_was_only_late_rises_and_what_was_only_early_falls(data):
 
 
 def test_scores_have_it_times_its_weight(data, randomise, ask):
-    plain, rising = (ancf.make(dataclasses.replace(ORDERED, trend=weight), data) for weight in (0.0, 2.0))
+    plain, rising = (
+        ancf.make(dataclasses.replace(ORDERED, trend=weight), data._replace(ordered=True)) for weight in (0.0, 2.0)
+    )
     params, query = randomise(plain), ask([6, 0], [[3, 1], [8, 1, 4]], 5)
     without, found = (np.asarray(jax.jit(m.score)(m.prepare(params, m.given), query)) for m in (plain, rising))
     np.testing.assert_allclose(found - without, [2 * rises(data.train, 9)[:9]] * 2, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("ordered", "weight"), [(True, 0.3), (False, 0.0)])
-def test_by_default_it_is_read_with_the_order(data, ordered, weight):
-    assert ancf.resolved(ancf.Config(), data._replace(ordered=ordered)).trend == weight
+@pytest.mark.parametrize(("ordered", "times", "weight"), [("auto", True, 0.3), ("auto", False, 0), (True, False, 0)])
+def test_by_default_it_is_read_with_the_order_of_times(data, ordered, times, weight):
+    assert ancf.resolved(ancf.Config(ordered=ordered), data._replace(ordered=times)).trend == weight
 
 
-def test_order_free_models_refuse_it(data):
-    with pytest.raises(InputError, match="flag --trend: is for order-aware models; give --ordered, or 0"):
-        ancf.make(ancf.Config(ordered=False, trend=0.5), data)
+@pytest.mark.parametrize(("ordered", "times"), [(False, True), (True, False)])
+def test_without_order_or_times_it_is_refused(data, ordered, times):
+    with pytest.raises(InputError, match="flag --trend: is for order-aware models of logs with times; legal here is 0"):
+        ancf.make(ancf.Config(ordered=ordered, trend=0.5), data._replace(ordered=times))

@@ -3,7 +3,16 @@
 import jax
 import numpy as np
 
-from ancf_jax.models.baselines.popularity import Config, Random, Recent, make, make_random, make_recent
+from ancf_jax.models.baselines.popularity import (
+    Config,
+    Personal,
+    Random,
+    Recent,
+    make,
+    make_personal,
+    make_random,
+    make_recent,
+)
 
 ITEMS = np.array([[4, 0], [1, 1], [8, 2]])
 
@@ -31,6 +40,18 @@ def test_an_interaction_counts_half_after_each_half_life_of_the_log(data, ask):
         expected[item] += 0.5 ** ((order.max() - place) / (0.25 * (order.max() + 1)))
     users = [0, 3, data.num_users]
     np.testing.assert_allclose(model.score(learn(model, data), ask(users)), [expected] * 3, rtol=1e-5)
+
+
+def test_what_the_user_did_often_comes_first_then_what_all_did(data, rows, ask):
+    model = make_personal(Personal(), data)
+    params, histories = learn(model, data), [[4, 2, 4, 4, 8], []]
+    query = ask([0, data.num_users], histories, model.history)
+    counts = np.array([sum(row.count(item) for row in rows) for item in range(data.num_items)])
+    own = np.array([[history.count(item) for item in range(data.num_items)] for history in histories])
+    found = np.asarray(model.score(params, query))
+    np.testing.assert_allclose(found, own + counts / (counts.sum() + 1), rtol=1e-6)
+    np.testing.assert_array_equal(model.score(params, query, ITEMS[:2]), np.take_along_axis(found, ITEMS[:2], axis=1))
+    assert np.argsort(-found[0], kind="stable")[0] == 4 and found.max() == found[0, 4]
 
 
 def test_chance_depends_on_the_seed_the_user_and_the_item_alone(data, ask):
