@@ -28,23 +28,17 @@ part of them are the targets and the rest is the history, or each is the target 
 sees itself; and of a longer history a sample is attended to that hangs on its items alone. With `latest`, both are
 consecutive, which is knowledge of the order. Order-aware: every interaction is the target of those before it, all in
 one pass (see attention.py), and the window ends at a random place.
-
-What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
-last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
-else two heads over candidates, a user vector and no encoder.
 """
 
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.data.samplers import over_windows
 from ancf_jax.models.ancf.batch import Batch, Own, is_inner, last_columns, lengths_in, sampler, shuffled
+from ancf_jax.models.ancf.config import SEARCH, Config, resolved
 from ancf_jax.models.ancf.net import (
     Net,
     init_tables,
@@ -55,107 +49,10 @@ from ancf_jax.models.ancf.net import (
     user_rows,
 )
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
-from ancf_jax.nn.losses import PAIR_LOSSES, UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
-from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
+from ancf_jax.nn.losses import UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
+from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
-SEARCH: Space = {
-    "factors": (32, 64, 128),
-    "encoder": ("attention", "gru"),
-    "layers": (AUTO, 1, 2),
-    "joint": (True, False),
-    "heads": (AUTO, 1, 2),
-    "prior": Range(0.1, 1.0),
-    "prior_l2": Range(30.0, 1000.0, log=True),
-    "prior_exponent": Range(0.0, 1.0),
-    "prior_activity": Range(0.0, 1.0),
-    "prior_slope": Range(0.25, 1.25),
-    "trend": Range(0.0, 1.5),
-    "dropout": Range(0.0, 0.6),
-    "loss": ("sampled_softmax", "bpr_max"),
-    "negatives": (128, 256, 512, 1024),
-    "stddev": Range(0.01, 0.1, log=True),
-    "batch_size": (8, 16, 32, 64),
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """ANCF: what is read of the history, how it is attended to, and which paths fuse it."""
-
-    factors: int = field(64, "embedding width D of the element-wise path and the attention", low=1)
-    history: int = field(50, "interactions attended to, H: the latest, or order-free a sample (0: none)", low=0)
-    ordered: bool | Auto = field(AUTO, "order-aware: positions, causal encoder, recency (not given: by the data)")
-    layers: int | Auto = field(AUTO, "layers of the encoder over the history (auto: 1 if order-aware, else 0)", low=0)
-    latest: bool = field(False, "order-free, the sample is the latest H, as a set", absent=True)
-    encoder: str = field("attention", "what its layers are; gru is for order-aware models", ("attention", "gru"))
-    heads: int | Auto = field(
-        AUTO, "heads of the attention over candidates, 0: none (auto: 0 if ordered, else 2)", low=0
-    )
-    state: bool = field(True, "if order-aware, the encoder's latest state scores too, as in SASRec", absent=False)
-    scorer: int = field(0, "hidden width of NAIS's attention network (0: scaled dot product)", low=0)
-    project: bool = field(True, "learned projections of queries, keys and values")
-    temperature: float = field(
-        0.0, "order-free, cosines over it in place of the products with items (0: products)", low=0
-    )
-    smoothing: float = field(1.0, "exponent of the attention's denominator (1: softmax)", low=0, high=1)
-    tied: bool | Auto = field(AUTO, "one table for candidates and for the history (not given: if order-aware)")
-    user: bool | Auto = field(AUTO, "a vector per user, for product and tower (not given: if order-free)")
-    tower: tuple[int, ...] = field((), "widths of the fully connected layers (empty: no tower)")
-    tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
-    prior: float = field(1.0, "first weight of the closed form: EASE, or SLIT if ordered (0: none)", low=0, absent=0.0)
-    prior_l2: float = field(200.0, "L2 penalty of the closed form", above=0)
-    prior_filter: bool = field(False, "order-free, the closed form is the filter of chebycf, which knows all items")
-    prior_flatness: float = field(1.5, "the filter's exponent phi", above=0)
-    prior_factors: int = field(512, "the filter's singular vectors", low=1)
-    prior_exponent: float = field(0.0, "order-free, how far an item's frequency scales it", low=0)
-    prior_activity: float = field(0.0, "order-free, exponent that discounts active users", low=0)
-    prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
-    joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
-    prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
-    trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
-    dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
-    loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
-    negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
-    popular: float | Auto = field(AUTO, "share of negatives by popularity (auto: .5 in sampled_softmax)", low=0, high=1)
-    ratio: float = field(4.0, "weight of the negatives per positive, for bce", low=0)
-    score_l2: float = field(1.0, "weight of the squares of the negatives' scores, for bpr_max", low=0)
-    targets: int = field(16, "positives drawn from a window, order-free (0: all, each after all the others)", low=0)
-    l2: float = field(0.0, "L2 penalty on the element-wise embeddings of each positive", low=0)
-    stddev: float = field(0.02, "standard deviation of the initial embeddings", low=0)
-
-    def __post_init__(self) -> None:
-        if self.popular not in (AUTO, 0) and self.loss != "sampled_softmax":
-            raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
-        if self.ordered is True and not self.history:
-            raise InputError("flag --ordered: needs a history; --history is 0")
-        if self.ordered is False and self.encoder == "gru":
-            raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
-        if not (self.joint or self.prior):
-            raise InputError("flag --nojoint: is to learn apart from the closed form, and --prior is 0")
-        if self.prior_filter and self.joint:
-            raise InputError("flag --prior_filter: knows the rows that are learnt from; give --nojoint, to learn apart")
-        if not self.targets and (self.layers not in (0, AUTO) or (self.joint and self.prior)):
-            raise InputError("flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets")
-        if self.scorer and self.heads == 0:
-            raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
-        if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
-            raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
-
-
-def resolved(config: Config, data: Data) -> Config:
-    """The settings with what is left to the data decided."""
-    ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
-    for name in ("temperature", "prior_filter"):
-        if ordered and getattr(config, name):
-            raise InputError(f"flag --{name}: is for order-free models; give --noordered")
-    if not (ordered and data.ordered) and config.trend not in (AUTO, 0):
-        raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
-    heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
-    popular = 0.5 * (config.loss == "sampled_softmax")
-    left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
-    left |= {"ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
-    found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
-    return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)
+__all__ = ["SEARCH", "Config", "make", "resolved"]
 
 
 def make(config: Config, data: Data) -> Recommender:
