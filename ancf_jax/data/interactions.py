@@ -81,6 +81,11 @@ def from_latest(part: Interactions) -> np.ndarray:
     return np.asarray(part.offsets)[users + 1] - 1 - np.arange(len(users))
 
 
+def has_repeats(part: Interactions) -> bool:
+    """Whether a user has an item more than once."""
+    return bool(((np.diff(part.known) == 0) & (np.diff(part.users) == 0)).any())
+
+
 def recency(order: ArrayLike, half_life: float) -> ArrayLike:
     """2^(-age / half-life) of interactions at places `order` [R] of the log; both are fractions of the whole log."""
     return 2.0 ** ((order - order.max()) / (half_life * (order.max() + 1)))

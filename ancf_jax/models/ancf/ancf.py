@@ -11,17 +11,18 @@ interaction h and head:
 and the attended history joins user and item in the element-wise path and in the tower:
 
     s_ui = w_g . (p_u * q_i) + w_a . (c_ui * q_i) + w_t . tower([p'_u, q'_i, c_ui]) + b_i + b
-         + <e_H, q_i> + w_c z_ui + w_r r_i
+         + <e_H, q_i> + w_c z_ui + w_r r_i + w_n log(1 + n_ui)
 
 or, with a `temperature` t, cos(w_g * p_u + w_a * c_ui, q_i) / t in place of the first two (Chen, Wu, Wu, Cao, Zhou &
 He, Adap-tau: Adaptively Modulating Embedding Magnitude for Recommendation, 2023). Here e_H, the encoder's latest state,
-scores only if order-aware, as does r_i, how far i is on the rise (trend.py), and z_ui is a closed form (prior.py,
-filtered.py) from which training starts and beside which attention learns; or, if not `joint`, apart from which it
-learns, and w_c stays as given. Each part can be switched off. Without attention this is NeuMF (He et al., Neural
-Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural Attentive Item
-Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal encoder and its
-latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a recurrent
-encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation, 2017).
+scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and beside
+which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. r_i is how far i is on
+the rise, and n_ui how often u did it (untaught.py). Each part can be switched off. Without attention this is NeuMF (He
+et al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
+Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal
+encoder and its latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a
+recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation,
+2017).
 
 A training row is a window of one user's interactions. Order-free, these are a random sample of the user's. A random
 part of them are the targets and the rest is the history, or each is the target of all the others, so a target never
@@ -58,13 +59,14 @@ __all__ = ["SEARCH", "Config", "make", "resolved"]
 def make(config: Config, data: Data) -> Recommender:
     """ANCF by gradient steps over windows of users' histories."""
     from ancf_jax.data.interactions import latest, whole_history  # help of the default model does not wait for pandas
-    from ancf_jax.models.ancf import filtered, prior, trend
+    from ancf_jax.models.ancf import filtered, prior, untaught
 
     config = resolved(config, data)
+    again, trend = float(config.again), float(config.trend)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
     data = data._replace(train=shuffled(data.train)) if sampled else data
-    reads = max(whole_history(data), length) if sampled else length
+    reads = max(whole_history(data), length) if sampled or again else length
     closed = filtered if config.prior_filter else prior
     net, first = Net(config), closed.make(config, data) if config.prior else None
     history_table = "item" if config.tied else "item_history"
@@ -73,7 +75,7 @@ def make(config: Config, data: Data) -> Recommender:
     share = np.bincount(data.train.items, minlength=num_items + 1) / max(len(data.train.items), 1)
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
     windows = over_windows(data, max(length, 1)).own
-    rise = np.float32(config.trend) * trend.rises(data.train, num_items) if config.trend else ()
+    rise = np.float32(trend) * untaught.rises(data.train, num_items) if trend else ()
     given = Given(data.train, Own(windows, odds, first.known if first else (), rise))
 
     def init(key: Array, given: Given) -> Params:
@@ -138,7 +140,7 @@ def make(config: Config, data: Data) -> Recommender:
     def prepare(params: Params, given: Given) -> dict:
         """The item part of the tower's first layer, in place of its table, biases that rise, the closed form."""
         tables = project_items(params["tables"], config, params["net"].get("mlp"))
-        if config.trend:
+        if trend:
             tables = {**tables, "item_bias": tables["item_bias"] + given.own.trend[:, None]}
         closed = {} if first is None else {"held": first.ready(params["held"]["prior"], given.own.prior)}
         return {**params, "tables": tables, **closed}
@@ -159,33 +161,44 @@ def make(config: Config, data: Data) -> Recommender:
         width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
         ids = jnp.arange(num_items)[None] if items is None else items
         scores = over_items(block, ids, items_at_once(len(query.users) * width))
-        if first is None:
-            return scores
-        closed = first.of_history(ready["held"], query.history)  # [B, I]
-        closed = closed if items is None else jnp.take_along_axis(closed, items, axis=1)
-        return scores + ready["net"]["prior"].astype(jnp.float32) * closed
+        for weight, given in beside(ready, query):  # [B, I]
+            scores = scores + weight * (given if items is None else jnp.take_along_axis(given, items, axis=1))
+        return scores
+
+    def beside(ready: dict, query: Query) -> list[tuple[Array | float, Array]]:
+        """What is not learnt of the scores [B, I], and its weights."""
+        found: list[tuple[Array | float, Array]] = []
+        if first is not None:
+            found.append((ready["net"]["prior"].astype(jnp.float32), first.of_history(ready["held"], query.history)))
+        return [*found, (again, untaught.often(query.history, num_items))] if again else found
 
     def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
         history, columns = attended_to(query.history)
         user, item = user_rows(ready["tables"], query.users), rows_of(ready["tables"], "item", items)
         rows, variables = ready["tables"][history_table][history], {"params": ready["net"]}
         found = net.apply(variables, user, rows, history < num_items, item, method=method)
-        return into_columns(found, columns, reads)
+        return into_columns(found, columns, query.history.shape[1])
 
     def contribute(ready: dict, query: Query, items: Array) -> Array:
         found = over_history("contribute", ready, query, items)
-        closed = first and first.contribute(ready["held"], query.history, items)
-        return found if closed is None else found + ready["net"]["prior"] * closed
+        if first is not None:
+            found = found + ready["net"]["prior"] * first.contribute(ready["held"], query.history, items)
+        return found + again * untaught.share_out_often(query.history, items) if again else found
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:
         """The interactions of histories [B, whole] that are attended to [B, H], and their columns if not all are."""
-        return sample_of(history, length, num_items) if sampled else (history, None)
+        if sampled:
+            return sample_of(history, length, num_items)
+        width = history.shape[1]
+        if width <= length:
+            return history, None
+        return history[:, width - length :], jnp.broadcast_to(jnp.arange(width - length, width), (len(history), length))
 
     sample, lengths = sampler(config, num_items, popular), lengths_in(given.own.windows, config, data.train)
     batch = max(1024 * len(lengths) // max(int(lengths.sum()), 2 * len(lengths), 1) // 4 * 4, 4)  # 1,024 interactions
     learn = Gradient(len(lengths), init, sample, loss, batch)
-    beside = config.ordered is True or config.targets == 0
-    learn = learn._replace(lengths=lengths, narrow=partial(last_columns, beside)) if length else learn
+    aligned = config.ordered is True or config.targets == 0
+    learn = learn._replace(lengths=lengths, narrow=partial(last_columns, aligned)) if length else learn
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)

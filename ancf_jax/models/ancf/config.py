@@ -2,7 +2,8 @@
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
 last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
-else two heads over candidates, a user vector and no encoder.
+else two heads over candidates, a user vector and no encoder. And what the user did before counts where the log says it
+again.
 """
 
 from dataclasses import dataclass, replace
@@ -67,6 +68,9 @@ class Config:
     joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
+    again: float | Auto = field(
+        AUTO, "weight of how often the user did it (auto: 6 if a repeat is kept)", low=0, absent=0.0
+    )
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
     negatives: int = field(256, "sampled items that a window's positives share as negatives", low=1)
@@ -98,6 +102,8 @@ class Config:
 
 def resolved(config: Config, data: Data) -> Config:
     """The settings with what is left to the data decided."""
+    from ancf_jax.data.interactions import has_repeats  # help of the default model does not wait for pandas
+
     ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
     for name in ("temperature", "prior_filter"):
         if ordered and getattr(config, name):
@@ -107,6 +113,6 @@ def resolved(config: Config, data: Data) -> Config:
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
-    left |= {"ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
+    left |= {"again": 6.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)
