@@ -65,7 +65,9 @@ class Config:
     prior_exponent: float = field(0.0, "order-free, how far an item's frequency scales it", low=0)
     prior_activity: float = field(0.0, "order-free, exponent that discounts active users", low=0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
-    joint: bool = field(True, "the rest learns beside the closed form's scores; if not, alone, and they are added")
+    joint: bool | Auto = field(
+        AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free)", absent=True
+    )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -114,5 +116,6 @@ def resolved(config: Config, data: Data) -> Config:
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 6.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
+    left |= {"joint": not (ordered and config.prior)}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)

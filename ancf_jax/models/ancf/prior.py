@@ -8,13 +8,15 @@ It is an attention whose weights hang on the order alone, and whose values are s
 learnt, B is held. EASE has its two exponents here too, see linear/ease.py.
 
 A fit flatters what it was fitted to, and a score in the test comes from one that has not seen what is held out. So in
-training a window is scored as by a fit without it, or order-free without the user. With P = (G + L)^-1 that is
+training, order-aware, a window is scored as by a fit without it; order-free, targets are scored as by a fit to which
+the user did all else. With P = (G + L)^-1 that is
 
     SLIT: Z - (I - R P R^T)^-1 (Z - R B) in place of R B, where R holds the window's rows r_t and Z its targets
-    EASE: B by P + P x x^T P / (1 / w - x^T P x) in place of P, where x is all that the user did and w its weight
+    EASE: B by P - P U (C + U^T P U)^-1 U^T P in place of P, with U = [x, x'], C = diag(-1 / w, 1 / w), where x is all
+          that the user did, x' that without the targets, and w the user's weight
 
-(residuals of least squares without some of the rows, and J. Sherman & W. Morrison, 1950). The first is exact but for
-what a row r_t has from before the window.
+(residuals of least squares without some of the rows; M. Woodbury, Inverting Modified Matrices, 1950). The first is
+exact but for what a row r_t has from before the window.
 
 It knows the most frequent items; those that it does not know have no score by it, and take their step in a history.
 """
@@ -30,6 +32,7 @@ from ancf_jax.devices.memory import check_memory
 from ancf_jax.models.linear.ease import exactly, penalised, without_itself
 from ancf_jax.models.linear.gram import gram, user_weights
 from ancf_jax.models.linear.slit import after, by_steps, recent, sums
+from ancf_jax.nn.layers import counted
 from ancf_jax.types import Array, ArrayLike, Data, Interactions
 
 
@@ -71,13 +74,17 @@ class Prior(NamedTuple):
         """Scores [B, I] of all items after histories [B, H]."""
         b, place = ready[0], jnp.asarray(ready[1])
         weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
-        return log_like(after(place[history], weights, b)[:, place[:-1]], self.mean)
+        return log_like(after(self._read(place[history]), weights, b)[:, place[:-1]], self.mean)
 
     def contribute(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these."""
         b, place = ready[0], jnp.asarray(ready[1])
         weights = self.weights[: history.shape[1]][::-1] if self.ordered else 1.0
-        return shares(weights * b[place[history][:, None], place[items][:, :, None]], self.mean)
+        return shares(weights * b[self._read(place[history])[:, None], place[items][:, :, None]], self.mean)
+
+    def _read(self, ids: Array) -> Array:
+        """What a history's ids [B, H] at their places count for: order-free, the second time of an item is nothing."""
+        return ids if self.ordered else jnp.where(counted(ids, self.size), ids, self.size)
 
     def of_batch(
         self,
@@ -100,7 +107,9 @@ class Prior(NamedTuple):
         else:
             ends = jnp.asarray(train.offsets)[users + 1]
             whole, _ = take_window(train, users, ends, self.longest, len(place) - 1)
-            found = self._beside(held["inverse"], jnp.asarray(known.weights)[users], place[whole], *read)
+            found = self._without(
+                held["inverse"], jnp.asarray(known.weights)[users], self._read(place[whole]), *read[1:]
+            )
         return log_like(found[0], self.mean), log_like(found[1], self.mean)
 
     def _after(self, held: dict[str, Array], past: Array, own: Array, other: Array) -> tuple[Array, Array]:
@@ -115,15 +124,21 @@ class Prior(NamedTuple):
         found = met - jnp.linalg.inv(jnp.eye(len(steps)) - hat) @ missing
         return jnp.diagonal(found[:, :, : own.shape[1]], axis1=1, axis2=2), found[:, :, own.shape[1] :]
 
-    def _beside(
-        self, p: Array, weight: Array, whole: Array, past: Array, own: Array, other: Array
-    ) -> tuple[Array, Array]:
+    def _without(self, p: Array, weight: Array, whole: Array, own: Array, other: Array) -> tuple[Array, Array]:
         ids = jnp.concatenate([own, other], axis=1)  # [B, K]
-        along = recent(whole, jnp.ones(whole.shape[1]), self.size) @ p[: self.size]  # P x, [B, M + 1]
-        of_whole, of_past, of_ids = (jnp.take_along_axis(along, each, axis=1) for each in (whole, past, ids))
-        scale = 1 / (1 / weight[:, None] - of_whole.sum(1, keepdims=True))  # [B, 1]
-        cross = p[past[:, :, None], ids[:, None]].sum(1) + of_past.sum(1, keepdims=True) * of_ids * scale
-        itself = jnp.where(ids < self.size, p[ids, ids] + of_ids**2 * scale, 1.0)
+        rest = jnp.where((whole[:, :, None] == own[:, None]).any(2), self.size, whole)
+        ones = jnp.ones(whole.shape[1])
+        along = [recent(row, ones, self.size) @ p[: self.size] for row in (whole, rest)]  # P x and P x' [B, M + 1]
+
+        def at(places: Array) -> Array:
+            return jnp.stack([jnp.take_along_axis(each, places, axis=1) for each in along], axis=-1)
+
+        met = jnp.stack([at(row).sum(1) for row in (whole, rest)], axis=1)  # U^T P U [B, 2, 2]
+        inner = jnp.linalg.inv(met + jnp.array([[-1.0, 0.0], [0.0, 1.0]]) / weight[:, None, None])
+        of_ids = at(ids)  # [B, K, 2]
+        less = of_ids @ inner  # [B, K, 2]
+        cross = of_ids[..., 1] - jnp.einsum("bkc,bc->bk", less, met[:, :, 1])
+        itself = jnp.where(ids < self.size, p[ids, ids] - jnp.sum(less * of_ids, axis=-1), 1.0)
         found = -cross / itself
         return found[:, : own.shape[1]], found[:, None, own.shape[1] :]
 

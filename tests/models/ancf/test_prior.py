@@ -80,14 +80,14 @@ def test_in_training_a_window_is_scored_after_each_column_by_a_fit_to_all_else(r
         np.testing.assert_allclose(theirs[0, column], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
 
-def test_in_training_a_sample_is_scored_by_a_fit_to_all_else(rows):
-    """Some of a user's items against others, as by EASE of a log without the user."""
-    user, row = next((user, row) for user, row in enumerate(rows) if len(row) >= 4)
+def test_in_training_targets_are_scored_by_a_fit_to_all_else(rows):
+    """Some of a user's items against others, as by EASE of a log without them, after all else that the user did."""
+    user, row = next((user, row) for user, row in enumerate(rows) if len(row) >= 5)
     users = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     items, everything = np.concatenate(rows), np.ones(len(users), bool)
     logs = [
         build(users[kept], items[kept], users[kept], np.arange(kept.sum()), len(rows))
-        for kept in (everything, users != user)
+        for kept in (everything, (users != user) | ~np.isin(items, row[:2]))
     ]
     known = prior.make(FREE, Data(len(rows), 9, logs[0])).known
     known = known._replace(weights=np.random.default_rng(0).uniform(0.5, 2.0, len(rows)))
@@ -99,9 +99,19 @@ def test_in_training_a_sample_is_scored_by_a_fit_to_all_else(rows):
         jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
     )
     b = jax.jit(without.fit)(logs[1], without.known)["weights"]
-    every = without.of_history((b, without.known.place), history)[0]
+    every = without.of_history((b, without.known.place), np.array([row[2:]]))[0]
     np.testing.assert_allclose(ours[0, :2], every[np.array(row[:2])], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(theirs[0, 0], every[negatives[0]], rtol=1e-3, atol=1e-4)
+
+
+def test_order_free_the_second_time_of_an_item_is_nothing(data):
+    made = prior.make(FREE, data)
+    ready = (jax.jit(made.fit)(data.train, made.known)["weights"], made.known.place)
+    once, twice = np.array([[9, 9, 3, 1]]), np.array([[3, 1, 3, 1]])
+    np.testing.assert_allclose(made.of_history(ready, twice), made.of_history(ready, once), rtol=1e-6)
+    found = np.asarray(made.contribute(ready, twice, np.array([[2, 4]])))
+    np.testing.assert_allclose(found.sum(2)[0], made.of_history(ready, once)[0, [2, 4]], rtol=1e-5)
+    assert not found[:, :, :2].any()
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -117,7 +127,7 @@ def test_items_beyond_the_most_frequent_have_no_score_by_it(data, ordered):
 
 
 def test_a_step_moves_its_weight_and_nothing_that_is_solved_for(data):
-    model = ancf.make(SMALL, data)
+    model = ancf.make(dataclasses.replace(SMALL, joint=True), data)
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
     batch = jax.jit(model.learn.sample)(jax.random.key(1), model.given, np.arange(6))
     slope = jax.grad(lambda net: model.learn.loss({**params, "net": net}, model.given, batch, jax.random.key(2))[0])
