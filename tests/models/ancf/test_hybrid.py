@@ -270,7 +270,9 @@ def test_a_config_json_from_before_still_opens():
     shared |= {"dropout": 0.1, "loss": "bpr", "negatives": 9, "ratio": 2.0, "targets": 5, "l2": 0.01, "stddev": 0.1}
     config = from_before(Config, {"id_dropout": 0.4, "content_weight": 3.0, **shared})
     assert config == Config(
-        0.4, 3.0, dataclasses.replace(Config().ancf, **{**shared, "tower": (8, 4), "trend": 0.0, "again": 0.0})
+        0.4,
+        3.0,
+        dataclasses.replace(Config().ancf, **{**shared, "tower": (8, 4), "joint": True, "trend": 0.0, "again": 0.0}),
     )
 
 
