@@ -127,8 +127,8 @@ class Prior(NamedTuple):
     def _without(self, p: Array, weight: Array, whole: Array, own: Array, other: Array) -> tuple[Array, Array]:
         ids = jnp.concatenate([own, other], axis=1)  # [B, K]
         rest = jnp.where((whole[:, :, None] == own[:, None]).any(2), self.size, whole)
-        ones = jnp.ones(whole.shape[1])
-        along = [recent(row, ones, self.size) @ p[: self.size] for row in (whole, rest)]  # P x and P x' [B, M + 1]
+        of_all = recent(whole, jnp.ones(whole.shape[1]), self.size) @ p[: self.size]
+        along = of_all, of_all - p[self._read(own)].sum(1)  # P x and P x' [B, M + 1]
 
         def at(places: Array) -> Array:
             return jnp.stack([jnp.take_along_axis(each, places, axis=1) for each in along], axis=-1)
