@@ -1,4 +1,4 @@
-"""Blocks that two or more models use: tables, the NCF tower, attention and recurrence over a history, products."""
+"""Blocks that two or more models use: tables, the NCF tower, recurrence over a history, products."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.nn.attention import split_heads
 from ancf_jax.nn.bits import kept
 from ancf_jax.types import Array, Given, Params, Query
 
@@ -89,62 +88,6 @@ class Tower(nn.Module):
             layer = nn.Dense(width, kernel_init=nn.initializers.he_normal(), name=f"layer_{n}")
             hidden = nn.relu(by_rows(layer, hidden))
         return hidden
-
-
-def visible(mask: Array, causal: bool) -> Array:
-    """What each column of a history may attend to, [B, 1, H or 1, H]: where `mask` [B, H], and if causal, not later."""
-    allowed = mask[:, None, None, :]
-    return allowed & jnp.tril(jnp.ones((mask.shape[1],) * 2, bool)) if causal else allowed
-
-
-def multi_head(qkv: Array, allowed: Array, heads: int, drop: Callable[[Array], Array], last: int = 0) -> Array:
-    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; qkv [B, H, 3 D], `allowed` as of visible.
-
-    Of the `last` columns alone, [B, last, D], if that is not 0.
-    """
-    q, k, v = (split_heads(part, heads) for part in jnp.split(qkv, 3, axis=-1))
-    q, allowed = q[:, -last:], allowed[:, :, -last:]
-    logits = jnp.einsum("bqnd,bknd->bnqk", q, k) / jnp.sqrt(q.shape[-1])
-    logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
-    weights = drop(jax.nn.softmax(logits, axis=-1).astype(qkv.dtype))
-    return jnp.einsum("bnqk,bknd->bqnd", weights, v).reshape(*q.shape[:2], -1)
-
-
-class SelfAttention(nn.Module):
-    """Pre-norm Transformer blocks over a history [B, H, D] (Vaswani et al., Attention Is All You Need, 2017).
-
-    x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
-    wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
-    output at padding carries no meaning. With `last`, the states of so many last columns are all that the last block
-    computes: [B, last, D].
-    """
-
-    layers: int
-    heads: int
-    dropout: float
-    causal: bool
-    feed: int = 0
-    activation: Callable[[Array], Array] = nn.gelu
-
-    @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: int = 0) -> Array:
-        width = x.shape[-1]
-        feed = self.feed or 2 * width
-        allowed = visible(mask, self.causal)
-
-        def drop(values: Array) -> Array:
-            return Dropout(self.dropout)(values, deterministic=deterministic)
-
-        for n in range(self.layers):
-            normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
-            qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
-            asked = last if n == self.layers - 1 else 0
-            mixed = multi_head(qkv, allowed, self.heads, drop, asked)
-            x = x[:, -asked:] + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
-            normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
-            inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
-            x = x + drop(nn.Dense(width, name=f"feed_out_{n}")(inner))
-        return nn.LayerNorm(name="norm")(x)
 
 
 class Recurrence(nn.Module):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.nn.layers import Dropout, SelfAttention, Tower, counted, multi_hot, over_items, table
+from ancf_jax.nn.layers import Dropout, Tower, counted, multi_hot, over_items, table
 
 
 def test_table_is_normal_with_a_zero_last_row():
@@ -48,13 +48,7 @@ def test_dropout_passes_through_when_deterministic_or_of_rate_zero():
     np.testing.assert_array_equal(drop(0.0, x, seed=0), x)
 
 
-def randomised(variables, seed):
-    """Parameters of the same structure, none of them 0 or 1."""
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape).astype(np.float32), variables)
-
-
-def test_tower_is_a_plain_network_over_the_concatenation():
+def test_tower_is_a_plain_network_over_the_concatenation(randomised):
     rng = np.random.default_rng(0)
     users, items, mixed = (rng.normal(0, 1, shape).astype(np.float32) for shape in ((2, 1, 3), (1, 4, 5), (2, 4, 6)))
     tower = Tower((7, 5, 2))
@@ -80,58 +74,6 @@ def test_tower_starts_like_one_layer_over_the_concatenation():
         np.testing.assert_allclose(found, np.sqrt(2 / 100), rtol=4 / np.sqrt(2 * 400 * part.shape[1]))
 
 
-def normed(x, weights):
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * weights["scale"] + weights["bias"]
-
-
-def transformer_block(x, weights, allowed, heads):
-    """One pre-norm block over one history [H, D], one query and one head at a time."""
-    q, k, v = np.split(normed(x, weights["norm_attention_0"]) @ weights["qkv_0"]["kernel"], 3, axis=1)
-    mixed, width = np.zeros_like(x), x.shape[1] // heads
-    for head in range(heads):
-        columns = slice(head * width, (head + 1) * width)
-        for row in range(len(x)):
-            seen = np.flatnonzero(allowed[row])
-            logits = np.array([q[row, columns] @ k[other, columns] / np.sqrt(width) for other in seen])
-            softmax = np.exp(logits) / np.exp(logits).sum()
-            mixed[row, columns] = softmax @ v[seen, columns]
-    x = x + mixed @ weights["out_0"]["kernel"]
-    inner = normed(x, weights["norm_feed_0"]) @ weights["feed_in_0"]["kernel"] + weights["feed_in_0"]["bias"]
-    gelu = 0.5 * inner * (1 + np.tanh(np.sqrt(2 / np.pi) * (inner + 0.044715 * inner**3)))
-    x = x + gelu @ weights["feed_out_0"]["kernel"] + weights["feed_out_0"]["bias"]
-    return normed(x, weights["norm"])
-
-
-@pytest.mark.parametrize(("heads", "causal"), [(1, False), (2, True)])
-def test_self_attention_is_a_pre_norm_transformer(heads, causal):
-    length, width = 5, 6
-    x = np.random.default_rng(0).normal(0, 1, (2, length, width)).astype(np.float32)
-    mask = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]], bool)
-    encoder = SelfAttention(1, heads, 0.0, causal)
-    variables = randomised(jax.eval_shape(encoder.init, jax.random.key(0), x, mask), seed=1)
-    found = np.asarray(jax.jit(encoder.apply)(variables, x, mask))
-    for row in range(2):
-        allowed = np.broadcast_to(mask[row], (length, length))
-        allowed = np.tril(allowed) if causal else allowed
-        present = np.flatnonzero(mask[row])  # the output at padding carries no meaning
-        sub = allowed[np.ix_(present, present)]
-        expected = transformer_block(x[row, present].astype(np.float64), variables["params"], sub, heads)
-        np.testing.assert_allclose(found[row, present], expected, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_the_last_states_alone_are_those_of_all_states(causal):
-    x = np.random.default_rng(0).normal(0, 1, (2, 5, 6)).astype(np.float32)
-    mask = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1]], bool)
-    encoder = SelfAttention(2, 2, 0.0, causal)
-    variables = randomised(jax.eval_shape(encoder.init, jax.random.key(0), x, mask), seed=1)
-    every = encoder.apply(variables, x, mask)
-    for last in (1, 3):
-        found = encoder.apply(variables, x, mask, last=last)
-        np.testing.assert_allclose(found, every[:, -last:], rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("block", [1, 3, 6, 7, 20])  # 7 items in 7, 3, 2 and 1 blocks
 def test_over_items_is_one_call_on_all_items(block):
     weights = np.random.default_rng(0).normal(0, 1, (2, 7)).astype(np.float32)
@@ -154,13 +96,6 @@ def test_later_layers_of_a_tower_start_by_he_as_well():
     tower = Tower((300, 200))
     variables = tower.init(jax.random.key(0), [jnp.zeros((1, 3))])["params"]
     np.testing.assert_allclose(np.std(variables["layer_1"]["kernel"]), (2 / 300) ** 0.5, rtol=0.03)
-
-
-@pytest.mark.parametrize(("feed", "width"), [(0, 12), (5, 5)])
-def test_the_feed_forward_layer_is_as_wide_as_asked_or_twice_the_state(feed, width):
-    encoder = SelfAttention(1, 2, 0.0, causal=True, feed=feed)
-    shapes = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((1, 4, 6)), jnp.ones((1, 4), bool))["params"]
-    assert shapes["feed_in_0"]["kernel"].shape == (6, width) and shapes["feed_out_0"]["kernel"].shape == (width, 6)
 
 
 def test_counted_columns_are_the_latest_of_an_item():

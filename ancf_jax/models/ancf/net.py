@@ -12,7 +12,6 @@ from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import (
     Dropout,
     Recurrence,
-    SelfAttention,
     Tower,
     by_rows,
     rows_of,
@@ -21,6 +20,7 @@ from ancf_jax.nn.layers import (
     unit_rows,
     wide_product,
 )
+from ancf_jax.nn.self_attention import SelfAttention
 from ancf_jax.types import Array, Data
 
 

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 from ancf_jax.config import Range, Space, field
 from ancf_jax.data.samplers import lengths_of, over_windows, shift_ends, take_window
 from ancf_jax.nn.bits import uniform
-from ancf_jax.nn.layers import Dropout, SelfAttention, bias_as_factor, inner_products, table, with_one
+from ancf_jax.nn.layers import Dropout, bias_as_factor, inner_products, table, with_one
 from ancf_jax.nn.losses import catalogue_softmax
+from ancf_jax.nn.self_attention import SelfAttention
 from ancf_jax.types import Array, Data, Given, Gradient, InputError, Params, Query, Recommender
 
 SEARCH: Space = {

@@ -29,7 +29,8 @@ from ancf_jax.models.sequential.next_item import (
     table_and_net,
     window_softmax,
 )
-from ancf_jax.nn.layers import Dropout, multi_head, visible
+from ancf_jax.nn.layers import Dropout
+from ancf_jax.nn.self_attention import multi_head
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 SEARCH: Space = {
@@ -70,7 +71,7 @@ class GatedSelfAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
-        width, allowed = x.shape[-1], visible(mask, causal=True)
+        width = x.shape[-1]
 
         def drop(values: Array) -> Array:
             return Dropout(self.dropout)(values, deterministic=deterministic)
@@ -78,7 +79,7 @@ class GatedSelfAttention(nn.Module):
         for n in range(self.layers):
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_attention_{n}")(x))
             qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(nn.LayerNorm(name=f"norm_attention_{n}")(x))
-            mixed = multi_head(qkv, allowed, self.heads, drop)
+            mixed = multi_head(qkv, mask, True, self.heads, drop)
             x = x + gate * drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_feed_{n}")(x))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)

@@ -37,7 +37,7 @@ from ancf_jax.models.sequential.next_item import (
     window_softmax,
 )
 from ancf_jax.nn.attention import split_heads
-from ancf_jax.nn.layers import Dropout, unit_rows, visible, wide_product, with_vectors
+from ancf_jax.nn.layers import Dropout, unit_rows, wide_product, with_vectors
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 SEARCH: Space = {
@@ -84,7 +84,7 @@ class PointwiseAttention(nn.Module):
     def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
         length, width = x.shape[1:]
         steps = jnp.arange(length)[:, None] - jnp.arange(length)  # t - s
-        seen = visible(mask, causal=True)
+        seen = mask[:, None, None, :] & (steps >= 0)
         count = jnp.maximum(seen.sum(-1, keepdims=True), 1)  # n_t
         for n in range(self.layers):
             normed = nn.LayerNorm(use_bias=False, use_scale=False)(x)

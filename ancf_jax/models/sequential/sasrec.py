@@ -31,8 +31,8 @@ from ancf_jax.models.sequential.next_item import (
     window_scores,
     window_softmax,
 )
-from ancf_jax.nn.layers import SelfAttention
 from ancf_jax.nn.losses import masked_mean, pair_loss
+from ancf_jax.nn.self_attention import SelfAttention
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 LOSSES = ("bce", "gbce", *SOFTMAX_LOSSES)
