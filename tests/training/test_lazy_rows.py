@@ -133,7 +133,7 @@ VARIANTS = {
     **{name: {"layers": 1} for name in ("sasrec", "esasrec", "hstu")},  # half as much to compile
     "mf": {"pool": 3},
     "mf, whole catalogue": {},
-    "ancf, ordered": {"ordered": True, "heads": 2, "tower": (), "loss": "bce"},
+    "ancf, ordered": {"ordered": True, "heads": 2, "tower": (), "loss": "bce", "joint": True},
     "ancf": {"loss": "bce"},  # a softmax does not move its bias
     "ancf, tied": {"tied": True, "tower": (), "loss": "bce"},
 }

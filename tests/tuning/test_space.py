@@ -15,7 +15,7 @@ from ancf_jax.types import ClosedForm, Gradient, InputError
 
 SWEEPS = SimpleNamespace(learn=ClosedForm(1, None, None))
 STEPS = SimpleNamespace(learn=Gradient(100, None, None, None, batch=32))
-NOTHING = {"popularity", "random", "global_mean"}  # models without hyperparameters
+NOTHING = {"popularity", "personal", "random", "global_mean"}  # models without hyperparameters
 
 
 def run_of(model, **settings):
@@ -97,7 +97,8 @@ def test_the_space_holds_the_settings_that_the_run_has():
 def test_what_the_other_settings_refuse_is_not_tried():
     free = space_of(run_of("ancf", ordered=False), STEPS)
     assert "encoder" not in free and "encoder" in space_of(run_of("ancf", ordered=True), STEPS)
-    assert "joint" not in space_of(run_of("ancf", prior=0.0), STEPS) and free["joint"] == (True, False)
+    assert space_of(run_of("ancf", prior=0.0), STEPS)["joint"] == ("auto", True)
+    assert free["joint"] == ("auto", True, False) and free["trend"] == ("auto", 0.0)
     apart = space_of(run_of("ancf", ordered=False, targets=0, joint=False), STEPS)
     assert not {"joint", "layers"} & set(apart) and apart["heads"] == free["heads"]
 

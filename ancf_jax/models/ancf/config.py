@@ -17,14 +17,14 @@ SEARCH: Space = {
     "factors": (32, 64, 128),
     "encoder": ("attention", "gru"),
     "layers": (AUTO, 1, 2),
-    "joint": (True, False),
+    "joint": (AUTO, True, False),
     "heads": (AUTO, 1, 2),
     "prior": Range(0.1, 1.0),
     "prior_l2": Range(30.0, 1000.0, log=True),
     "prior_exponent": Range(0.0, 1.0),
     "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
-    "trend": Range(0.0, 1.5),
+    "trend": (AUTO, 0.0, 1.0, 3.0),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
     "negatives": (128, 256, 512, 1024),
@@ -88,6 +88,8 @@ class Config:
             raise InputError(f"flag --popular: needs --loss=sampled_softmax, which corrects for it; not {self.loss}")
         if self.ordered is True and not self.history:
             raise InputError("flag --ordered: needs a history; --history is 0")
+        if self.ordered is False and self.trend not in (AUTO, 0):
+            raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
         if not (self.joint or self.prior):
@@ -110,7 +112,7 @@ def resolved(config: Config, data: Data) -> Config:
     for name in ("temperature", "prior_filter"):
         if ordered and getattr(config, name):
             raise InputError(f"flag --{name}: is for order-free models; give --noordered")
-    if not (ordered and data.ordered) and config.trend not in (AUTO, 0):
+    if config.ordered is True and not data.ordered and config.trend not in (AUTO, 0):
         raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
@@ -118,4 +120,6 @@ def resolved(config: Config, data: Data) -> Config:
     left |= {"again": 6.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     left |= {"joint": not (ordered and config.prior)}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
-    return replace(config, state=config.state and ordered, encoder=config.encoder if ordered else "attention", **found)
+    for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order
+        found |= {} if ordered else {name: without}
+    return replace(config, **found)

@@ -44,6 +44,10 @@ def test_by_default_it_is_read_with_the_order_of_times(data, ordered, times, wei
     assert ancf.resolved(ancf.Config(ordered=ordered), data._replace(ordered=times)).trend == weight
 
 
+def test_where_the_data_says_that_the_order_is_not_read_it_is_nothing(data):
+    assert ancf.resolved(ancf.Config(trend=0.5), data).trend == 0
+
+
 @pytest.mark.parametrize(("ordered", "times"), [(False, True), (True, False)])
 def test_without_order_or_times_it_is_refused(data, ordered, times):
     with pytest.raises(InputError, match="flag --trend: is for order-aware models of logs with times; legal here is 0"):
