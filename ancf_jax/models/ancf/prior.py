@@ -73,13 +73,14 @@ class Prior(NamedTuple):
     def of_history(self, ready: tuple[Array, ArrayLike], history: Array) -> Array:
         """Scores [B, I] of all items after histories [B, H]."""
         b, place = ready[0], jnp.asarray(ready[1])
+        history = history[:, -len(self.weights) :] if self.ordered else history
         weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
         return log_like(after(self._read(place[history]), weights, b)[:, place[:-1]], self.mean)
 
     def contribute(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these."""
         b, place = ready[0], jnp.asarray(ready[1])
-        weights = self.weights[: history.shape[1]][::-1] if self.ordered else 1.0
+        weights = jnp.pad(self.weights, (0, history.shape[1]))[: history.shape[1]][::-1] if self.ordered else 1.0
         return shares(weights * b[self._read(place[history])[:, None], place[items][:, :, None]], self.mean)
 
     def _read(self, ids: Array) -> Array:

@@ -14,6 +14,17 @@ from ancf_jax.types import Data, InputError
 ORDERED = ancf.Config(factors=4, history=5, ordered=True, prior=0.0)
 
 
+def padded(params):
+    """With the zero rows and columns that the closed form's matrices end with."""
+    for held in params.get("held", {"prior": {}})["prior"].values():
+        held[-1] = held[:, -1] = 0
+    return params
+
+
+def scores_of(model, params, query):
+    return np.asarray(jax.jit(model.score)(model.prepare(params, model.given), query))
+
+
 def test_it_is_the_share_of_late_interactions_against_the_usual_one(data):
     train, rows = data.train, len(data.train.items)
     late = [0.5 ** ((rows - 1 - place) / rows / 0.1) for place in train.order]
@@ -35,7 +46,7 @@ def test_scores_have_it_times_its_weight(data, randomise, ask):
         ancf.make(dataclasses.replace(ORDERED, trend=weight), data._replace(ordered=True)) for weight in (0.0, 2.0)
     )
     params, query = randomise(plain), ask([6, 0], [[3, 1], [8, 1, 4]], 5)
-    without, found = (np.asarray(jax.jit(m.score)(m.prepare(params, m.given), query)) for m in (plain, rising))
+    without, found = (scores_of(model, params, query) for model in (plain, rising))
     np.testing.assert_allclose(found - without, [2 * rises(data.train, 9)[:9]] * 2, rtol=1e-4, atol=1e-5)
 
 
@@ -63,33 +74,40 @@ def twice_over(rows):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"ordered": True}, {"ordered": False, "heads": 2}, {"ordered": False, "history": 0}]
+    "changes",
+    [
+        {"ordered": True},
+        {"ordered": True, "prior": 1.0},
+        {"ordered": False, "heads": 2},
+        {"ordered": False, "history": 0},
+    ],
 )
 def test_scores_have_the_logarithm_of_how_often_in_the_whole_history(rows, randomise, ask, changes):
     """Also of what was done before the latest 2, which are all that is attended to."""
     data, histories = twice_over(rows), [[3, 8, 3, 1, 3, 2], [7], []]
     config = dataclasses.replace(ORDERED, **{"history": 2, "trend": 0.0, "dropout": 0.0, **changes})
     plain, counting = (ancf.make(dataclasses.replace(config, again=weight), data) for weight in (0.0, 2.0))
-    params, users = randomise(plain), [6, 0, 6]
+    params, users = padded(randomise(plain)), [6, 0, 6]
     assert counting.history >= 6 and plain.history <= counting.history
     query = ask(users, histories, counting.history)
     latest = [history[-plain.history :] if plain.history else [] for history in histories]
-    without = jax.jit(plain.score)(params, ask(users, latest, plain.history))
+    without = scores_of(plain, params, ask(users, latest, plain.history))
     counts = np.array([[history.count(item) for item in range(9)] for history in histories])
-    found = jax.jit(counting.score)(params, query)
+    found = scores_of(counting, params, query)
     np.testing.assert_allclose(found - without, 2 * np.log1p(counts), rtol=1e-4, atol=1e-5)
 
 
-def test_contributions_have_it_too(rows, randomise, ask):
-    config = dataclasses.replace(ORDERED, heads=2, history=2, trend=0.0, again=1.5)
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_contributions_have_it_too(rows, randomise, ask, prior):
+    config = dataclasses.replace(ORDERED, heads=2, history=2, trend=0.0, again=1.5, prior=prior)
     model = ancf.make(config, twice_over(rows))
-    params, items = randomise(model), np.array([[3, 0]])
+    params, items = padded(randomise(model)), np.array([[3, 0]])
     query = ask([6], [[3, 8, 3, 1]], model.history)
-    found = jax.jit(model.contribute)(params, query, items)
+    found = jax.jit(model.contribute)(model.prepare(params, model.given), query, items)
     added = np.zeros((1, 2, model.history))
     added[0, 0, [-4, -2]] = 1.5 * np.log(3) / 2
     plain = ancf.make(dataclasses.replace(config, again=0.0), twice_over(rows))
-    latest = jax.jit(plain.contribute)(params, ask([6], [[3, 1]], 2), items)
+    latest = jax.jit(plain.contribute)(plain.prepare(params, plain.given), ask([6], [[3, 1]], 2), items)
     assert model.history > 4
     np.testing.assert_allclose(found[:, :, -2:] - latest, added[:, :, -2:], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[:, :, :-2], added[:, :, :-2], rtol=1e-4, atol=1e-5)
