@@ -71,7 +71,7 @@ class Config:
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
-        AUTO, "weight of how often the user did it (auto: 6 if a repeat is kept)", low=0, absent=0.0
+        AUTO, "weight of how often the user did it (auto: 24 if a repeat is kept)", low=0, absent=0.0
     )
     dropout: float = field(0.3, "dropout on embeddings, in the encoder and in the tower", low=0, high=0.99)
     loss: str = field("sampled_softmax", "loss of a positive against its negatives", (*PAIR_LOSSES, "bpr_max"))
@@ -117,7 +117,7 @@ def resolved(config: Config, data: Data) -> Config:
     heads = 0 if ordered and config.state and not config.scorer else 1 if config.factors % 2 else 2
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
-    left |= {"again": 6.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
+    left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     left |= {"joint": not (ordered and config.prior)}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order

@@ -113,6 +113,6 @@ def test_contributions_have_it_too(rows, randomise, ask, prior):
     np.testing.assert_allclose(found[:, :, :-2], added[:, :, :-2], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("repeats", "weight"), [(True, 6.0), (False, 0.0)])
+@pytest.mark.parametrize(("repeats", "weight"), [(True, 24.0), (False, 0.0)])
 def test_by_default_it_counts_where_the_log_keeps_repeats(data, rows, repeats, weight):
     assert ancf.resolved(ancf.Config(), twice_over(rows) if repeats else data).again == weight
