@@ -51,7 +51,7 @@ def main() -> dict[str, Any]:
     texts, found = made(results)
     for name, text in texts.items():
         write_text(results / name, text)
-    first = [(f"{board.dataset}, {board.split}", board.rows[0]["model"], len(board.rows)) for board in found]
+    first = [(board.name, board.rows[0]["model"], len(board.rows)) for board in found]
     console.table(("data", "first", "models"), first, TITLE)
     console.say(f"wrote {results}/LEADERBOARD.md and {results}/leaderboard.html")
     return {"boards": {where: {"first": best, "models": count} for where, best, count in first}}

@@ -26,6 +26,11 @@ class Board(NamedTuple):
         dict[str, Any]
     ]  # of a comparison, the best first, each with its file, command, recipe and what is published
 
+    @property
+    def name(self) -> str:
+        """Data set and split, and whether what a user has may come again."""
+        return f"{self.dataset}, {self.split}" + (", repeats kept" if "the user has too" in self.protocol else "")
+
 
 def boards(results: Path, recipes: Path, published: Published) -> list[Board]:
     """The boards of all files in the folder `results`, by data set.
@@ -95,7 +100,7 @@ def _section(board: Board, folder: str) -> Section:
     sources = dict.fromkeys(f"{row['model']}: {row['published']['source']}" for row in board.rows if row["published"])
     note = [f"{board.protocol[0].upper()}{board.protocol[1:]}.", *(f"Command: {each}" for each in commands)]
     note += [f"Published {metrics[0]} of {each}." for each in sources]
-    return Section(f"{board.dataset}, {board.split}", headings, table, "\n\n".join(note))
+    return Section(board.name, headings, table, "\n\n".join(note))
 
 
 def _figure(value: float | None) -> str:
