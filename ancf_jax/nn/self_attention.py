@@ -24,7 +24,7 @@ def multi_head(
     """
     length = qkv.shape[1]
     parts = tuple(jnp.moveaxis(split_heads(part, heads), 2, 1) for part in jnp.split(qkv, 3, axis=-1))
-    # [B, heads, H, d] in memory too: on a CPU, products over heads side by side take up to three times as long.
+    # [B, heads, H, d] in memory too: on a CPU, products over heads that lie side by side take longer.
     q, k, v = jax.lax.optimization_barrier(parts)
 
     def mixed(start: int, end: int) -> Array:

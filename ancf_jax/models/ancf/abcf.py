@@ -34,6 +34,7 @@ class Config:
             tied=False,
             user=False,
             prior=0.0,
+            again=0.0,
             dropout=0.2,
             loss="bce",
             negatives=128,
