@@ -1,7 +1,6 @@
 """Queries: whom to score for, by the dense ids of users or of what a new user has, with the items that they have."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ from ancf_jax.types import Array, Data, Interactions, Query, Recommender
 COLUMNS = 8192  # of histories, which are read at once
 BLOCK = 256  # users at once, at most
 FEW = 32  # and at least
-MANY = 1024  # histories that are worth a program of their own
+SAVED = 16 * COLUMNS  # columns less to read that are worth a program of their own
 
 
 class Asked(NamedTuple):
@@ -78,14 +77,14 @@ def width_of(model: Recommender, items: Sequence[np.ndarray]) -> int:
 def by_width(model: Recommender, lengths: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """Histories of these `lengths` [E] by the width that queries of them have to have: widths, and places in [E].
 
-    Fewer than MANY histories take a wider query with others, for a width costs a compilation.
+    Histories that would save fewer than SAVED columns take a wider query with others, for a width costs a compilation.
     """
     found: list[tuple[int, np.ndarray]] = []
-    places = np.zeros(0, int)
-    for less, width in pairwise([-1, *widths(model)]):
+    places, every = np.zeros(0, int), widths(model)
+    for less, width, wider in zip([-1, *every], every, [*every[1:], 0], strict=False):
         fits = (lengths > less) & ((lengths <= width) | (width == model.history))
         places = np.concatenate([places, np.flatnonzero(fits)])
-        if len(places) >= MANY or (width == model.history and len(places)):
+        if len(places) and (width == model.history or len(places) * (wider - width) >= SAVED):
             found.append((width, np.sort(places)))
             places = places[:0]
     return found

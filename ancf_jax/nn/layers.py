@@ -96,7 +96,8 @@ class Recurrence(nn.Module):
         gru:   r, z = sigmoid(W x + U h + b);  n = tanh(W_n x + r * U_n h + b_n);  h <- (1 - z) h + z n
         lstm:  f, g, o = sigmoid(W x + U h + b);  n = tanh(W_n x + U_n h + b_n);  c <- f c + g n;  h <- o tanh(c)
 
-    Where `mask` [B, H] is False, at padding, the state stays as it is. Sources: Cho et al., Learning Phrase
+    Where `mask` [B, H] is False, at padding, the state stays as it is. With `last`, the state of the last column alone,
+    [B, 1, D]. Sources: Cho et al., Learning Phrase
     Representations using RNN Encoder-Decoder, 2014; Hochreiter & Schmidhuber, Long Short-Term Memory, 1997, with the
     forget gate of Gers et al., 2000.
     """
@@ -106,12 +107,12 @@ class Recurrence(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
         x = Dropout(self.dropout)(x, deterministic=deterministic)
         for n in range(self.layers):
             x = RecurrentLayer(self.cell, name=f"layer_{n}")(x, mask)
             x = Dropout(self.dropout)(x, deterministic=deterministic)
-        return x
+        return x[:, -1:] if last else x
 
 
 class RecurrentLayer(nn.Module):

@@ -14,16 +14,21 @@ from ancf_jax.types import Array
 COLUMNS = 100  # that attend at once if causal, and not to what is later than all of them
 
 
-def multi_head(
-    qkv: Array, mask: Array, causal: bool, heads: int, drop: Callable[[Array], Array], last: int = 0
-) -> Array:
-    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; qkv [B, H, 3 D].
+class Projections(nn.Module):
+    """W [D, 3 D], of queries, keys and values side by side."""
 
-    A column attends where `mask` [B, H], and if causal, not to later ones. Of the `last` columns alone, [B, last, D],
-    if that is not 0.
+    @nn.compact
+    def __call__(self, width: int) -> Array:
+        return self.param("kernel", nn.initializers.lecun_normal(), (width, 3 * width))
+
+
+def multi_head(x: Array, kernel: Array, mask: Array, causal: bool, heads: int, drop: Callable[[Array], Array]) -> Array:
+    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; Q, K and V are x W, W the kernel [D, 3 D].
+
+    A column attends where `mask` [B, H], and if causal, not to later ones.
     """
-    length = qkv.shape[1]
-    parts = tuple(jnp.moveaxis(split_heads(part, heads), 2, 1) for part in jnp.split(qkv, 3, axis=-1))
+    length = x.shape[1]
+    parts = tuple(jnp.moveaxis(split_heads(part, heads), 2, 1) for part in jnp.split(x @ kernel, 3, axis=-1))
     # [B, heads, H, d] in memory too: on a CPU, products over heads that lie side by side take longer.
     q, k, v = jax.lax.optimization_barrier(parts)
 
@@ -34,14 +39,27 @@ def multi_head(
             allowed = allowed & (jnp.arange(start, end)[:, None] >= jnp.arange(seen))
         logits = jnp.einsum("bnqd,bnkd->bnqk", q[:, :, start:end], k[:, :, :seen]) / jnp.sqrt(q.shape[-1])
         logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
-        weights = drop(jax.nn.softmax(logits, axis=-1).astype(qkv.dtype))
+        weights = drop(jax.nn.softmax(logits, axis=-1).astype(x.dtype))
         return jnp.einsum("bnqk,bnkd->bnqd", weights, v[:, :, :seen])
 
-    first = length - (last or length)
-    pieces = max(-(-(length - first) // COLUMNS), 1) if causal else 1
-    edges = [first + (length - first) * piece // pieces for piece in range(pieces + 1)]
+    pieces = -(-length // COLUMNS) if causal else 1
+    edges = [length * piece // pieces for piece in range(pieces + 1)]
     found = jnp.concatenate([mixed(*edge) for edge in pairwise(edges)], axis=2)
-    return jnp.moveaxis(found, 1, 2).reshape(len(qkv), length - first, -1)
+    return jnp.moveaxis(found, 1, 2).reshape(x.shape)
+
+
+def multi_head_of_last(x: Array, kernel: Array, mask: Array, heads: int, drop: Callable[[Array], Array]) -> Array:
+    """The last column of `multi_head`, [B, 1, D], without keys and values of every column.
+
+    The logits of one query are <q, W_k x_h> = <W_k^T q, x_h>, and what is attended to is W_v sum over h of a_h x_h.
+    """
+    query, keys, values = (split_heads(part, heads) for part in jnp.split(kernel, 3, axis=-1))  # [D, heads, d]
+    q = jnp.einsum("bd,dnk->bnk", x[:, -1], query)
+    logits = jnp.einsum("bnd,bhd->bnh", jnp.einsum("bnk,dnk->bnd", q, keys), x) / jnp.sqrt(q.shape[-1])
+    logits = jnp.where(mask[:, None], logits, -1e9).astype(jnp.float32)
+    weights = drop(jax.nn.softmax(logits, axis=-1).astype(x.dtype))
+    pooled = jnp.einsum("bnh,bhd->bnd", weights, x)
+    return jnp.einsum("bnd,dnk->bnk", pooled, values).reshape(len(x), 1, -1)
 
 
 class SelfAttention(nn.Module):
@@ -49,8 +67,8 @@ class SelfAttention(nn.Module):
 
     x <- x + MultiHead(norm(x));  x <- x + W_2 activation(W_1 norm(x)), then one last norm; W_1 is [D, feed], and 2 D
     wide if that is 0. `mask` [B, H] is False at padding, which nothing attends to; `causal` hides what comes later. The
-    output at padding carries no meaning. With `last`, the states of so many last columns are all that the last block
-    computes: [B, last, D].
+    output at padding carries no meaning. With `last`, the state of the last column is all that the last block computes:
+    [B, 1, D].
     """
 
     layers: int
@@ -61,7 +79,7 @@ class SelfAttention(nn.Module):
     activation: Callable[[Array], Array] = nn.gelu
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: int = 0) -> Array:
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
         width = x.shape[-1]
         feed = self.feed or 2 * width
 
@@ -70,10 +88,12 @@ class SelfAttention(nn.Module):
 
         for n in range(self.layers):
             normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
-            qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(normed)
-            asked = last if n == self.layers - 1 else 0
-            mixed = multi_head(qkv, mask, self.causal, self.heads, drop, asked)
-            x = x[:, -asked:] + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
+            kernel = Projections(name=f"qkv_{n}")(width)
+            if last and n == self.layers - 1:
+                x, mixed = x[:, -1:], multi_head_of_last(normed, kernel, mask, self.heads, drop)
+            else:
+                mixed = multi_head(normed, kernel, mask, self.causal, self.heads, drop)
+            x = x + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
             inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))
             x = x + drop(nn.Dense(width, name=f"feed_out_{n}")(inner))

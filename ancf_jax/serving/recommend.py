@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 
 from ancf_jax.data.dataset import Dataset, all_interactions
-from ancf_jax.evaluation.queries import BLOCK, FEW, padded, query_of, users_at_once, width_of
+from ancf_jax.evaluation.queries import BLOCK, FEW, by_width, padded, query_of, users_at_once, width_of
 from ancf_jax.evaluation.topk import best_items, items_for
 from ancf_jax.runs.results import in_units
 from ancf_jax.serving.diversity import POOL, diversified
@@ -107,7 +107,7 @@ def for_history(server: Server, history: Sequence[str], wanted: Wanted) -> Liste
     """The best items of a new user who has the items `history`, given by their ids, oldest first. Errors likewise."""
     hidden = hidden_from_all(server.dataset, wanted.among, wanted.exclude, wanted.categories)
     person = new_person(server.dataset, server.data, history)
-    return listed(server, [person], *best_of(server, [person], hidden, wanted))
+    return listed(server, [person], *best_of_many(server, [person], hidden, wanted))
 
 
 def for_words(server: Server, words: str, top_k: int, *, approximate: bool = False) -> Listed:
@@ -128,28 +128,29 @@ def best_of_many(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `best_of` finds, in blocks of people with histories of like length: padding costs what a history does."""
     if len(people) <= FEW:
-        return best_of(server, people, hidden, wanted)
-    fits = np.array([width_of(server.model, [person.items]) for person in people])
-    order, parts = np.argsort(fits, kind="stable"), []
-    for width in np.unique(fits):
-        rows, size = order[fits[order] == width], users_at_once(width)
-        for start in range(0, len(rows), size):
-            block = [people[row] for row in rows[start : start + size]]
-            parts.append(best_of(server, block, hidden, wanted, size))
-    place = np.argsort(order)
+        return best_of(server, people, hidden, wanted, width_of(server.model, [person.items for person in people]))
+    ranked, parts = [], []
+    for width, places in by_width(server.model, np.array([len(person.items) for person in people])):
+        size = users_at_once(width)
+        for start in range(0, len(places), size):
+            block = [people[place] for place in places[start : start + size]]
+            parts.append(best_of(server, block, hidden, wanted, width, size))
+        ranked.append(places)
+    place = np.argsort(np.concatenate(ranked))
     items, scores = (np.concatenate(part)[place] for part in zip(*parts, strict=True))
     return items, scores
 
 
 def best_of(
-    server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted, rows: int = 0
+    server: Server, people: Sequence[Person], hidden: np.ndarray, wanted: Wanted, width: int, rows: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best items [B, k] of some people, but those that are `hidden` from all, as bits [I / 32], and their scores.
 
-    With `rows`, as many are computed, so that lists of fewer people take no program of their own.
+    Of their histories `width` columns are read. With `rows`, as many people are computed, so that lists of fewer take
+    no program of their own.
     """
     filled = [*people, *[people[-1]] * (rows - len(people))]
-    query = query_of_people(server, filled, width_of(server.model, [person.items for person in people]))
+    query = query_of_people(server, filled, width)
     repeats = server.dataset.repeats if wanted.repeats is None else wanted.repeats
     bits = hidden_from(hidden, filled, repeats)
     pool = POOL * wanted.top_k if wanted.diversity else wanted.top_k

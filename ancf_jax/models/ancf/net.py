@@ -67,8 +67,7 @@ class Net(nn.Module):
             rows = self.drop(rows + self.position[-rows.shape[1] :] if c.ordered else rows, deterministic=not train)
         if self.encoder is not None:
             # Without heads the latest state is all that scores.
-            last = {} if train or c.heads or c.encoder == "gru" else {"last": 1}
-            rows = self.encoder(rows, mask, deterministic=not train, **last)
+            rows = self.encoder(rows, mask, deterministic=not train, last=not train and not c.heads)
         if not c.heads:
             return Encoded(rows, None, None)
         keys, values = (self.key(rows), self.value(rows)) if c.project else (rows, rows)

@@ -66,20 +66,26 @@ class Batch(NamedTuple):
 
 
 class Net(nn.Module):
-    """Everything but the tables: rows [B, H, D] of the history in, projected states [B, P, D] at places [B, P] out."""
+    """Everything but the tables: rows [B, H, D] of the history in, projected states [B, P, D] at places [B, P] out.
+
+    Without places, of the last column alone, [B, 1, D].
+    """
 
     config: Config
 
     @nn.compact
-    def __call__(self, rows: Array, masked: Array, present: Array, places: Array, deterministic: bool = True) -> Array:
+    def __call__(
+        self, rows: Array, masked: Array, present: Array, places: Array | None, deterministic: bool = True
+    ) -> Array:
         c = self.config
         position = self.param("position", nn.initializers.normal(c.stddev), (c.history, c.factors))
         mask = self.param("mask", nn.initializers.normal(c.stddev), (c.factors,))
         x = jnp.where(masked[..., None], mask, rows) * c.factors**0.5 + position[-rows.shape[1] :]
         x = Dropout(c.dropout)(x, deterministic=deterministic)
         encoder = SelfAttention(c.layers, c.heads, c.dropout, causal=False, feed=4 * c.factors)
-        states = encoder(x, present, deterministic=deterministic)
-        states = jnp.take_along_axis(states, places[..., None], axis=1)
+        states = encoder(x, present, deterministic=deterministic, last=places is None)
+        if places is not None:
+            states = jnp.take_along_axis(states, places[..., None], axis=1)
         return nn.gelu(nn.Dense(c.factors, name="project")(states))
 
 
@@ -89,7 +95,7 @@ def make(config: Config, data: Data) -> Recommender:
     net = Net(config)
     given = over_windows(data, length)
 
-    def states_at(params: Params, history: Array, places: Array, **options) -> Array:
+    def states_at(params: Params, history: Array, places: Array | None, **options) -> Array:
         """Projected states with a last column of 1, for the bias [B, P, D + 1]."""
         rows = params["tables"]["item"][jnp.minimum(history, num_items)]
         arguments = (rows, history > num_items, history != num_items, places)
@@ -123,8 +129,7 @@ def make(config: Config, data: Data) -> Recommender:
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
         end = jnp.full((len(query.users), 1), num_items + 1)
         history = jnp.concatenate([query.history[:, 1:], end], axis=1)
-        states = states_at(ready, history, jnp.full_like(end, length - 1))
-        return states[:, 0], ready["tables"]["vectors"][:num_items]
+        return states_at(ready, history, None)[:, 0], ready["tables"]["vectors"][:num_items]
 
     def narrow(batch: Batch, width: int) -> Batch:
         cut = batch.history.shape[1] - width

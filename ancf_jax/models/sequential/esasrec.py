@@ -30,7 +30,7 @@ from ancf_jax.models.sequential.next_item import (
     window_softmax,
 )
 from ancf_jax.nn.layers import Dropout
-from ancf_jax.nn.self_attention import multi_head
+from ancf_jax.nn.self_attention import Projections, multi_head, multi_head_of_last
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
 SEARCH: Space = {
@@ -63,23 +63,29 @@ class Config:
 
 
 class GatedSelfAttention(nn.Module):
-    """The layers: x [B, H, D] and mask [B, H], False at padding, in; states [B, H, D], each of its own past, out."""
+    """The layers: x [B, H, D] and mask [B, H], False at padding, in; states [B, H, D], each of its own past, out.
+
+    With `last`, the state of the last column is all that the last layer computes: [B, 1, D].
+    """
 
     layers: int
     heads: int
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
         width = x.shape[-1]
 
         def drop(values: Array) -> Array:
             return Dropout(self.dropout)(values, deterministic=deterministic)
 
         for n in range(self.layers):
+            normed, kernel = nn.LayerNorm(name=f"norm_attention_{n}")(x), Projections(name=f"qkv_{n}")(width)
+            if last and n == self.layers - 1:
+                x, mixed = x[:, -1:], multi_head_of_last(normed, kernel, mask, self.heads, drop)
+            else:
+                mixed = multi_head(normed, kernel, mask, True, self.heads, drop)
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_attention_{n}")(x))
-            qkv = nn.Dense(3 * width, use_bias=False, name=f"qkv_{n}")(nn.LayerNorm(name=f"norm_attention_{n}")(x))
-            mixed = multi_head(qkv, mask, True, self.heads, drop)
             x = x + gate * drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_feed_{n}")(x))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)

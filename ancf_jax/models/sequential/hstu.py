@@ -73,7 +73,10 @@ class Config:
 
 
 class PointwiseAttention(nn.Module):
-    """The blocks: x [B, H, D] and mask [B, H], False at padding, in; states [B, H, D], each of its own past, out."""
+    """The blocks: x [B, H, D] and mask [B, H], False at padding, in; states [B, H, D], each of its own past, out.
+
+    With `last`, the state of the last column is all that the last block computes: [B, 1, D].
+    """
 
     longest: int
     layers: int
@@ -81,7 +84,7 @@ class PointwiseAttention(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, deterministic: bool = True) -> Array:
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
         length, width = x.shape[1:]
         steps = jnp.arange(length)[:, None] - jnp.arange(length)  # t - s
         seen = mask[:, None, None, :] & (steps >= 0)
@@ -91,9 +94,11 @@ class PointwiseAttention(nn.Module):
             uvqk = nn.silu(nn.Dense(4 * width, use_bias=False, name=f"uvqk_{n}")(normed))
             u, *rest = jnp.split(uvqk, 4, axis=-1)
             v, q, k = (split_heads(part, self.heads) for part in rest)
+            first = length - 1 if last and n == self.layers - 1 else 0
+            x, u, q, back, allowed = x[:, first:], u[:, first:], q[:, first:], steps[first:], seen[:, :, first:]
             recency = self.param(f"recency_{n}", nn.initializers.normal(0.02), (self.longest,))
-            logits = jnp.einsum("bqnd,bknd->bnqk", q, k).astype(jnp.float32) + recency[jnp.maximum(steps, 0)]
-            weights = (jnp.where(seen, nn.silu(logits), 0.0) / count).astype(x.dtype)
+            logits = jnp.einsum("bqnd,bknd->bnqk", q, k).astype(jnp.float32) + recency[jnp.maximum(back, 0)]
+            weights = (jnp.where(allowed, nn.silu(logits), 0.0) / count[:, :, first:]).astype(x.dtype)
             mixed = wide_product("bnqk,bknd->bqnd", weights, v).reshape(x.shape)
             gated = (nn.LayerNorm(use_bias=False, use_scale=False)(mixed) * u).astype(x.dtype)
             x = x + nn.Dense(width, name=f"out_{n}")(Dropout(self.dropout)(gated, deterministic=deterministic))

@@ -34,7 +34,7 @@ class Net(nn.Module):
     """Everything but the table: rows [B, H, D] of the history in, states [B, H, D] out.
 
     encoder(dropout(sqrt(D) row_h + position_h)), of which `encoder` makes the module: x, mask [B, H] -> states. Fewer
-    rows than `length` are the latest.
+    rows than `length` are the latest. With `last`, the state of the last column alone is computed, [B, 1, D].
     """
 
     length: int
@@ -43,11 +43,11 @@ class Net(nn.Module):
     stddev: float
 
     @nn.compact
-    def __call__(self, rows: Array, mask: Array, deterministic: bool = True) -> Array:
+    def __call__(self, rows: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
         position = self.param("position", nn.initializers.normal(self.stddev), (self.length, rows.shape[-1]))
         position = position[self.length - rows.shape[1] :]
         x = Dropout(self.dropout)(rows * rows.shape[-1] ** 0.5 + position, deterministic=deterministic)
-        return self.encoder()(x, mask, deterministic=deterministic)
+        return self.encoder()(x, mask, deterministic=deterministic, last=last)
 
 
 def table_and_net(net: nn.Module, num_items: int, length: int, width: int, stddev: float) -> Callable[..., Params]:
@@ -74,9 +74,9 @@ def sampler(length: int, num_items: int, count: int) -> Callable[[Array, Given, 
 
 
 def states_of(net: nn.Module, params: Params, history: Array, key: Array | None = None) -> Array:
-    """The states [B, H, D] of histories [B, H]; with a key, in training."""
+    """With a key, in training, the states [B, H, D] of histories [B, H]; without, the latest of each, [B, 1, D]."""
     item = params["tables"]["item"]
-    mode: dict[str, Any] = {} if key is None else {"deterministic": False, "rngs": {"dropout": key}}
+    mode: dict[str, Any] = {"last": True} if key is None else {"deterministic": False, "rngs": {"dropout": key}}
     return net.apply({"params": params["net"]}, item[history], history < item.shape[0] - 1, **mode)
 
 
