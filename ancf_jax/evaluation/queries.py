@@ -10,10 +10,10 @@ import numpy as np
 from ancf_jax.data.samplers import take_window
 from ancf_jax.types import Array, Data, Interactions, Query, Recommender
 
-COLUMNS = 8192  # of histories, which are read at once
+COLUMNS = 4096  # of histories, which are read at once
 BLOCK = 256  # users at once, at most
-FEW = 32  # and at least
-SAVED = 16 * COLUMNS  # columns less to read that are worth a program of their own
+FEW = 16  # and at least
+SAVED = 32 * COLUMNS  # columns less to read that are worth a program of their own
 
 
 class Asked(NamedTuple):

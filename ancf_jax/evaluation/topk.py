@@ -53,6 +53,9 @@ def top_k_inner(user: Array, item: Array, seen: Array, k: int, approximate: bool
     if approximate:
         return top_k_blocks(lambda ids: inner(user, item[ids]), num_items, seen, k, block, approximate=True)
     marks, k = _mark(seen, num_items), min(k, num_items)
+    if num_items <= items_at_once(users):  # all scores are few
+        best, ids = top_k(_fit(inner(user, item), marks), k)
+        return jnp.where(jnp.isfinite(best), ids, num_items), best
     block = _whole(block, GROUP)
     full = num_items // block * block
 

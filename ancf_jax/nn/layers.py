@@ -190,8 +190,16 @@ def with_one(states: Array) -> Array:
 
 
 def with_vectors(params: Params, *columns: Array) -> Params:
-    """The parameters with a table `vectors`, the columns [n, d] side by side: put together once, before scoring."""
-    return {**params, "tables": {**params["tables"], "vectors": jnp.concatenate(columns, axis=1)}}
+    """The parameters with a table `vectors` [I, D], the columns [I + 1, d] side by side without their padding.
+
+    Put together once, before scoring: to cut a table copies it, which took as long as the scores of one user.
+    """
+    return {**params, "tables": {**params["tables"], "vectors": jnp.concatenate([c[:-1] for c in columns], axis=1)}}
+
+
+def item_vectors(params: Params, given: Given) -> Params:
+    """The `prepare` of a model whose table of items holds their vectors."""
+    return with_vectors(params, params["tables"]["item"])
 
 
 def bias_as_factor(params: Params, given: Given, *, item: str = "item", bias: str = "item_bias") -> Params:

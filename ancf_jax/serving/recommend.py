@@ -5,6 +5,7 @@ what came later. A new user is the unknown-user row U with a history, so no para
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from ancf_jax.serving.people import Person, Rows, known_person, new_person
 from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
 CHUNK = 8192  # users whose lists are held before they are handed on
+AT_ONCE = 2  # blocks: some operations of one leave cores idle
 Alike = Callable[[np.ndarray], np.ndarray]  # items [n] -> their likeness to each other [n, n]
 
 
@@ -130,12 +132,13 @@ def best_of_many(
     if len(people) <= FEW:
         return best_of(server, people, hidden, wanted, width_of(server.model, [person.items for person in people]))
     ranked, parts = [], []
-    for width, places in by_width(server.model, np.array([len(person.items) for person in people])):
-        size = users_at_once(width)
-        for start in range(0, len(places), size):
-            block = [people[place] for place in places[start : start + size]]
-            parts.append(best_of(server, block, hidden, wanted, width, size))
-        ranked.append(places)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for width, places in by_width(server.model, np.array([len(person.items) for person in people])):
+            size = users_at_once(width)
+            some = [[people[place] for place in places[start:][:size]] for start in range(0, len(places), size)]
+            lists = partial(best_of, server, hidden=hidden, wanted=wanted, width=width, rows=size)
+            parts += [lists(some[0]), *pool.map(lists, some[1:])]  # the first compiles for the others
+            ranked.append(places)
     place = np.argsort(np.concatenate(ranked))
     items, scores = (np.concatenate(part)[place] for part in zip(*parts, strict=True))
     return items, scores

@@ -43,16 +43,18 @@ def catalogues(draw):
         return user, item, seen, (user[:, None] * item).sum(axis=2)
 
 
-inner = {k: jax.jit(partial(topk.top_k_inner, k=k)) for k in (2, ITEMS + 5)}
+# At once all items, or two blocks of two groups, and 44 items.
+inner = {(k, most): jax.jit(partial(topk.top_k_inner, k=k)) for k in (2, ITEMS + 5) for most in (130, ITEMS)}
 
 
-@settings(max_examples=30)
+@settings(max_examples=40)
 @given(catalogues(), st.sampled_from(list(inner)))
-def test_inner_products_in_blocks(catalogue, k):
+def test_inner_products_at_once_and_in_blocks(catalogue, asked):
     user, item, seen, scores = catalogue
+    k, most = asked
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topk, "items_at_once", lambda floats: 130)  # two blocks of two groups, and 44 items
-        found = inner[k](user, item, seen)
+        patch.setattr(topk, "items_at_once", lambda floats: most)
+        found = inner[asked](user, item, seen)
     for array, expected in zip(found, sorted_lists(scores, seen, k), strict=True):
         np.testing.assert_array_equal(array, expected)
 
@@ -67,7 +69,7 @@ def test_bits_stand_for_what_is_seen(k):
     expected = sorted_lists((user[:, None] * item).sum(axis=2), seen, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(topk, "items_at_once", lambda floats: 130)
-        found = inner[k](user, item, topk.bits_of(hidden))
+        found = inner[k, 130](user, item, topk.bits_of(hidden))
     other = blocks[9, 999](user @ item.T, topk.bits_of(hidden))
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(other[0][:, :2], expected[0][:, :2])

@@ -140,7 +140,7 @@ def autoencoder(
         return Rows(*take_window(given.train, users, jnp.asarray(given.train.offsets)[users + 1], length, num_items))
 
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        return with_one(code(ready, Rows(query.history, query.values))), ready["tables"]["vectors"][:num_items]
+        return with_one(code(ready, Rows(query.history, query.values))), ready["tables"]["vectors"]
 
     prepare = partial(bias_as_factor, item="output", bias="output_bias")
     learn = Gradient(len(some), init, sample, loss, batch=batch, advance=advance)

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import latest
 from ancf_jax.data.samplers import over_windows, take_window
-from ancf_jax.nn.layers import inner_products, table
+from ancf_jax.nn.layers import inner_products, item_vectors, table
 from ancf_jax.nn.losses import catalogue_softmax
 from ancf_jax.types import Array, ArrayLike, Data, Given, Gradient, Params, Query, Recommender
 
@@ -115,13 +115,13 @@ def make(config: Config, data: Data) -> Recommender:
         gram = means.T @ means
         gram = gram + (RIDGE * jnp.trace(gram) / config.factors + 1e-9) * jnp.eye(config.factors)
         projection = jnp.linalg.solve(gram, means.T @ user[:num_users])
-        return {"tables": params["tables"], "net": {"projection": projection.astype(params["tables"]["user"].dtype)}}
+        return {**item_vectors(params, given), "net": {"projection": projection.astype(params["tables"]["user"].dtype)}}
 
     def embed(ready: dict, query: Query) -> tuple[Array, Array]:
         tables = ready["tables"]
         new = mean_item(tables["item"], query.history) @ ready["net"]["projection"]
         user = jnp.where((query.users == num_users)[:, None], new, tables["user"][query.users])
-        return user * scale, tables["item"][:num_items]
+        return user * scale, tables["vectors"]
 
     def contribute(ready: dict, query: Query, items: Array) -> Array:
         item, count = ready["tables"]["item"], jnp.sum(query.history < num_items, 1)

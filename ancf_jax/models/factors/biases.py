@@ -7,7 +7,7 @@ from ancf_jax.types import Array, Params, Query
 
 
 def biases_as_factors(params: Params, mean: float = 0.0) -> Params:
-    """The parameters with `vectors` [I + 1, D + 2]: q_i, mean + b_i and a 1, put together once before scoring."""
+    """The parameters with `vectors` [I, D + 2]: q_i, mean + b_i and a 1, put together once before scoring."""
     tables = params["tables"]
     return with_vectors(params, tables["item"], mean + tables["item_bias"], jnp.ones_like(tables["item_bias"]))
 
@@ -17,4 +17,4 @@ def embed(ready: Params, query: Query) -> tuple[Array, Array]:
     tables = ready["tables"]
     bias = tables["user_bias"][query.users]
     user = jnp.concatenate([tables["user"][query.users], jnp.ones_like(bias), bias], axis=1)
-    return user, tables["vectors"][:-1]
+    return user, tables["vectors"]

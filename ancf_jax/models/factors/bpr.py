@@ -73,7 +73,7 @@ def make(config: Config, data: Data) -> Recommender:
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        return with_one(ready["tables"]["user"][query.users]), ready["tables"]["vectors"][:num_items]
+        return with_one(ready["tables"]["user"][query.users]), ready["tables"]["vectors"]
 
     learn = Gradient(len(data.train.users), init, sample, loss, batch=2048)
     return Recommender(learn, Given(data.train), 0, bias_as_factor, inner_products(embed), embed)

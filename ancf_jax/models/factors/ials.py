@@ -28,7 +28,7 @@ import numpy as np
 
 from ancf_jax.config import Range, Space, field
 from ancf_jax.data.interactions import longest
-from ancf_jax.nn.layers import inner_products, table
+from ancf_jax.nn.layers import inner_products, item_vectors, table
 from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Given, Params, Query, Recommender
 
 CHUNK = 64  # interactions of a long row that are gathered at once
@@ -168,7 +168,7 @@ def make(config: Config, data: Data) -> Recommender:
 
     @exactly
     def prepare(params: Params, given: Given) -> tuple[dict, Fixed]:
-        return params["tables"], diagonalise(params["tables"]["item"])
+        return item_vectors(params, given)["tables"], diagonalise(params["tables"]["item"])
 
     @exactly
     def embed(ready: tuple[dict, Fixed], query: Query) -> tuple[Array, Array]:
@@ -188,7 +188,7 @@ def make(config: Config, data: Data) -> Recommender:
             solved = jax.lax.map(lambda row: one(*row), (first, end)) @ fixed.basis.T
             return jnp.where(new[:, None], solved, known)
 
-        return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["item"][:num_items]
+        return jax.lax.cond(jnp.any(new), fold_in, lambda: known), tables["vectors"]
 
     @exactly
     def contribute(ready: tuple[dict, Fixed], query: Query, items: Array) -> Array:

@@ -163,10 +163,11 @@ def over_graph(
         return masked_mean(losses, jnp.ones_like(losses, bool))
 
     def prepare(params: Params, given: Given) -> dict:
-        """The vectors of all nodes, and what an item sends to a new user in each layer."""
+        """The vectors of users [U + 1, W] and items [I, W], and what an item sends to a new user in each layer."""
         users, items = zip(*walk(params, given.own, None), strict=True)
         sent = jnp.concatenate(items[:-1], axis=1) * given.own.item_scale[:, None]  # [I + 1, K D]
-        return {"tables": {"user": combine(users), "item": combine(items), "sent": sent}, "net": params["net"]}
+        tables = {"user": combine(users), "item": combine(items)[:num_items], "sent": sent}
+        return {"tables": tables, "net": params["net"]}
 
     def arrive(ready: dict, history: Array) -> Array:
         """The vectors [B, W] of new users with the history [B, H]."""
@@ -183,7 +184,7 @@ def over_graph(
         user = jax.lax.cond(
             jnp.any(new), lambda: jnp.where(new[:, None], arrive(ready, query.history), user), lambda: user
         )
-        return user, ready["tables"]["item"][:num_items]
+        return user, ready["tables"]["item"]
 
     learn = Gradient(len(data.train.users), init, sample, loss, batch=8192)
     return Recommender(

@@ -124,12 +124,12 @@ def make(config: Config, data: Data) -> Recommender:
         vectors = bias_as_factor(params, given)["tables"]["vectors"]
         states = states_at(params, batch.history, batch.places, deterministic=False, rngs={"dropout": key})
         positive = jnp.sum(states * vectors[batch.targets], -1)  # [B, P]
-        return catalogue_softmax(states, vectors[:num_items], positive, batch.targets < num_items)
+        return catalogue_softmax(states, vectors, positive, batch.targets < num_items)
 
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
         end = jnp.full((len(query.users), 1), num_items + 1)
         history = jnp.concatenate([query.history[:, 1:], end], axis=1)
-        return states_at(ready, history, None)[:, 0], ready["tables"]["vectors"][:num_items]
+        return states_at(ready, history, None)[:, 0], ready["tables"]["vectors"]
 
     def narrow(batch: Batch, width: int) -> Batch:
         cut = batch.history.shape[1] - width

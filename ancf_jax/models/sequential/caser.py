@@ -132,7 +132,7 @@ def make(config: Config, data: Data) -> Recommender:
         return masked_mean(losses + config.l2 * penalty, batch.items[..., 0] < num_items)
 
     def embed(ready: Params, query: Query) -> tuple[Array, Array]:
-        return with_one(states(ready, query.users, query.history)), ready["tables"]["vectors"][:num_items]
+        return with_one(states(ready, query.users, query.history)), ready["tables"]["vectors"]
 
     prepare = partial(bias_as_factor, item="item_output")
     learn = Gradient(len(data.train.users), init, sample, loss, batch=512)

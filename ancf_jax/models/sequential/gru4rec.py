@@ -70,7 +70,7 @@ def make(config: Config, data: Data) -> Recommender:
         positive = jnp.sum(states * item[batch.targets], -1) + bias[batch.targets][..., 0]  # [B, H]
         if config.loss == "full_softmax":
             vectors = bias_as_factor(params, given)["tables"]["vectors"]
-            return catalogue_softmax(with_one(states), vectors[:num_items], positive, counted)
+            return catalogue_softmax(with_one(states), vectors, positive, counted)
         negative = jnp.einsum("bhd,bnd->bhn", states, item[batch.negatives]) + bias[batch.negatives][:, None, :, 0]
         negative = jnp.where(batch.absent[:, None], -jnp.inf, negative)
         if config.loss == "bpr_max":
@@ -78,6 +78,4 @@ def make(config: Config, data: Data) -> Recommender:
         return masked_mean(pair_loss(config.loss, positive, negative, num_items=num_items, ratio=1.0), counted)
 
     sample = sampler(length, num_items, 0 if config.loss == "full_softmax" else config.negatives)
-    return over_next_items(
-        given, length, net, init, sample, loss, prepare=bias_as_factor, vectors="vectors", extend=with_one
-    )
+    return over_next_items(given, length, net, init, sample, loss, prepare=bias_as_factor, extend=with_one)

@@ -124,4 +124,4 @@ def make(config: Config, data: Data) -> Recommender:
     def prepare(params: Params, given: Given) -> Params:
         return with_vectors(params, unit_rows(params["tables"]["item"]))
 
-    return over_next_items(given, length, net, init, sample, loss, prepare=prepare, vectors="vectors", extend=direction)
+    return over_next_items(given, length, net, init, sample, loss, prepare=prepare, extend=direction)

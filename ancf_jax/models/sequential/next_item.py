@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.data.samplers import lengths_of, next_items, shared_negatives
-from ancf_jax.nn.layers import Dropout, inner_products, table, wide_product
+from ancf_jax.nn.layers import Dropout, inner_products, item_vectors, table, wide_product
 from ancf_jax.nn.losses import catalogue_softmax, masked_mean, pair_loss
-from ancf_jax.types import Array, Given, Gradient, Params, Query, Recommender, as_they_are
+from ancf_jax.types import Array, Given, Gradient, Params, Query, Recommender
 
 TOKENS = 8192  # columns of all windows in a step
 SOFTMAX_LOSSES = ("sampled_softmax", "full_softmax")
@@ -111,19 +111,18 @@ def over_next_items(
     sample: Callable[[Array, Given, Array], Any],
     loss: Callable[[Params, Given, Any, Array], tuple[Array, dict[str, Array]]],
     *,
-    prepare: Callable[[Params, Given], Any] = as_they_are,
-    vectors: str = "item",
+    prepare: Callable[[Params, Given], Any] = item_vectors,
     extend: Callable[[Array], Array] = lambda state: state,
     columns: tuple[str, ...] = ("history", "targets"),
 ) -> Recommender:
-    """The recommender whose score is <extend(state of the last column), vector_i>, of the table called `vectors`.
+    """The recommender whose score is <extend(state of the last column), vector_i>, of the table `vectors` by `prepare`.
 
     `columns` are the parts of a batch that are as wide as the history.
     """
 
     def embed(ready: Any, query: Query) -> tuple[Array, Array]:
         state = states_of(net, ready, query.history)[:, -1]
-        return extend(state), ready["tables"][vectors][:-1]
+        return extend(state), ready["tables"]["vectors"]
 
     def narrow(batch: Any, width: int) -> Any:
         return batch._replace(**{name: getattr(batch, name)[:, -width:] for name in columns})

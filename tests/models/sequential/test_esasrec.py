@@ -56,7 +56,8 @@ def test_scores_are_the_last_states_products_with_the_items(made, data, ask):
     table = params["tables"]["item"]
     expected = [states(params, history)[-1] @ table[:9].T for history in histories]
     query = ask([0, 3, data.num_users], histories, 3)
-    np.testing.assert_allclose(jax.jit(model.score)(params, query), expected, rtol=1e-4, atol=1e-5)
+    ready = model.prepare(params, model.given)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, query), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_of_a_window(made):

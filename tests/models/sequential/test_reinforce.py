@@ -33,7 +33,8 @@ def pull(made):
         for column in range(3):
             history = np.full_like(HISTORY, 9)
             history[:, 2 - column :] = HISTORY[:, : column + 1]
-            columns.append(model.embed(changed, Query(np.zeros(2, int), history, history))[0])
+            ready = model.prepare(changed, model.given)
+            columns.append(model.embed(ready, Query(np.zeros(2, int), history, history))[0])
         return jnp.stack(columns, axis=1)
 
     @jax.jit
@@ -101,7 +102,8 @@ def test_propensities_are_the_two_softmaxes_of_the_state(made, ask):
 
     @jax.jit
     def ask_all(params):
-        return model.propensities(params, query, items), model.score(params, query), model.embed(params, query)[0]
+        ready = model.prepare(params, model.given)
+        return model.propensities(ready, query, items), model.score(ready, query), model.embed(ready, query)[0]
 
     (log_pi, log_beta), scores, state = ask_all(params)
     np.testing.assert_allclose(log_pi, log_softmax(scores, axis=1), rtol=1e-5, atol=1e-6)

@@ -48,10 +48,11 @@ def test_scores_are_the_last_states_products_with_the_items(made, data, ask):
     table = params["tables"]["item"]
     expected = [states(params, history)[-1] @ table[: data.num_items].T for history in histories]
     query = ask([0, 3, data.num_users], histories, 3)
-    np.testing.assert_allclose(jax.jit(model.score)(params, query), expected, rtol=1e-4, atol=1e-5)
+    ready = model.prepare(params, model.given)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, query), expected, rtol=1e-4, atol=1e-5)
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(np.array(expected), items, axis=1)
-    np.testing.assert_allclose(jax.jit(model.score)(params, query, items), given, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, query, items), given, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
