@@ -39,9 +39,18 @@ def candidate_weights(logits: Array, mask: Array, smoothing: float) -> Array:
     return rescale(weights, top, smoothing).astype(logits.dtype)
 
 
-def largest(x: Array) -> Array:
-    """The maximum over the last axis, a constant to the gradient; a number where all are -inf."""
-    return jnp.maximum(jax.lax.stop_gradient(x.max(-1)), -1e9)
+def candidate_sums(logits: Array, along: Array, mask: Array, smoothing: float) -> Array:
+    """The sum over h of `candidate_weights` times `along`, [..., K] of arrays [..., H, K]; float32."""
+    masked = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)
+    top = largest(masked, axis=-2)
+    weights = jnp.exp(masked - top[..., None, :])
+    total = jnp.sum(weights * along, axis=-2) / power(weights.sum(-2), smoothing)
+    return rescale(total, top, smoothing)
+
+
+def largest(x: Array, axis: int = -1) -> Array:
+    """The maximum over an axis, a constant to the gradient; a number where all are -inf."""
+    return jnp.maximum(jax.lax.stop_gradient(x.max(axis)), -1e9)
 
 
 def power(total: Array, smoothing: float) -> Array:

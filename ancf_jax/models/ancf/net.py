@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, split_heads
+from ancf_jax.nn.attention import candidate_sums, candidate_weights, causal_contributions, causal_mixtures, split_heads
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.layers import (
     Dropout,
@@ -117,13 +117,27 @@ class Net(nn.Module):
 
     def after(self, user: dict, encoded: Encoded | None, mask: Array, item: dict, train: bool = False) -> Array:
         """Scores [B, K] after a history as it was encoded, of candidates [B, K, ...] or [1, K, ...]."""
-        attended = None
+        c, attended, added = self.config, None, None
         if encoded is not None and encoded.keys is not None:
-            attended = mixture_of(self.weights(item["item"], encoded.keys, mask), encoded.values)
+            if len(item["item"]) == 1 and not (c.tower or c.scorer or c.temperature):
+                added = self.of_shared(encoded, mask, item["item"][0])
+            else:
+                attended = mixture_of(self.weights(item["item"], encoded.keys, mask), encoded.values)
         scores = self.fuse(user, item, attended, train)
+        scores = scores if added is None else scores + added
         if encoded is not None and self.config.state:
             scores = scores + wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"])
         return scores
+
+    def of_shared(self, encoded: Encoded, mask: Array, item: Array) -> Array:
+        """w_a . (c_ui * q_i) [B, K] for candidates [K, D] that all histories share: two products, and no c [B, K, D]."""
+        c = self.config
+        query = split_heads(self.query(item) if c.project else item, c.heads)
+        logits = jnp.einsum("bhnd,knd->nbhk", encoded.keys, query) / jnp.sqrt(query.shape[-1])
+        if c.ordered:
+            logits = logits + self.recency[:, None, : mask.shape[1], None][:, :, ::-1]
+        along = jnp.einsum("bhnd,knd->nbhk", encoded.values, split_heads(item * self.attended, c.heads))
+        return candidate_sums(logits, along, mask[..., None], c.smoothing).sum(0)
 
     def attend(self, user: dict, rows: Array, mask: Array, item: dict) -> Array:
         """a [B, K, heads, H]."""
