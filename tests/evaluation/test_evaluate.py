@@ -157,7 +157,7 @@ def test_the_blocks_of_items_change_nothing(example, monkeypatch):
 def test_a_small_memory_budget_changes_nothing_but_the_block(example, monkeypatch):
     expected, sizes = evaluate_example(example), []
     monkeypatch.setattr(blocks, "users_that_fit", lambda _, most, *limits: sizes.append(most) or most)
-    assert_same(evaluate_example(example, memory_budget=4 * 6 * ITEMS / 2**30), expected)
+    assert_same(evaluate_example(example, memory_budget=blocks.AT_ONCE * 4 * 6 * ITEMS / 2**30), expected)
     assert sizes == [4]
 
 

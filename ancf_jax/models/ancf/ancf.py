@@ -53,6 +53,8 @@ from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
 from ancf_jax.nn.losses import UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
 
+PEOPLE = 32  # scored at once: more leave room for few items in the cache
+
 __all__ = ["SEARCH", "Config", "make", "resolved"]
 
 
@@ -152,15 +154,26 @@ def make(config: Config, data: Data) -> Recommender:
         mask = history < num_items
         if length:
             encoded = apply(ready["tables"][history_table][history], mask, False, method="encode")
-
-        def block(ids: Array) -> Array:
-            scores = apply(user, encoded, mask, rows_of(ready["tables"], "item", ids), method="after")
-            return jnp.broadcast_to(scores, (len(query.users), ids.shape[-1]))  # item biases alone are one row
-
-        # A quarter of the weights, as products that are batched over users gain from more items at once.
-        width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
         ids = jnp.arange(num_items)[None] if items is None else items
-        scores = over_items(block, ids, items_at_once(len(query.users) * width))
+
+        def scored(people: tuple) -> Array:
+            user, encoded, mask = people
+
+            def block(ids: Array) -> Array:
+                scores = apply(user, encoded, mask, rows_of(ready["tables"], "item", ids), method="after")
+                return jnp.broadcast_to(scores, (len(mask), ids.shape[-1]))  # item biases alone are one row
+
+            # A quarter of the weights, as products that are batched over users gain from more items at once.
+            width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
+            alone = not (config.heads or config.tower or config.user)  # the state is, in one product
+            return over_items(block, ids, items_at_once(4 * (len(mask) + width) if alone else len(mask) * width))
+
+        size = PEOPLE if length and config.heads and items is None and len(mask) % PEOPLE == 0 else len(mask)
+        if len(mask) > size:
+            parts = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), (user, encoded, mask))
+            scores = jax.lax.map(scored, parts).reshape(len(mask), -1)
+        else:
+            scores = scored((user, encoded, mask))
         for weight, given in beside(ready, query):  # [B, I]
             scores = scores + weight * (given if items is None else jnp.take_along_axis(given, items, axis=1))
         return scores

@@ -130,7 +130,7 @@ class Net(nn.Module):
         return scores
 
     def of_shared(self, encoded: Encoded, mask: Array, item: Array) -> Array:
-        """w_a . (c_ui * q_i) [B, K] for candidates [K, D] that all histories share: two products, and no c [B, K, D]."""
+        """w_a . (c_ui * q_i) [B, K] of candidates [K, D] that all histories share: two products, and no c [B, K, D]."""
         c = self.config
         query = split_heads(self.query(item) if c.project else item, c.heads)
         logits = jnp.einsum("bhnd,knd->nbhk", encoded.keys, query) / jnp.sqrt(query.shape[-1])

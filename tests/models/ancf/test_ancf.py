@@ -109,6 +109,7 @@ def test_prepared_scores_in_blocks_are_those_of_the_parameters(data, randomise, 
     query = ask([0, 6], [[3, 1], [8, 1, 4]] if model.history else None, model.history)
     expected = jax.jit(lambda params: (model.score(params, query), model.score(params, query, items)))(params)
     monkeypatch.setattr(ancf, "items_at_once", lambda floats: 4)  # 9 items in three blocks, 5 in two
+    monkeypatch.setattr(ancf, "PEOPLE", 1)
     ready = jax.jit(model.prepare)(params, model.given)
     found = jax.jit(lambda ready: (model.score(ready, query), model.score(ready, query, items)))(ready)
     for scores, wanted in zip(found, expected, strict=True):
