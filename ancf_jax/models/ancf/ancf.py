@@ -163,8 +163,9 @@ def make(config: Config, data: Data) -> Recommender:
                 scores = apply(user, encoded, mask, rows_of(ready["tables"], "item", ids), method="after")
                 return jnp.broadcast_to(scores, (len(mask), ids.shape[-1]))  # item biases alone are one row
 
-            # A quarter of the weights, as products that are batched over users gain from more items at once.
-            width = max(config.factors, *config.tower, int(config.heads) * length * max(config.scorer, 1) // 4)
+            # A quarter of the weights with a tower, as products batched over users gain from more items at once.
+            weights = int(config.heads) * length * max(config.scorer, 1) // (4 if config.tower or config.scorer else 1)
+            width = max(config.factors, *config.tower, weights)
             alone = not (config.heads or config.tower or config.user)  # the state is, in one product
             return over_items(block, ids, items_at_once(4 * (len(mask) + width) if alone else len(mask) * width))
 
