@@ -13,6 +13,7 @@ from ancf_jax.types import Array, Data, Interactions, Query, Recommender
 COLUMNS = 4096  # of histories, which are read at once
 BLOCK = 256  # users at once, at most
 FEW = 16  # and at least
+SHORT = 50  # columns that are not halved more than twice
 SAVED = 32 * COLUMNS  # columns less to read that are worth a program of their own
 
 
@@ -96,9 +97,10 @@ def users_at_once(width: int) -> int:
 
 
 def widths(model: Recommender) -> list[int]:
-    """The widths of queries, ascending: few, so that users of many lengths share compiled programs."""
+    """The widths of queries, ascending, each twice the one before: users of many lengths share compiled programs."""
     length = model.history
-    return sorted({-(-length // 4), -(-length // 2), length}) if model.narrow else [length]
+    halvings = max(2, (length // SHORT).bit_length() - 1) if model.narrow else 0
+    return sorted({-(-length >> n) for n in range(halvings + 1)})
 
 
 def _query(

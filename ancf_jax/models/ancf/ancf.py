@@ -64,13 +64,14 @@ def make(config: Config, data: Data) -> Recommender:
     from ancf_jax.models.ancf import filtered, prior, untaught
 
     config = resolved(config, data)
-    again, trend = float(config.again), float(config.trend)
+    again, trend, taste = float(config.again), float(config.trend), float(config.taste)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
     data = data._replace(train=shuffled(data.train)) if sampled else data
-    reads = max(whole_history(data), length) if sampled or again else length
+    reads = max(whole_history(data), length) if sampled or again or taste else length
     closed = filtered if config.prior_filter else prior
     net, first = Net(config), closed.make(config, data) if config.prior else None
+    second = prior.make(config, data, ordered=False) if taste else None
     history_table = "item" if config.tied else "item_history"
     popular = round(float(config.popular) * config.negatives)
     # How often an item is drawn against uniform negatives, as a logarithm.
@@ -95,7 +96,10 @@ def make(config: Config, data: Data) -> Recommender:
         if first is None:
             return params
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
-        return {**params, "net": net_params, "held": {"prior": first.fit(given.train, given.own.prior)}}
+        held = {"prior": first.fit(given.train, given.own.prior)}
+        if second is not None:
+            held["taste"] = {"weights": second.fit(given.train, given.own.prior)["weights"]}
+        return {**params, "net": net_params, "held": held}
 
     def squares(user: dict, target: dict) -> Array:
         """The L2 penalty of each positive [B, P]."""
@@ -144,8 +148,12 @@ def make(config: Config, data: Data) -> Recommender:
         tables = project_items(params["tables"], config, params["net"].get("mlp"))
         if trend:
             tables = {**tables, "item_bias": tables["item_bias"] + given.own.trend[:, None]}
-        closed = {} if first is None else {"held": first.ready(params["held"]["prior"], given.own.prior)}
-        return {**params, "tables": tables, **closed}
+        ready = {**params, "tables": tables}
+        if first is not None:
+            ready["held"] = first.ready(params["held"]["prior"], given.own.prior)
+        if second is not None:
+            ready["taste"] = second.ready(params["held"]["taste"], given.own.prior)
+        return ready
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
         apply = partial(net.apply, {"params": ready["net"]})
@@ -184,6 +192,8 @@ def make(config: Config, data: Data) -> Recommender:
         found: list[tuple[Array | float, Array]] = []
         if first is not None:
             found.append((ready["net"]["prior"].astype(jnp.float32), first.of_history(ready["held"], query.history)))
+        if second is not None:
+            found.append((taste, second.of_history(ready["taste"], query.history)))
         return [*found, (again, untaught.often(query.history, num_items))] if again else found
 
     def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
@@ -197,6 +207,8 @@ def make(config: Config, data: Data) -> Recommender:
         found = over_history("contribute", ready, query, items)
         if first is not None:
             found = found + ready["net"]["prior"] * first.contribute(ready["held"], query.history, items)
+        if second is not None:
+            found = found + taste * second.contribute(ready["taste"], query.history, items)
         return found + again * untaught.share_out_often(query.history, items) if again else found
 
     def attended_to(history: Array) -> tuple[Array, Array | None]:

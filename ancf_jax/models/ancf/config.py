@@ -24,6 +24,7 @@ SEARCH: Space = {
     "prior_exponent": Range(0.0, 1.0),
     "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
+    "taste": (AUTO, 0.0, 1.0),
     "trend": (AUTO, 0.0, 1.0, 3.0),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
@@ -62,13 +63,16 @@ class Config:
     prior_filter: bool = field(False, "order-free, the closed form is the filter of chebycf, which knows all items")
     prior_flatness: float = field(1.5, "the filter's exponent phi", above=0)
     prior_factors: int = field(512, "the filter's singular vectors", low=1)
-    prior_exponent: float = field(0.0, "order-free, how far an item's frequency scales it", low=0)
-    prior_activity: float = field(0.0, "order-free, exponent that discounts active users", low=0)
+    prior_exponent: float = field(0.0, "of EASE, how far an item's frequency scales it", low=0)
+    prior_activity: float = field(0.0, "of EASE, exponent that discounts active users", low=0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
     joint: bool | Auto = field(
         AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free)", absent=True
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
+    taste: float | Auto = field(
+        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: .5)", low=0, absent=0.0
+    )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
         AUTO, "weight of how often the user did it (auto: 24 if a repeat is kept)", low=0, absent=0.0
@@ -90,6 +94,10 @@ class Config:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.trend not in (AUTO, 0):
             raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
+        if self.taste not in (AUTO, 0) and (self.ordered is False or self.joint is True or not self.prior):
+            raise InputError(
+                "flag --taste: is beside what order-aware models learn apart from --prior; legal here is 0"
+            )
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
         if not (self.joint or self.prior):
@@ -119,6 +127,7 @@ def resolved(config: Config, data: Data) -> Config:
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     left |= {"joint": not (ordered and config.prior)}
+    left |= {"taste": 0.5 * (ordered and not (left["joint"] if config.joint == AUTO else config.joint))}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order
         found |= {} if ordered else {name: without}

@@ -162,15 +162,19 @@ def _solved(g: Array, c: Array, l2: float) -> tuple[Array, Array]:
     return p, p @ c
 
 
-def make(config: Any, data: Data) -> Prior:
-    """The closed form of ANCF's settings (ancf.Config). Raises InputError where its matrices do not fit in memory."""
+def make(config: Any, data: Data, ordered: bool | None = None) -> Prior:
+    """The closed form of ANCF's settings (ancf.Config): SLIT if `ordered`, by default if these are, else EASE.
+
+    Raises InputError where its matrices do not fit in memory.
+    """
+    ordered = bool(config.ordered) if ordered is None else ordered
     size = min(config.prior_items, data.num_items)
     check_memory("ancf", 6 * 4 * size**2, f"the closed form's six arrays, {size} x {size} (--prior_items),")
     often = np.bincount(data.train.items, minlength=data.num_items)
     place = np.full(data.num_items + 1, size, np.int32)
     place[np.argsort(-often, kind="stable")[:size]] = np.arange(size)
     weights = by_steps(config.history, config.prior_slope)
-    mean = (1 if config.ordered else len(data.train.items) / data.num_users) / data.num_items
+    mean = (1 if ordered else len(data.train.items) / data.num_users) / data.num_items
     known = Known(place, user_weights(data.train, config.prior_activity))
     penalty = config.prior_l2, config.prior_exponent
-    return Prior(config.ordered, weights, size, *penalty, mean, longest(data.train), known)
+    return Prior(ordered, weights, size, *penalty, mean, longest(data.train), known)
