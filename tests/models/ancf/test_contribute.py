@@ -10,15 +10,16 @@ from ancf_jax.models.ancf import ancf
 
 ORDERED = ancf.Config(factors=4, history=5, heads=2, ordered=True, layers=1, negatives=2, prior_l2=2.0)
 FREE = dataclasses.replace(ORDERED, ordered=False, history=3, user=False)
+APART = dataclasses.replace(ORDERED, history=2, joint=False, taste=0.7)
 FILTERED = dataclasses.replace(FREE, temperature=0.2, prior_filter=True, joint=False, prior_factors=3)
 
 
-@pytest.mark.parametrize("config", [ORDERED, FREE, FILTERED])
+@pytest.mark.parametrize("config", [ORDERED, APART, FREE, FILTERED])
 def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     """With or without the order, whether all or a sample of the history is attended to, with the closed form."""
     model = ancf.make(config, data)
     params = randomise(model)
-    for name, held in params["held"]["prior"].items():
+    for name, held in (pair for part in params["held"].values() for pair in part.items()):
         held[-1] = 0
         if name == "weights":
             held[:, -1] = 0

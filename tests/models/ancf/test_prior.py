@@ -11,7 +11,7 @@ from ancf_jax.data.interactions import build
 from ancf_jax.models.ancf import ancf, prior
 from ancf_jax.models.ancf.ancf import Config
 from ancf_jax.models.linear import ease, slit
-from ancf_jax.types import Data
+from ancf_jax.types import Data, InputError
 
 SMALL = Config(factors=4, history=5, ordered=True, heads=1, prior_l2=3.0, prior_slope=0.5, dropout=0.0, negatives=6)
 FREE = dataclasses.replace(SMALL, ordered=False, latest=True, targets=2, prior_exponent=0.5, prior_activity=0.5)
@@ -48,6 +48,37 @@ def test_with_nothing_learnt_it_ranks_as_the_closed_form(data, ask, ordered):
     expected = 2 * log_like(closed.score(weights, ask([6, 6, 0, 1], histories, 5)), mean)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert np.ptp(expected[2]) > 0.5
+
+
+def test_apart_ease_of_the_whole_history_is_added(data, ask):
+    """Also of what was done before the latest 2, which the encoder and SLIT read."""
+    apart = dataclasses.replace(SMALL, history=2, joint=False, prior_exponent=0.5, prior_activity=0.5)
+    plain, tasting = (ancf.make(dataclasses.replace(apart, taste=weight), data) for weight in (0.0, 0.8))
+    start = jax.jit(tasting.learn.init)(jax.random.key(0), tasting.given)
+    alike = jax.jit(plain.learn.init)(jax.random.key(0), plain.given)
+    jax.tree.map(np.testing.assert_array_equal, (alike["tables"], alike["net"]), (start["tables"], start["net"]))
+    histories, users = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]], [6, 6, 0, 1]
+    whole = ask(users, histories, tasting.history)
+    found = tasting.score(tasting.prepare(start, tasting.given), whole)
+    without = plain.score(plain.prepare(alike, plain.given), ask(users, [row[-2:] for row in histories], 2))
+    closed, weights = linear(data, False)
+    mean = len(data.train.items) / data.num_users / data.num_items
+    expected = 0.8 * log_like(closed.score(weights, whole), mean)
+    np.testing.assert_allclose(found - without, expected, rtol=1e-3, atol=1e-4)
+    assert tasting.history >= 5 and np.ptp(expected[2]) > 0.2
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
+)
+def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, weight):
+    assert ancf.resolved(Config(**settings), data._replace(ordered=True)).taste == weight
+
+
+@pytest.mark.parametrize("settings", [{"joint": True}, {"prior": 0.0}, {"ordered": False}])
+def test_elsewhere_it_is_refused(settings):
+    with pytest.raises(InputError, match="flag --taste: is beside what order-aware models learn apart from --prior"):
+        Config(taste=0.5, **settings)
 
 
 @pytest.mark.parametrize("size", [9, 5])
