@@ -2,8 +2,8 @@
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
 last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
-else two heads over candidates, a user vector and no encoder. And what the user did before counts where the log says it
-again.
+else two heads over candidates, a user vector and no encoder. What the user did as a set counts beside the order, and
+what they did before where the log says it again.
 """
 
 from dataclasses import dataclass, replace
@@ -71,7 +71,7 @@ class Config:
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     taste: float | Auto = field(
-        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: .5)", low=0, absent=0.0
+        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: 1)", low=0, absent=0.0
     )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -127,7 +127,7 @@ def resolved(config: Config, data: Data) -> Config:
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     left |= {"joint": not (ordered and config.prior)}
-    left |= {"taste": 0.5 * (ordered and not (left["joint"] if config.joint == AUTO else config.joint))}
+    left |= {"taste": 1.0 * (ordered and not (left["joint"] if config.joint == AUTO else config.joint))}
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order
         found |= {} if ordered else {name: without}

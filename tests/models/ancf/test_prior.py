@@ -69,7 +69,7 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
 
 
 @pytest.mark.parametrize(
-    ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
+    ("settings", "weight"), [({}, 1.0), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
 )
 def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, weight):
     assert ancf.resolved(Config(**settings), data._replace(ordered=True)).taste == weight
