@@ -243,8 +243,11 @@ def best_epoch(records: list[dict[str, float]], config: TrainConfig, *, validate
 
 
 def exhausted(records: list[dict[str, float]], config: TrainConfig) -> bool:
-    """Whether the last `patience` evaluations brought nothing better than the best before them."""
-    values = [_worth(record, config) for record in records if config.metric in record]
+    """Whether the last `patience` evaluations of what was trained brought nothing better than the best before them.
+
+    What ranks before its first epoch may be ahead of the first ones, which says nothing of those to come.
+    """
+    values = [_worth(record, config) for record in records if config.metric in record and record["epoch"]]
     if not config.patience or len(values) <= config.patience:
         return False
     return max(values[-config.patience :]) <= max(values[: -config.patience])

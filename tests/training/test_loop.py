@@ -13,6 +13,7 @@ from ancf_jax.data.interactions import build
 from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
+from ancf_jax.training import loop
 from ancf_jax.training.batches import steps_per_epoch
 from ancf_jax.training.checkpoint import load_latest, save
 from ancf_jax.training.loop import fit, init_state, last_epoch, settled
@@ -131,6 +132,17 @@ def test_of_errors_the_lowest_is_the_best(metric):
 def test_improvement_renews_patience():
     result, _ = validated([0.1, 0.0, 0.2, 0.1, 0.3, 0.2], patience=2)
     assert (len(result.records), result.best) == (6, 5)
+
+
+def test_patience_is_with_what_was_trained():
+    """A start that ranks well is no reason to stop while training improves, but may be the best in the end."""
+    start = [{"epoch": 0, "ndcg@10": 0.5}]
+    better, worse = (
+        [{"epoch": n + 1, "ndcg@10": x} for n, x in enumerate(row)] for row in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1])
+    )
+    config = TrainConfig(patience=2)
+    assert not loop.exhausted(start + better, config) and loop.exhausted(start + worse, config)
+    assert loop.best_epoch(start + better, config, validated=True) == 0
 
 
 def test_without_patience_all_epochs_run():
