@@ -65,7 +65,7 @@ def make(config: Config, data: Data) -> Recommender:
     from ancf_jax.models.ancf import filtered, prior, untaught
 
     config = resolved(config, data)
-    again, trend, taste = float(config.again), float(config.trend), float(config.taste)
+    again, trend, taste = float(config.again), float(config.trend), config.taste
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
     data = data._replace(train=shuffled(data.train)) if sampled else data

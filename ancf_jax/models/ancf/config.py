@@ -2,8 +2,8 @@
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
 last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
-else two heads over candidates, a user vector and no encoder. What the user did as a set counts beside the order, and
-what they did before where the log says it again.
+else two heads over candidates, a user vector and no encoder. And what the user did before counts where the log says it
+again.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +12,8 @@ from typing import Any
 from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.nn.losses import PAIR_LOSSES
 from ancf_jax.types import Data, InputError
+
+BESIDE = "is beside what an order-aware model learns apart from --prior; legal here is 0"
 
 SEARCH: Space = {
     "factors": (32, 64, 128),
@@ -24,7 +26,6 @@ SEARCH: Space = {
     "prior_exponent": Range(0.0, 1.0),
     "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
-    "taste": (AUTO, 0.0, 1.0),
     "trend": (AUTO, 0.0, 1.0, 3.0),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
@@ -70,8 +71,8 @@ class Config:
         AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free)", absent=True
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
-    taste: float | Auto = field(
-        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: 1)", low=0, absent=0.0
+    taste: float = field(
+        0.0, "order-aware and apart, weight of EASE over the whole history too; lists and reasons take longer", low=0
     )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -94,10 +95,8 @@ class Config:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.trend not in (AUTO, 0):
             raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
-        if self.taste not in (AUTO, 0) and (self.ordered is False or self.joint is True or not self.prior):
-            raise InputError(
-                "flag --taste: is beside what order-aware models learn apart from --prior; legal here is 0"
-            )
+        if self.taste and (self.ordered is False or self.joint is True or not self.prior):
+            raise InputError(f"flag --taste: {BESIDE}")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
         if not (self.joint or self.prior):
@@ -127,7 +126,8 @@ def resolved(config: Config, data: Data) -> Config:
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     left |= {"joint": not (ordered and config.prior)}
-    left |= {"taste": 1.0 * (ordered and not (left["joint"] if config.joint == AUTO else config.joint))}
+    if config.taste and not ordered:
+        raise InputError(f"flag --taste: {BESIDE}")
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order
         found |= {} if ordered else {name: without}

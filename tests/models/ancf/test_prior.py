@@ -68,17 +68,15 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
     assert tasting.history >= 5 and np.ptp(expected[2]) > 0.2
 
 
-@pytest.mark.parametrize(
-    ("settings", "weight"), [({}, 1.0), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
-)
-def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, weight):
-    assert ancf.resolved(Config(**settings), data._replace(ordered=True)).taste == weight
-
-
 @pytest.mark.parametrize("settings", [{"joint": True}, {"prior": 0.0}, {"ordered": False}])
 def test_elsewhere_it_is_refused(settings):
-    with pytest.raises(InputError, match="flag --taste: is beside what order-aware models learn apart from --prior"):
+    with pytest.raises(InputError, match="flag --taste: is beside what an order-aware model learns apart from --prior"):
         Config(taste=0.5, **settings)
+
+
+def test_where_the_data_says_that_the_order_is_not_read_it_is_refused(data):
+    with pytest.raises(InputError, match=r"flag --taste: .* legal here is 0"):
+        ancf.make(Config(taste=0.5), data._replace(ordered=False))
 
 
 @pytest.mark.parametrize("size", [9, 5])

@@ -99,7 +99,7 @@ def test_scores_have_the_logarithm_of_how_often_in_the_whole_history(rows, rando
 
 @pytest.mark.parametrize("prior", [0.0, 1.0])
 def test_contributions_have_it_too(rows, randomise, ask, prior):
-    config = dataclasses.replace(ORDERED, heads=2, history=2, trend=0.0, taste=0.0, again=1.5, prior=prior)
+    config = dataclasses.replace(ORDERED, heads=2, history=2, trend=0.0, again=1.5, prior=prior)
     model = ancf.make(config, twice_over(rows))
     params, items = padded(randomise(model)), np.array([[3, 0]])
     query = ask([6], [[3, 8, 3, 1]], model.history)
