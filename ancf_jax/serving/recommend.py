@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from ancf_jax.data.dataset import Dataset, all_interactions
+from ancf_jax.evaluation.blocks import AT_ONCE
 from ancf_jax.evaluation.queries import BLOCK, FEW, by_width, padded, query_of, users_at_once, width_of
 from ancf_jax.evaluation.topk import best_items, items_for
 from ancf_jax.runs.results import in_units
@@ -25,7 +26,6 @@ from ancf_jax.serving.people import Person, Rows, known_person, new_person
 from ancf_jax.types import Array, ArrayLike, Data, InputError, Interactions, Params, Query, Recommender
 
 CHUNK = 8192  # users whose lists are held before they are handed on
-AT_ONCE = 2  # blocks: some operations of one leave cores idle
 Alike = Callable[[np.ndarray], np.ndarray]  # items [n] -> their likeness to each other [n, n]
 
 

@@ -119,7 +119,8 @@ class Net(nn.Module):
         """Scores [B, K] after a history as it was encoded, of candidates [B, K, ...] or [1, K, ...]."""
         c, attended, added = self.config, None, None
         if encoded is not None and encoded.keys is not None:
-            if len(item["item"]) == 1 and not (c.tower or c.scorer or c.temperature):
+            shared = len(item["item"]) == 1 and mask.ndim == 2  # one row of candidates, which see all of a history
+            if shared and not (c.tower or c.scorer or c.temperature):
                 added = self.of_shared(encoded, mask, item["item"][0])
             else:
                 attended = mixture_of(self.weights(item["item"], encoded.keys, mask), encoded.values)

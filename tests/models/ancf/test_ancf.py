@@ -423,3 +423,13 @@ def test_parameters_start_small_and_weights_of_paths_at_one(data):
     np.testing.assert_allclose(np.std(net["position"]), 0.2, rtol=0.05)
     np.testing.assert_allclose(np.std(net["hidden"]), 400**-0.5, rtol=0.15)
     assert (net["product"] == 1).all() and (net["attended"] == 1).all() and net["bias"] == 0
+
+
+def test_a_batch_of_one_window_learns_as_two_of_it(data, randomise):
+    """Each interaction the target of the others: one row of candidates is then no row that all histories share."""
+    model = make(data, targets=0, layers=0, prior=0.0, dropout=0.0, tower=())
+    params, key = randomise(model), jax.random.key(0)
+    one = jax.jit(model.learn.sample)(key, model.given, np.array([0]))
+    two = jax.tree.map(lambda x: np.concatenate([x, x]), one)
+    single, double = (jax.jit(model.learn.loss)(params, model.given, batch, key)[0] for batch in (one, two))
+    np.testing.assert_allclose(single, double, rtol=1e-5)
