@@ -138,6 +138,8 @@ class Recommender(NamedTuple):
     that logged the data choose each item, from which evaluation adds ips and snips of the held-out values.
     `contribute` is None unless the model can say what each past interaction adds to a score, 0 at padding. With
     `additive` that is all that the history does: for an unknown user, it sums to the score less that of no history.
+    `falls` is None unless what the score loses without the item of each column, wherever it occurs, 0 at padding, costs
+    less to say than to ask again.
     `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
     `order` says what of the order of interactions a model knows: nothing ("no"), all that it reads ("yes"), or in a few
     words which interactions are the latest, as "latest 100" of a model that reads these as a set.
@@ -158,6 +160,7 @@ class Recommender(NamedTuple):
     order: str = "no"
     contribute: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H], signed
     additive: bool = False
+    falls: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H]
     narrow: bool = False  # a query's history may be less wide, where no more than padding is left away
 
 

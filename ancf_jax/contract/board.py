@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "stddev": 0.1,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
-    "ancf, ordered with a layer": {"ordered": True, "layers": 1},
+    "ancf, ordered with a layer": {"ordered": True, "layers": 1, "history": 5},
     "ancf, order-free with a layer": {"layers": 1, "tied": True, "heads": 2, "tower": ()},
     "ancf, full softmax": {"loss": "full_softmax"},
     "ancf, scored by a network": {"scorer": 4, "heads": 1, "tower": (), "user": False, "project": False},

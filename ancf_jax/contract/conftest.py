@@ -16,6 +16,7 @@ from ancf_jax.types import Gradient, InputError  # noqa: E402
 ABLE: dict[str, Callable[[Case], bool]] = {
     "attends": lambda case: case.model.attend is not None,
     "contributes": lambda case: case.model.contribute is not None,
+    "knows its falls": lambda case: case.model.falls is not None,
     "embeds": lambda case: case.model.embed is not None,
     "has rows of different lengths": lambda case: getattr(case.model.learn, "lengths", None) is not None,
     "is the first of its family": lambda case: FIRST.get(case.entry.module.rpartition(".")[0], case.name) == case.name,

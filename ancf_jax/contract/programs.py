@@ -37,6 +37,7 @@ def program_sizes(model: Recommender, query: Query, items: ArrayLike, features: 
         "embed": (model.embed, (ready, query)),
         "attend": (model.attend, (ready, query, items)),
         "contribute": (model.contribute, (ready, query, items)),
+        "falls": (model.falls, (ready, query, items)),
         "propensities": (model.propensities, (ready, query, items)),
         "retrieve": (model.retrieve, (ready, features)),
     }

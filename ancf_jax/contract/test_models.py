@@ -1,5 +1,6 @@
 """What every recommender must do, whichever it is: learn, score, attend and be kept as types.py says."""
 
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.contract.board import SIZE, Case
+from ancf_jax.nn.removal import leave_one_out
 from ancf_jax.training.checkpoint import load_latest, save
 from ancf_jax.types import Gradient, Interactions, Query, shapes_of
 
@@ -118,6 +120,18 @@ def test_contributions_are_of_the_history_and_sum_to_the_score_if_they_say_so(ca
         nothing = case.ask([SIZE] * SIZE)
         of_history, without = (case.trained.score(case.trained.ready, asked)[:, [0, 7]] for asked in (query, nothing))
         np.testing.assert_allclose(found.sum(-1), of_history - without, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.able("knows its falls")
+def test_falls_are_those_of_asking_again(case: Case) -> None:
+    asked = jax.tree.map(jnp.asarray, case.ask()._replace(users=case.ask([SIZE] * SIZE).users))
+    items = np.tile(np.array([0, 7], np.int32), (SIZE, 1))
+    known, slow = (
+        jax.jit(partial(leave_one_out, model, SIZE))(case.trained.ready, asked, items)
+        for model in (case.model, case.model._replace(falls=None))
+    )
+    assert np.asarray(known).any()
+    np.testing.assert_allclose(known, slow, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.able("learns by gradient")

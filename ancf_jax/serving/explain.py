@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.devices.memory import available
-from ancf_jax.evaluation.fidelity.removal import falls
+from ancf_jax.nn.removal import leave_one_out
 from ancf_jax.types import Array, InputError, Query, Recommender
 
 CONTRIBUTION = "what the past item adds to the score"
@@ -109,7 +109,7 @@ def _attention(model: Recommender, num_items: int, ready: Any, query: Query, ite
 
 def _removal(model: Recommender, num_items: int, ready: Any, query: Query, items: Array, seen: Array) -> Array:
     whole = model.score(ready, query, items)[..., None]
-    fallen = falls(model, num_items, ready, query, items)  # [B, K, H]
+    fallen = leave_one_out(model, num_items, ready, query, items)  # [B, K, H]
     fallen = jnp.where(jnp.abs(fallen) > ROUNDING * jnp.abs(whole), fallen, 0.0)[:, :, None]
     none = jnp.zeros((*items.shape, 1, num_items))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluation.fidelity import removal
+from ancf_jax.nn import removal
 from ancf_jax.serving import explain
 from ancf_jax.types import ClosedForm, Given, InputError, Query, Recommender, as_they_are
 

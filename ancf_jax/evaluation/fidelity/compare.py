@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.evaluation.fidelity import curves, lxr
-from ancf_jax.evaluation.fidelity.removal import falls, shapley
+from ancf_jax.evaluation.fidelity.shapley import shapley
 from ancf_jax.evaluation.queries import query_users
 from ancf_jax.evaluation.stats import bootstrap_intervals, holm, paired_tests
 from ancf_jax.models.linear.gram import gram
+from ancf_jax.nn.removal import leave_one_out
 from ancf_jax.types import Array, Data, InputError, Interactions, Params, Query, Recommender
 
 BLOCK = 16  # users at once
@@ -63,7 +64,7 @@ def ways(model: Recommender, num_items: int) -> dict[str, tuple[str, Weigh]]:
         )
 
     def removal(asked: Asked) -> Array:
-        return falls(model, num_items, asked.ready, asked.query, asked.items)
+        return leave_one_out(model, num_items, asked.ready, asked.query, asked.items)
 
     def values(asked: Asked) -> Array:
         return shapley(model, num_items, asked.ready, asked.query, asked.items, asked.key, PAIRS)

@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.evaluation.fidelity.removal import without
 from ancf_jax.evaluation.metrics import hit_rate, ndcg
 from ancf_jax.evaluation.ranks import full_ranks
+from ancf_jax.nn.removal import without
 from ancf_jax.types import LOG_ODDS, LOG_PROBABILITY, Array, Query, Recommender
 
 STEPS = 10

@@ -36,9 +36,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from ancf_jax.evaluation.fidelity.removal import without
 from ancf_jax.evaluation.queries import by_width, latest
 from ancf_jax.models.linear.singular import leading
+from ancf_jax.nn.removal import without
 from ancf_jax.types import LOG_ODDS, LOG_PROBABILITY, Array, Interactions, Params, Query, Recommender
 
 POSITIVE, NEGATIVE = 1.0, 1.0

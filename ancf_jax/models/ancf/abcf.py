@@ -17,7 +17,7 @@ from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config as AncfConfig
 from ancf_jax.types import Data, InputError, Recommender
 
-FIXED = ("prior", "joint", "encoder", "trend", "loss")  # of what is tried of ANCF
+FIXED = ("prior", "joint", "encoder", "taste", "trend", "loss")  # of what is tried of ANCF
 SEARCH = {name: each for name, each in ancf.SEARCH.items() if not name.startswith(FIXED)} | {"layers": (1, 2)}
 
 

@@ -32,6 +32,7 @@ consecutive, which is knowledge of the order. Order-aware: every interaction is 
 one pass (see attention.py), and the window ends at a random place.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -50,6 +51,7 @@ from ancf_jax.models.ancf.net import (
     sample_of,
     user_rows,
 )
+from ancf_jax.nn import removal
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
 from ancf_jax.nn.losses import UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss
 from ancf_jax.types import Array, Data, Given, Gradient, Params, Query, Recommender
@@ -65,7 +67,7 @@ def make(config: Config, data: Data) -> Recommender:
     from ancf_jax.models.ancf import filtered, prior, untaught
 
     config = resolved(config, data)
-    again, trend, taste = float(config.again), float(config.trend), config.taste
+    again, trend, taste = float(config.again), float(config.trend), float(config.taste)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
     data = data._replace(train=shuffled(data.train)) if sampled else data
@@ -157,6 +159,16 @@ def make(config: Config, data: Data) -> Recommender:
         return ready
 
     def score(ready: dict, query: Query, items: Array | None = None) -> Array:
+        return added(near(ready, query, items), of_all(ready, query), items)
+
+    def added(scores: Array, terms: Sequence[tuple[Array | float, Array]], items: Array | None) -> Array:
+        """Scores [B, I], or [B, K] of `items`, and weighted terms [B, I]."""
+        for weight, given in terms:
+            scores = scores + weight * (given if items is None else jnp.take_along_axis(given, items, axis=1))
+        return scores
+
+    def near(ready: dict, query: Query, items: Array | None = None) -> Array:
+        """The part of the scores that, order-aware, reads the latest H alone."""
         apply = partial(net.apply, {"params": ready["net"]})
         user = project_users(user_rows(ready["tables"], query.users), config, ready["net"].get("mlp"))
         encoded, (history, _) = None, attended_to(query.history)
@@ -184,18 +196,21 @@ def make(config: Config, data: Data) -> Recommender:
             scores = jax.lax.map(scored, parts).reshape(len(mask), -1)
         else:
             scores = scored((user, encoded, mask))
-        for weight, given in beside(ready, query):  # [B, I]
-            scores = scores + weight * (given if items is None else jnp.take_along_axis(given, items, axis=1))
-        return scores
+        if first is None:
+            return scores
+        weight = ready["net"]["prior"].astype(jnp.float32)
+        return added(scores, [(weight, first.of_history(ready["held"], query.history))], items)
 
-    def beside(ready: dict, query: Query) -> list[tuple[Array | float, Array]]:
-        """What is not learnt of the scores [B, I], and its weights."""
-        found: list[tuple[Array | float, Array]] = []
-        if first is not None:
-            found.append((ready["net"]["prior"].astype(jnp.float32), first.of_history(ready["held"], query.history)))
-        if second is not None:
-            found.append((taste, second.of_history(ready["taste"], query.history)))
+    def of_all(ready: dict, query: Query) -> list[tuple[float, Array]]:
+        """What the whole history says beside, [B, I], and its weights."""
+        found = [] if second is None else [(taste, second.of_history(ready["taste"], query.history))]
         return [*found, (again, untaught.often(query.history, num_items))] if again else found
+
+    def falls(ready: dict, query: Query, items: Array) -> Array:
+        found = removal.falls(partial(near, ready), num_items, query, items, length)
+        if second is not None:
+            found = found + taste * second.falls(ready["taste"], query.history, items)
+        return found + again * untaught.falls_of_often(query.history, items) if again else found
 
     def over_history(method: str, ready: dict, query: Query, items: Array) -> Array:
         history, columns = attended_to(query.history)
@@ -232,4 +247,5 @@ def make(config: Config, data: Data) -> Recommender:
     paid = partial(over_history, "attend") if length and config.heads else None
     unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
     model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=order == "yes")
+    model = model._replace(falls=falls if config.ordered and reads > length else None)
     return model._replace(contribute=contribute, additive=not config.state) if told else model

@@ -1,9 +1,9 @@
 """ANCF's settings, what a search tries of them, and what the data decides.
 
 What is left to the data (`auto`) is whether the order is read: it is where the log has times and what is held out came
-last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector;
-else two heads over candidates, a user vector and no encoder. And what the user did before counts where the log says it
-again.
+last. Then there are an encoder of one layer, whose latest state scores alone, one table of items and no user vector,
+and EASE's scores of the whole history beside; else two heads over candidates, a user vector and no encoder. And what
+the user did before counts where the log says it again.
 """
 
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ SEARCH: Space = {
     "prior_exponent": Range(0.0, 1.0),
     "prior_activity": Range(0.0, 1.0),
     "prior_slope": Range(0.25, 1.25),
+    "taste": (AUTO, 0.0),
     "trend": (AUTO, 0.0, 1.0, 3.0),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
@@ -71,8 +72,8 @@ class Config:
         AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free)", absent=True
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
-    taste: float = field(
-        0.0, "order-aware and apart, weight of EASE over the whole history too; lists and reasons take longer", low=0
+    taste: float | Auto = field(
+        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: 1 there)", low=0, absent=0.0
     )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -95,7 +96,7 @@ class Config:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.trend not in (AUTO, 0):
             raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
-        if self.taste and (self.ordered is False or self.joint is True or not self.prior):
+        if self.taste not in (AUTO, 0) and (self.ordered is False or self.joint is True or not self.prior):
             raise InputError(f"flag --taste: {BESIDE}")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
@@ -125,8 +126,9 @@ def resolved(config: Config, data: Data) -> Config:
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
-    left |= {"joint": not (ordered and config.prior)}
-    if config.taste and not ordered:
+    joint = not (ordered and config.prior) if config.joint == AUTO else config.joint
+    left |= {"joint": joint, "taste": 1.0 * (ordered and not joint)}
+    if config.taste not in (AUTO, 0) and not ordered:
         raise InputError(f"flag --taste: {BESIDE}")
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order

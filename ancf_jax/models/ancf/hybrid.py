@@ -234,7 +234,7 @@ def make(config: Config, data: Data) -> Recommender:
         return base.score({**ready, "tables": {**tables, **views}}, query, items)
 
     learnt = learn._replace(init=init, sample=sample, loss=loss)
-    return base._replace(learn=learnt, given=given, prepare=prepare, score=score, additive=False)
+    return base._replace(learn=learnt, given=given, prepare=prepare, score=score, falls=None, additive=False)
 
 
 def profile(rows: Array, mask: Array, causal: bool) -> Array:

@@ -83,6 +83,13 @@ class Prior(NamedTuple):
         weights = jnp.pad(self.weights, (0, history.shape[1]))[: history.shape[1]][::-1] if self.ordered else 1.0
         return shares(weights * b[self._read(place[history])[:, None], place[items][:, :, None]], self.mean)
 
+    def falls(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
+        """Order-free, what the scores of items [B, K] lose without each item of histories [B, H]: [B, K, H]."""
+        b, place = ready[0], jnp.asarray(ready[1])
+        past, wanted = place[history][:, None], place[items][:, :, None]
+        total = b[self._read(past[:, 0])[:, None], wanted].sum(axis=2, keepdims=True)
+        return log_like(total, self.mean) - log_like(total - b[past, wanted], self.mean)
+
     def _read(self, ids: Array) -> Array:
         """What a history's ids [B, H] at their places count for: order-free, the second time of an item is nothing."""
         return ids if self.ordered else jnp.where(counted(ids, self.size), ids, self.size)

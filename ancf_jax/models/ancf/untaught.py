@@ -33,6 +33,12 @@ def often(history: Array, num_items: int) -> Array:
     return jnp.log1p(jnp.zeros((len(history), num_items)).at[rows, history].add(1.0, mode="drop"))
 
 
+def falls_of_often(history: Array, items: Array) -> Array:
+    """What log(1 + n) of items [B, K] loses without the item of each column of histories [B, H]: [B, K, H]."""
+    same = history[:, None] == items[:, :, None]
+    return same * jnp.log1p(same.sum(axis=2, keepdims=True))
+
+
 def share_out_often(history: Array, items: Array) -> Array:
     """log(1 + n) of items [B, K], in equal shares on the n interactions of histories [B, H] with it: [B, K, H]."""
     same = history[:, None] == items[:, :, None]

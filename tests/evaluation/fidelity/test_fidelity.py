@@ -1,4 +1,4 @@
-"""How true reasons are: removal, Shapley values and the curves, against loops in NumPy."""
+"""How true reasons are: Shapley values and the curves, against loops in NumPy."""
 
 import itertools
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
-from ancf_jax.evaluation.fidelity import compare, curves, removal
+from ancf_jax.evaluation.fidelity import compare, curves
+from ancf_jax.evaluation.fidelity.shapley import shapley
 from ancf_jax.types import LOG_ODDS, LOG_PROBABILITY, ClosedForm, Data, Given, InputError, Query, Recommender
 from ancf_jax.types import as_they_are as same
 
@@ -38,21 +39,10 @@ def scores_of(past):
     return np.tanh(TABLE[list(past)].sum(0)) + 0.5 * last
 
 
-def test_falls_are_of_the_score_without_each(monkeypatch):
-    monkeypatch.setattr(removal, "BLOCK", 2)  # the last block overlaps the one before
-    items = jnp.array([[5, 6], [2, 5]])
-    found = jax.jit(lambda table: removal.falls(MODEL, ITEMS, table, QUERY, items))(TABLE)
-    assert found.shape == (2, 2, HISTORY) and not found[0, :, :2].any() and not found[1, :, :1].any()
-    for b, past in enumerate(PASTS):
-        for n, item in enumerate(past):
-            fall = scores_of(past) - scores_of([j for j in past if j != item])
-            np.testing.assert_allclose(found[b, :, HISTORY - len(past) + n], fall[items[b]], rtol=1e-4, atol=1e-6)
-
-
 def test_shapley_values_are_means_over_orders():
     items, key = jnp.array([[5], [2]]), jax.random.key(0)
-    many = jax.jit(lambda table: removal.shapley(MODEL, ITEMS, table, QUERY, items, key, 300))(TABLE)
-    few = jax.jit(lambda table: removal.shapley(MODEL, ITEMS, table, QUERY, items, key, 1))(TABLE)
+    many = jax.jit(lambda table: shapley(MODEL, ITEMS, table, QUERY, items, key, 300))(TABLE)
+    few = jax.jit(lambda table: shapley(MODEL, ITEMS, table, QUERY, items, key, 1))(TABLE)
     for b, past in enumerate(PASTS):
         phi = dict.fromkeys(past, 0.0)
         orders = list(itertools.permutations(past))

@@ -3,10 +3,12 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ancf_jax.models.ancf import ancf
+from ancf_jax.nn.removal import leave_one_out
 
 ORDERED = ancf.Config(factors=4, history=5, heads=2, ordered=True, layers=1, negatives=2, prior_l2=2.0)
 FREE = dataclasses.replace(ORDERED, ordered=False, history=3, user=False)
@@ -30,6 +32,23 @@ def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     biases = ready["tables"]["item_bias"][items, 0] + params["net"]["bias"]
     scores = jax.jit(model.score)(ready, query, items)
     np.testing.assert_allclose(found.sum(2) + biases, scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("again", [0.0, 2.0])
+def test_falls_are_those_of_asking_again(data, randomise, ask, again):
+    """Where EASE and repeats read the whole history, and the encoder and SLIT the latest 2."""
+    model = ancf.make(dataclasses.replace(APART, heads=0, again=again), data)
+    params = randomise(model)
+    for part in params["held"].values():
+        for held in part.values():
+            held[-1], held[:, -1] = 0, 0
+    ready = jax.tree.map(jnp.asarray, model.prepare(params, model.given))
+    histories, items = [[3, 1, 8, 0, 5], [2, 7, 2, 2], [4], [6, 1, 6, 3]], np.array([[2, 4], [2, 8], [1, 0], [6, 3]])
+    query = jax.tree.map(jnp.asarray, ask([6] * 4, histories, model.history))
+    found = jax.jit(model.falls)(ready, query, items)
+    asked = jax.jit(lambda: leave_one_out(model._replace(falls=None), 9, ready, query, items))()
+    np.testing.assert_allclose(found, asked, rtol=1e-3, atol=1e-4)
+    assert np.abs(found[0, :, -5]).min() > 1e-3  # before the latest 2, EASE's alone
 
 
 def test_a_contribution_is_weight_times_value_on_the_item(data, randomise, ask):

@@ -272,7 +272,10 @@ def test_a_config_json_from_before_still_opens():
     assert config == Config(
         0.4,
         3.0,
-        dataclasses.replace(Config().ancf, **{**shared, "tower": (8, 4), "joint": True, "trend": 0.0, "again": 0.0}),
+        dataclasses.replace(
+            Config().ancf,
+            **{**shared, "tower": (8, 4), "joint": True, **dict.fromkeys(("trend", "again", "taste"), 0.0)},
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.untaught import rises
 from ancf_jax.types import Data, InputError
 
-ORDERED = ancf.Config(factors=4, history=5, ordered=True, prior=0.0)
+ORDERED = ancf.Config(factors=4, history=5, ordered=True, prior=0.0, taste=0.0)
 
 
 def padded(params):
