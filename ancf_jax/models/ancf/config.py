@@ -73,7 +73,7 @@ class Config:
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     taste: float | Auto = field(
-        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: 1 there)", low=0, absent=0.0
+        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: .5 there)", low=0, absent=0.0
     )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -127,7 +127,7 @@ def resolved(config: Config, data: Data) -> Config:
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     joint = not (ordered and config.prior) if config.joint == AUTO else config.joint
-    left |= {"joint": joint, "taste": 1.0 * (ordered and not joint)}
+    left |= {"joint": joint, "taste": 0.5 * (ordered and not joint)}
     if config.taste not in (AUTO, 0) and not ordered:
         raise InputError(f"flag --taste: {BESIDE}")
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
