@@ -85,7 +85,7 @@ def plot(found: list[Line]) -> bytes:
         axis.set_ylim(0.7, 20)
         axis.axline((1, 1), (2, 2), color="#888", linewidth=0.8)
         if axis.lines[1:]:  # beside the diagonal
-            axis.legend(fontsize=7, frameon=False)
+            axis.legend(fontsize=7, handlelength=3, frameon=False)
         axis.spines[["top", "right"]].set_visible(False)
     out = io.BytesIO()
     figure.savefig(out, format="svg")

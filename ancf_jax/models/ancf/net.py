@@ -213,11 +213,22 @@ def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
 
     So the sample of a set is always the same, whatever the order of the history.
     """
-    lottery = hashed(history.astype(jnp.uint32)) >> 1  # a bit less, so that padding comes last
-    lottery = jnp.where(history < padding, lottery, jnp.uint32(2**31)).astype(jnp.int32)
-    columns = jax.lax.top_k(-lottery, count)[1] if history.shape[1] > count else jnp.arange(count)[None]
-    columns = jnp.broadcast_to(columns, (len(history), count))
+    if history.shape[1] > count:
+        lottery = as_floats((hashed(history.astype(jnp.uint32)) >> 1).astype(jnp.int32) - 2**30)
+        columns = jax.lax.top_k(jnp.where(history < padding, -lottery, -jnp.inf), count)[1]
+    else:
+        columns = jnp.broadcast_to(jnp.arange(count), (len(history), count))
     return jnp.take_along_axis(history, columns, axis=1), columns
+
+
+def as_floats(words: Array) -> Array:
+    """Floats in the order of int32 words in [-2^30, 2^30), none of them denormal.
+
+    XLA finds the best of floats on a CPU without the sort that it makes of integers, a fifth of a ranking's time.
+    """
+    size = jnp.where(words < 0, -1 - words, words) + 2**23  # bits of positive floats, which are in their order
+    floats = jax.lax.bitcast_convert_type(size, jnp.float32)
+    return jnp.where(words < 0, -floats, floats)
 
 
 def into_columns(found: Array, columns: Array | None, length: int) -> Array:

@@ -1,6 +1,7 @@
 """ANCF against the models it reduces to, against itself step by step, and what its training rows may hold."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,9 @@ from ancf_jax.config import from_json
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config
 from ancf_jax.models.ancf.batch import Batch
-from ancf_jax.models.ancf.net import Net, recency_init
+from ancf_jax.models.ancf.net import Net, as_floats, recency_init, sample_of
 from ancf_jax.models.factors import ncf
+from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.losses import PAIR_LOSSES
 from ancf_jax.types import InputError
 
@@ -285,6 +287,26 @@ def test_negatives_by_popularity_estimate_the_same_softmax(data, randomise):
         expected = popular * np.bincount(data.train.items, minlength=9) / len(data.train.items) + (1 - popular) / 9
         np.testing.assert_allclose(share, expected, atol=0.01)
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.01)
+
+
+def test_a_sample_of_a_history_has_the_least_hashed_ids():
+    rng = np.random.default_rng(0)
+    history = np.full((5, 300), 400, np.int32)
+    for row, count in zip(history, (300, 120, 7, 6, 0), strict=True):
+        row[300 - count :] = rng.choice(400, count, replace=False)
+    items, columns = jax.jit(partial(sample_of, count=7, padding=400))(history)
+    np.testing.assert_array_equal(items, np.take_along_axis(history, np.asarray(columns), axis=1))
+    order = np.asarray(hashed(jnp.arange(400, dtype=jnp.uint32)))
+    for row, found in zip(history, np.asarray(items), strict=True):
+        expected = sorted(row[row < 400], key=lambda item: order[item])[:7]
+        assert found.tolist() == expected + [400] * (7 - len(expected))
+
+
+def test_floats_are_in_the_order_of_words():
+    near = np.arange(-3, 4)
+    words = np.unique(np.concatenate([near[3:] - 2**30, near, 2**30 - 1 + near[:4]])).astype(np.int32)
+    floats = np.asarray(jax.jit(as_floats)(words))
+    assert (floats[1:] > floats[:-1]).all() and np.isfinite(floats).all() and (np.abs(floats) >= 2.0**-126).all()
 
 
 def test_a_target_is_never_in_its_own_history(sampled, rows):
