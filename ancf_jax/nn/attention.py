@@ -40,10 +40,14 @@ def candidate_weights(logits: Array, mask: Array, smoothing: float) -> Array:
 
 
 def candidate_sums(logits: Array, along: Array, mask: Array, smoothing: float) -> Array:
-    """The sum over h of `candidate_weights` times `along`, [..., K] of arrays [..., H, K]; float32."""
-    masked = jnp.where(mask, logits.astype(jnp.float32), -jnp.inf)
-    top = largest(masked, axis=-2)
-    weights = jnp.exp(masked - top[..., None, :])
+    """The sum over h of `candidate_weights` times `along`, [..., K] of arrays [..., H, K]; float32.
+
+    Where not `mask`, no logit may be above the largest where mask: so the largest is sought of what a product wrote,
+    and nothing is written anew.
+    """
+    logits = logits.astype(jnp.float32)
+    top = largest(logits, axis=-2)
+    weights = jnp.exp(logits - top[..., None, :]) * mask
     total = jnp.sum(weights * along, axis=-2) / power(weights.sum(-2), smoothing)
     return rescale(total, top, smoothing)
 

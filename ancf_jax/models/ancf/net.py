@@ -134,9 +134,11 @@ class Net(nn.Module):
         """w_a . (c_ui * q_i) [B, K] of candidates [K, D] that all histories share: two products, and no c [B, K, D]."""
         c = self.config
         query = split_heads(self.query(item) if c.project else item, c.heads)
-        logits = jnp.einsum("bhnd,knd->nbhk", encoded.keys, query) / jnp.sqrt(query.shape[-1])
+        keys = jnp.where(mask[..., None, None], encoded.keys, encoded.keys[:, -1:])  # padding is as the latest
+        logits = jnp.einsum("bhnd,knd->nbhk", keys, query / jnp.sqrt(query.shape[-1]))
         if c.ordered:
-            logits = logits + self.recency[:, None, : mask.shape[1], None][:, :, ::-1]
+            recency = self.recency[:, None, : mask.shape[1], None][:, :, ::-1]
+            logits = jnp.where(mask[..., None], logits + recency, -jnp.inf)
         along = jnp.einsum("bhnd,knd->nbhk", encoded.values, split_heads(item * self.attended, c.heads))
         return candidate_sums(logits, along, mask[..., None], c.smoothing).sum(0)
 
