@@ -247,5 +247,6 @@ def make(config: Config, data: Data) -> Recommender:
     paid = partial(over_history, "attend") if length and config.heads else None
     unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
     model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=order == "yes")
-    model = model._replace(falls=falls if config.ordered and reads > length else None)
+    if config.ordered and reads > length:
+        model = model._replace(falls=falls)
     return model._replace(contribute=contribute, additive=not config.state) if told else model

@@ -86,9 +86,10 @@ class Prior(NamedTuple):
     def falls(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
         """Order-free, what the scores of items [B, K] lose without each item of histories [B, H]: [B, K, H]."""
         b, place = ready[0], jnp.asarray(ready[1])
-        past, wanted = place[history][:, None], place[items][:, :, None]
-        total = b[self._read(past[:, 0])[:, None], wanted].sum(axis=2, keepdims=True)
-        return log_like(total, self.mean) - log_like(total - b[past, wanted], self.mean)
+        past = place[history]
+        each = b[past[:, None], place[items][:, :, None]]
+        total = jnp.sum(each * counted(past, self.size)[:, None], axis=2, keepdims=True)
+        return log_like(total, self.mean) - log_like(total - each, self.mean)
 
     def _read(self, ids: Array) -> Array:
         """What a history's ids [B, H] at their places count for: order-free, the second time of an item is nothing."""

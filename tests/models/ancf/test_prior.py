@@ -68,6 +68,13 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
     assert tasting.history >= 5 and np.ptp(expected[2]) > 0.2
 
 
+@pytest.mark.parametrize(
+    ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
+)
+def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, weight):
+    assert ancf.resolved(Config(**settings), data._replace(ordered=True)).taste == weight
+
+
 @pytest.mark.parametrize("settings", [{"joint": True}, {"prior": 0.0}, {"ordered": False}])
 def test_elsewhere_it_is_refused(settings):
     with pytest.raises(InputError, match="flag --taste: is beside what an order-aware model learns apart from --prior"):
