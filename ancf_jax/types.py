@@ -141,8 +141,9 @@ class Recommender(NamedTuple):
     `falls` is None unless what the score loses without the item of each column, wherever it occurs, 0 at padding, costs
     less to say than to ask again.
     `unit` says in a few words what a score is, where neither `rates` nor `embed` does.
-    `order` says what of the order of interactions a model knows: nothing ("no"), all that it reads ("yes"), or in a few
-    words which interactions are the latest, as "latest 100" of a model that reads these as a set.
+    `order` says what of the order of interactions a model knows: nothing ("no"), all that it reads ("yes"), that of the
+    log it learns from and none of a query's ("in training"), or in a few words which interactions are the latest, as
+    "latest 100" of a model that reads these as a set.
     """
 
     learn: Gradient | ClosedForm
@@ -161,7 +162,7 @@ class Recommender(NamedTuple):
     contribute: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H], signed
     additive: bool = False
     falls: Callable[[Any, Query, Array], Array] | None = None  # ready, query, items [B, K] -> [B, K, H]
-    narrow: bool = False  # a query's history may be less wide, where no more than padding is left away
+    narrow: int = 0  # not 0: a query may be less wide by its padding, which saves little beyond so many columns
 
 
 def as_they_are(params: Params, given: Given) -> Params:

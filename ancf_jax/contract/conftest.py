@@ -23,7 +23,7 @@ ABLE: dict[str, Callable[[Case], bool]] = {
     "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),
     "personal": lambda case: case.personal,
-    "takes narrow histories": lambda case: case.model.narrow,
+    "takes narrow histories": lambda case: case.model.narrow > 0,
     "streams": lambda case: case.entry.streams,
 }
 

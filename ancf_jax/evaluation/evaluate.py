@@ -131,7 +131,7 @@ def make_evaluator(
 
     prepare, ways, ranked = jax.jit(model.prepare), [], [np.zeros(0, int)]
     for width, places in by_width(model, lengths):
-        size = min(users_at_once(width), block) if model.narrow else block
+        size = min(users_at_once(model, width), block) if model.narrow else block
         some = [column[places] for column in rows]
         ways.append(in_blocks(step_of(width), parts, some, block=size, measure=of_ranks))
         ranked.append(places)

@@ -85,15 +85,16 @@ def by_width(model: Recommender, lengths: np.ndarray) -> list[tuple[int, np.ndar
     for less, width, wider in zip([-1, *every], every, [*every[1:], 0], strict=False):
         fits = (lengths > less) & ((lengths <= width) | (width == model.history))
         places = np.concatenate([places, np.flatnonzero(fits)])
-        if len(places) and (width == model.history or len(places) * (wider - width) >= SAVED):
+        columns = min(wider, model.narrow) - min(width, model.narrow)
+        if len(places) and (width == model.history or len(places) * columns >= SAVED):
             found.append((width, np.sort(places)))
             places = places[:0]
     return found
 
 
-def users_at_once(width: int) -> int:
+def users_at_once(model: Recommender, width: int) -> int:
     """Users of this width whose scores are computed at once, so that what an encoder makes of them fits the cache."""
-    return int(np.clip(COLUMNS // max(width, 1), FEW, BLOCK))
+    return int(np.clip(COLUMNS // max(min(width, model.narrow or width), 1), FEW, BLOCK))
 
 
 def widths(model: Recommender) -> list[int]:

@@ -28,10 +28,11 @@ from ancf_jax.runs.records import old_records, write_records
 from ancf_jax.runs.results import DEFAULT, evaluator_of, provenance, reported, save_users
 from ancf_jax.runs.run import WHOLE, Run, as_json, as_kept, build, check_claim
 from ancf_jax.settings import EvalConfig
-from ancf_jax.training import checkpoint
+from ancf_jax.training import ahead, checkpoint
 from ancf_jax.training.batches import batch_of, steps_per_epoch
 from ancf_jax.training.loop import fit, init_state, last_epoch, settled
 from ancf_jax.training.optimizers import make_optimizer
+from ancf_jax.training.steps import steps_in
 from ancf_jax.types import Data, Gradient, InputError, Params, Recommender, shapes_of
 
 Report = Callable[[dict[str, Any]], None]  # is given the record of each epoch
@@ -242,6 +243,8 @@ def learn(
         parts = windows(stream, config.seed, epochs, jax.process_index(), jax.process_count())
     tx = make_optimizer(config, steps_per_epoch(model.learn, config.batch_size) * epochs)
     check_tables(run, model, mesh)
+    ranks_first = getattr(model.learn, "ranks", False) and on_valid is not None and not (folder and steps_in(folder))
+    run_epoch = ahead.compiling(model, config, tx) if ranks_first and stream is None and mesh is None else None
     state = init_state(model, tx, run.train.seed, mesh)
     kept = checkpoint.in_memory()
     if folder is not None:
@@ -288,6 +291,7 @@ def learn(
             records=records,
             part=part,
             stop=stop,
+            run_epoch=run_epoch,
             mesh=mesh,
         )
     best, params = kept.best(state.params)

@@ -134,7 +134,7 @@ def best_of_many(
     ranked, parts = [], []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for width, places in by_width(server.model, np.array([len(person.items) for person in people])):
-            size = users_at_once(width)
+            size = users_at_once(server.model, width)
             some = [[people[place] for place in places[start:][:size]] for start in range(0, len(places), size)]
             lists = partial(best_of, server, hidden=hidden, wanted=wanted, width=width, rows=size)
             parts += [lists(some[0]), *pool.map(lists, some[1:])]  # the first compiles for the others

@@ -124,12 +124,21 @@ def make_epoch(
     return sweep if isinstance(learn, ClosedForm) else epoch
 
 
+def epoch_by(
+    model: Recommender, config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh | None = None
+) -> Epoch:
+    """`make_epoch` of a model as it is trained by these settings."""
+    return make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, linear=is_linear(config), mesh=mesh)
+
+
 def init_state(model: Recommender, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None) -> TrainState:
     """The state before the first epoch."""
     learn = model.learn
     params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0), model.given)
     opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(moved(p)), mesh))(params)
-    return TrainState(replicate(np.int32(0), mesh), params, opt_state)
+    state = TrainState(replicate(np.int32(0), mesh), params, opt_state)
+    # On its device for good, as what a checkpoint gives is: an epoch after either is one program.
+    return jax.device_put(state, jax.local_devices()[0]) if mesh is None else state
 
 
 def _are_finite(tree: Any) -> Array:
@@ -169,6 +178,7 @@ def fit(
     records: list[dict[str, float]] | None = None,
     part: Callable[[int], Interactions] | None = None,
     stop: Callable[[], bool] | None = None,
+    run_epoch: Epoch | None = None,
     mesh: Mesh | None = None,
 ) -> Fit:
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
@@ -178,8 +188,8 @@ def fit(
     receives each epoch's record once it is saved. Ctrl-C and SIGTERM wait until the running epoch is saved. `stop` is
     asked after each epoch whether it is to be the last, as when time is over. `records` are those of the epochs that
     `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
-    the training part, and is saved whether or not it is evaluated. `model` and `state` were made for the same `mesh`,
-    whose processes all call this function.
+    the training part, and is saved whether or not it is evaluated. `run_epoch` is `epoch_by`, if it was made
+    before. `model` and `state` were made for the same `mesh`, whose processes all call this function.
 
     Raises FloatingPointError when a loss, a parameter or a moment is not finite: nothing of that epoch is saved; and if
     validation never gave a number. Raises InputError if the data axis of the mesh does not divide a batch.
@@ -187,7 +197,7 @@ def fit(
     records = list(records or [])
     epochs = last_epoch(model.learn, config)
     check_batch(batch_of(model.learn, config.batch_size), mesh)
-    run_epoch = make_epoch(model.learn, tx, lazy_rows=config.lazy_rows, linear=is_linear(config), mesh=mesh)
+    run_epoch = run_epoch or epoch_by(model, config, tx, mesh)
     given = model.given
     if isinstance(model.learn, Gradient) and model.learn.ranks and validate is not None and not records:
         start = {"epoch": 0, "seconds": 0.0} | validate(state.params)

@@ -240,7 +240,7 @@ def test_histories_of_like_length_share_a_program_and_change_nothing(example, mo
     assert {width for _, width in asked} == {4}
     asked.clear()
     monkeypatch.setattr(queries, "SAVED", 1)
-    found = make_evaluator(model._replace(narrow=True), data, log(seen), log(held), ks=(1, 5))(jnp.zeros(1))
+    found = make_evaluator(model._replace(narrow=4), data, log(seen), log(held), ks=(1, 5))(jnp.zeros(1))
     assert {width for _, width in asked} == {1, 2, 4}
     assert_same(found, expected)
 

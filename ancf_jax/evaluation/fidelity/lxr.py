@@ -159,7 +159,8 @@ def _rows(explained: Explained, places: np.ndarray) -> Explained:
 def _batches(model: Recommender, lengths: np.ndarray, order: np.random.Generator) -> list[tuple[int, np.ndarray]]:
     """All users once, in random batches of one width each: widths, and places [USERS]. A width's last is filled up."""
     found: list[tuple[int, np.ndarray]] = []
-    for width, places in by_width(model, lengths):
+    costly = model._replace(narrow=model.narrow and model.history)  # every column is, to what explains
+    for width, places in by_width(costly, lengths):
         shuffled = np.resize(order.permutation(places), (-(-len(places) // USERS), USERS))
         found += [(width, batch) for batch in shuffled]
     return [found[n] for n in order.permutation(len(found))]

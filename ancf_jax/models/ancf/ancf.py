@@ -16,10 +16,10 @@ and the attended history joins user and item in the element-wise path and in the
 or, with a `temperature` t, cos(w_g * p_u + w_a * c_ui, q_i) / t in place of the first two (Chen, Wu, Wu, Cao, Zhou &
 He, Adap-tau: Adaptively Modulating Embedding Magnitude for Recommendation, 2023). Here e_H, the encoder's latest state,
 scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and beside
-which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. Then z'_ui is, where the
-order is read, EASE's score by the whole history, as a set (`taste`). r_i is how far i is on the rise, and n_ui how
-often u did it (untaught.py). Each part can be switched off. Without attention this is NeuMF (He et al., Neural
-Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
+which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. Then z'_ui is, beside a
+closed form that learns from the order, EASE's score by the whole history, as a set (`taste`). r_i is how far i is on
+the rise, and n_ui how often u did it (untaught.py). Each part can be switched off. Without attention this is NeuMF (He
+et al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
 Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal
 encoder and its latest state alone it is SASRec (Kang & McAuley, Self-Attentive Sequential Recommendation, 2018); with a
 recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Attentive Session-based Recommendation,
@@ -28,8 +28,9 @@ recurrent encoder it is close to NARM (Li, Ren, Chen, Ren, Lian & Ma, Neural Att
 A training row is a window of one user's interactions. Order-free, these are a random sample of the user's. A random
 part of them are the targets and the rest is the history, or each is the target of all the others, so a target never
 sees itself; and of a longer history a sample is attended to that hangs on its items alone. With `latest`, both are
-consecutive, which is knowledge of the order. Order-aware: every interaction is the target of those before it, all in
-one pass (see attention.py), and the window ends at a random place.
+consecutive, which is knowledge of the order. With `prior_next` the closed form knows what came after what in the log,
+and of a history, whose order it does not see, what is in it. Order-aware: every interaction is the target of those
+before it, all in one pass (see attention.py), and the window ends at a random place.
 """
 
 from collections.abc import Sequence
@@ -70,11 +71,12 @@ def make(config: Config, data: Data) -> Recommender:
     again, trend, taste = float(config.again), float(config.trend), float(config.taste)
     num_users, num_items, length = data.num_users, data.num_items, config.history
     sampled = length > 0 and not config.ordered and not config.latest
-    data = data._replace(train=shuffled(data.train)) if sampled else data
-    reads = max(whole_history(data), length) if sampled or again or taste else length
+    log, data = data.train, data._replace(train=shuffled(data.train)) if sampled else data
+    of_set = config.prior_next and not config.latest
+    reads = max(whole_history(data), length) if sampled or again or taste or of_set else length
     closed = filtered if config.prior_filter else prior
     net, first = Net(config), closed.make(config, data) if config.prior else None
-    second = prior.make(config, data, ordered=False) if taste else None
+    second = prior.make(config, data, is_slit=False) if taste else None
     history_table = "item" if config.tied else "item_history"
     popular = round(float(config.popular) * config.negatives)
     # How often an item is drawn against uniform negatives, as a logarithm.
@@ -82,7 +84,7 @@ def make(config: Config, data: Data) -> Recommender:
     odds = np.log(1 + popular / config.negatives * (share * num_items - 1)).astype(np.float32)
     windows = over_windows(data, max(length, 1)).own
     rise = np.float32(trend) * untaught.rises(data.train, num_items) if trend else ()
-    given = Given(data.train, Own(windows, odds, first.known if first else (), rise))
+    given = Given(data.train, Own(windows, odds, first.known if first else (), rise, log if of_set else ()))
 
     def init(key: Array, given: Given) -> Params:
         keys = jax.random.split(key, 6)
@@ -99,7 +101,7 @@ def make(config: Config, data: Data) -> Recommender:
         if first is None:
             return params
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
-        held = {"prior": first.fit(given.train, given.own.prior)}
+        held = {"prior": first.fit(given.own.log if of_set else given.train, given.own.prior)}
         if second is not None:
             held["taste"] = {"weights": second.fit(given.train, given.own.prior)["weights"]}
         return {**params, "net": net_params, "held": held}
@@ -244,9 +246,11 @@ def make(config: Config, data: Data) -> Recommender:
     epochs = int(np.clip(3_000_000 // max(len(data.train.items), 1), 4, 30))  # many over a small log, few over a large
     learn = learn._replace(ranks=first is not None, epochs=epochs, learning_rate=0.002, schedule="cosine")
     order = "yes" if config.ordered else "no" if sampled else latest(data, length)
+    order = "in training" if order == "no" and config.prior_next else order
     paid = partial(over_history, "attend") if length and config.heads else None
     unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
-    model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=order == "yes")
-    if config.ordered and reads > length:
+    narrow = length * bool(config.ordered)
+    model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=narrow)
+    if (config.ordered or (config.latest and config.prior_next)) and reads > length:
         model = model._replace(falls=falls)
     return model._replace(contribute=contribute, additive=not config.state) if told else model

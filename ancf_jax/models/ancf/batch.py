@@ -18,6 +18,7 @@ class Own(NamedTuple):
     odds: ArrayLike  # [I + 1] the log-q correction of `popular` negatives
     prior: Any  # what the closed form knows of the data, or ()
     trend: Any  # [I + 1] w_r r_i, or ()
+    log: Any = ()  # the training part in its order, where a closed form learns from that and windows are shuffled
 
 
 class Batch(NamedTuple):

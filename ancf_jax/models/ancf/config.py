@@ -13,7 +13,7 @@ from ancf_jax.config import AUTO, Auto, Range, Space, field
 from ancf_jax.nn.losses import PAIR_LOSSES
 from ancf_jax.types import Data, InputError
 
-BESIDE = "is beside what an order-aware model learns apart from --prior; legal here is 0"
+BESIDE = "is beside what is learnt apart from a closed form of the order (--ordered or --prior_next); legal here is 0"
 
 SEARCH: Space = {
     "factors": (32, 64, 128),
@@ -61,6 +61,9 @@ class Config:
     tower: tuple[int, ...] = field((), "widths of the fully connected layers (empty: no tower)")
     tower_factors: int = field(32, "embedding width of users and items in the tower", low=1)
     prior: float = field(1.0, "first weight of the closed form: EASE, or SLIT if ordered (0: none)", low=0, absent=0.0)
+    prior_next: bool = field(
+        False, "order-free, the closed form is SLIT of the history as a set: training reads the order", absent=False
+    )
     prior_l2: float = field(200.0, "L2 penalty of the closed form", above=0)
     prior_filter: bool = field(False, "order-free, the closed form is the filter of chebycf, which knows all items")
     prior_flatness: float = field(1.5, "the filter's exponent phi", above=0)
@@ -73,7 +76,7 @@ class Config:
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     taste: float | Auto = field(
-        AUTO, "order-aware and apart, weight of EASE over the whole history too (auto: .5 there)", low=0, absent=0.0
+        AUTO, "weight of EASE of the whole history, apart and beside SLIT (auto: .5 there)", low=0, absent=0.0
     )
     trend: float | Auto = field(AUTO, "weight of an item's rise of late (auto: .3 if ordered)", low=0, absent=0.0)
     again: float | Auto = field(
@@ -96,14 +99,18 @@ class Config:
             raise InputError("flag --ordered: needs a history; --history is 0")
         if self.ordered is False and self.trend not in (AUTO, 0):
             raise InputError("flag --trend: is for order-aware models of logs with times; legal here is 0")
-        if self.taste not in (AUTO, 0) and (self.ordered is False or self.joint is True or not self.prior):
+        orderless = self.ordered is False and not self.prior_next
+        if self.taste not in (AUTO, 0) and (orderless or self.joint is True or not self.prior):
             raise InputError(f"flag --taste: {BESIDE}")
         if self.ordered is False and self.encoder == "gru":
             raise InputError("flag --encoder: gru reads the order; legal with --noordered is attention")
         if not (self.joint or self.prior):
             raise InputError("flag --nojoint: is to learn apart from the closed form, and --prior is 0")
-        if self.prior_filter and self.joint:
-            raise InputError("flag --prior_filter: knows the rows that are learnt from; give --nojoint, to learn apart")
+        for name in ("prior_filter", "prior_next"):
+            if getattr(self, name) and self.joint:
+                raise InputError(f"flag --{name}: knows the rows that are learnt from; give --nojoint, to learn apart")
+        if self.prior_filter and self.prior_next:
+            raise InputError("flag --prior_next: is another closed form than --prior_filter; give one of them")
         if not self.targets and (self.layers not in (0, AUTO) or (self.joint and self.prior)):
             raise InputError("flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets")
         if self.scorer and self.heads == 0:
@@ -117,7 +124,7 @@ def resolved(config: Config, data: Data) -> Config:
     from ancf_jax.data.interactions import has_repeats  # help of the default model does not wait for pandas
 
     ordered = (data.ordered and config.history > 0) if config.ordered == AUTO else config.ordered
-    for name in ("temperature", "prior_filter"):
+    for name in ("temperature", "prior_filter", "prior_next"):
         if ordered and getattr(config, name):
             raise InputError(f"flag --{name}: is for order-free models; give --noordered")
     if config.ordered is True and not data.ordered and config.trend not in (AUTO, 0):
@@ -127,8 +134,9 @@ def resolved(config: Config, data: Data) -> Config:
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
     joint = not (ordered and config.prior) if config.joint == AUTO else config.joint
-    left |= {"joint": joint, "taste": 0.5 * (ordered and not joint)}
-    if config.taste not in (AUTO, 0) and not ordered:
+    beside = bool(ordered or config.prior_next)
+    left |= {"joint": joint, "taste": 0.5 * (beside and not joint)}
+    if config.taste not in (AUTO, 0) and not beside:
         raise InputError(f"flag --taste: {BESIDE}")
     found: dict[str, Any] = {name: value for name, value in left.items() if getattr(config, name) == AUTO}
     for name, without in (("state", False), ("encoder", "attention"), ("trend", 0.0)):  # all of them read the order

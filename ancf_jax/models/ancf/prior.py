@@ -7,6 +7,10 @@ is mostly noise: what softmax makes of these scores is about p, and the order of
 It is an attention whose weights hang on the order alone, and whose values are solved for. Its weight in the score is
 learnt, B is held. EASE has its two exponents here too, see linear/ease.py.
 
+SLIT of a set, order-free (`prior_next`): B is solved for from what came next after each set of interactions before, and
+all of a history that is read counts alike, n^-1/2 where n are read in the mean. So what it says of a user hangs on no
+order, but what it learnt does.
+
 A fit flatters what it was fitted to, and a score in the test comes from one that has not seen what is held out. So in
 training, order-aware, a window is scored as by a fit without it; order-free, targets are scored as by a fit to which
 the user did all else. With P = (G + L)^-1 that is
@@ -46,8 +50,8 @@ class Known(NamedTuple):
 class Prior(NamedTuple):
     """The closed form's settings, and what it is solved from."""
 
-    ordered: bool
-    weights: Array  # [H] of a history's interactions by steps back, order-aware
+    is_slit: bool  # else it is EASE
+    weights: Array  # [H] in SLIT, of a history's interactions by steps back
     size: int  # items that it knows, M
     l2: float
     exponent: float  # of EASE's penalties
@@ -58,7 +62,7 @@ class Prior(NamedTuple):
     def fit(self, train: Interactions, known: Known) -> dict[str, Array]:
         """P and B [M + 1, M + 1]; the last row and column, of items that it does not know, are zero."""
         place = jnp.asarray(known.place)
-        if self.ordered:
+        if self.is_slit:
             p, b = _solved(*sums(train, place, self.size, self.weights), self.l2)
         else:
             g = gram(train, len(known.weights), len(place) - 1, jnp.argsort(place)[: self.size], known.weights)
@@ -73,14 +77,14 @@ class Prior(NamedTuple):
     def of_history(self, ready: tuple[Array, ArrayLike], history: Array) -> Array:
         """Scores [B, I] of all items after histories [B, H]."""
         b, place = ready[0], jnp.asarray(ready[1])
-        history = history[:, -len(self.weights) :] if self.ordered else history
-        weights = self.weights[: history.shape[1]] if self.ordered else jnp.ones(history.shape[1])
+        history = history[:, -len(self.weights) :] if self.is_slit else history
+        weights = self.weights[: history.shape[1]] if self.is_slit else jnp.ones(history.shape[1])
         return log_like(after(self._read(place[history]), weights, b)[:, place[:-1]], self.mean)
 
     def contribute(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
         """The scores of items [B, K] after histories [B, H], shared out over these."""
         b, place = ready[0], jnp.asarray(ready[1])
-        weights = jnp.pad(self.weights, (0, history.shape[1]))[: history.shape[1]][::-1] if self.ordered else 1.0
+        weights = jnp.pad(self.weights, (0, history.shape[1]))[: history.shape[1]][::-1] if self.is_slit else 1.0
         return shares(weights * b[self._read(place[history])[:, None], place[items][:, :, None]], self.mean)
 
     def falls(self, ready: tuple[Array, ArrayLike], history: Array, items: Array) -> Array:
@@ -93,7 +97,7 @@ class Prior(NamedTuple):
 
     def _read(self, ids: Array) -> Array:
         """What a history's ids [B, H] at their places count for: order-free, the second time of an item is nothing."""
-        return ids if self.ordered else jnp.where(counted(ids, self.size), ids, self.size)
+        return ids if self.is_slit else jnp.where(counted(ids, self.size), ids, self.size)
 
     def of_batch(
         self,
@@ -111,7 +115,7 @@ class Prior(NamedTuple):
         """
         place = jnp.asarray(known.place)
         read = tuple(place[ids] for ids in (history, targets, negatives))
-        if self.ordered:
+        if self.is_slit:
             found = self._after(held, *read)
         else:
             ends = jnp.asarray(train.offsets)[users + 1]
@@ -170,19 +174,26 @@ def _solved(g: Array, c: Array, l2: float) -> tuple[Array, Array]:
     return p, p @ c
 
 
-def make(config: Any, data: Data, ordered: bool | None = None) -> Prior:
-    """The closed form of ANCF's settings (ancf.Config): SLIT if `ordered`, by default if these are, else EASE.
+def make(config: Any, data: Data, *, is_slit: bool | None = None) -> Prior:
+    """The closed form of ANCF's settings (ancf.Config): SLIT or EASE, by default the one that they say.
 
     Raises InputError where its matrices do not fit in memory.
     """
-    ordered = bool(config.ordered) if ordered is None else ordered
+    is_slit = bool(config.ordered or config.prior_next) if is_slit is None else is_slit
     size = min(config.prior_items, data.num_items)
     check_memory("ancf", 6 * 4 * size**2, f"the closed form's six arrays, {size} x {size} (--prior_items),")
     often = np.bincount(data.train.items, minlength=data.num_items)
     place = np.full(data.num_items + 1, size, np.int32)
     place[np.argsort(-often, kind="stable")[:size]] = np.arange(size)
-    weights = by_steps(config.history, config.prior_slope)
-    mean = (1 if ordered else len(data.train.items) / data.num_users) / data.num_items
+    weights = by_steps(config.history, config.prior_slope) if config.ordered else alike(config, data)
+    mean = (1 if is_slit else len(data.train.items) / data.num_users) / data.num_items
     known = Known(place, user_weights(data.train, config.prior_activity))
     penalty = config.prior_l2, config.prior_exponent
-    return Prior(ordered, weights, size, *penalty, mean, longest(data.train), known)
+    return Prior(is_slit, weights, size, *penalty, mean, longest(data.train), known)
+
+
+def alike(config: Any, data: Data) -> Array:
+    """The weights of a set's interactions, [H] or as many as a user has: rows r_t have the length 1, or about."""
+    read = config.history if config.latest else max(longest(data.train), 1)
+    counts = np.minimum(np.diff(data.train.offsets), read)
+    return jnp.full(read, max(counts.mean(), 1) ** -0.5)

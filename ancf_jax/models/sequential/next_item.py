@@ -130,4 +130,4 @@ def over_next_items(
     # A window's first interaction is in no history that has a target, unless the window is full.
     lengths = np.minimum(np.maximum(lengths_of(given.own, given.train, length + 1, shifted=True) - 1, 1), length)
     learn = Gradient(len(lengths), init, sample, loss, max(TOKENS // length, 1), lengths=lengths, narrow=narrow)
-    return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes", narrow=True)
+    return Recommender(learn, given, length, prepare, inner_products(embed), embed, order="yes", narrow=length)

@@ -15,8 +15,11 @@ FREE = dataclasses.replace(ORDERED, ordered=False, history=3, user=False)
 APART = dataclasses.replace(ORDERED, history=2, joint=False, taste=0.7)
 FILTERED = dataclasses.replace(FREE, temperature=0.2, prior_filter=True, joint=False, prior_factors=3)
 
+SET = dataclasses.replace(FREE, prior_next=True, joint=False, taste=0.7)
+LATEST = dataclasses.replace(SET, latest=True, history=2)
 
-@pytest.mark.parametrize("config", [ORDERED, APART, FREE, FILTERED])
+
+@pytest.mark.parametrize("config", [ORDERED, APART, FREE, FILTERED, SET, LATEST])
 def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     """With or without the order, whether all or a sample of the history is attended to, with the closed form."""
     model = ancf.make(config, data)
@@ -34,10 +37,10 @@ def test_contributions_and_biases_are_the_score(data, randomise, ask, config):
     np.testing.assert_allclose(found.sum(2) + biases, scores, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("again", [0.0, 2.0])
-def test_falls_are_those_of_asking_again(data, randomise, ask, again):
+@pytest.mark.parametrize(("config", "again"), [(dataclasses.replace(APART, heads=0), 2.0), (APART, 0.0), (LATEST, 2.0)])
+def test_falls_are_those_of_asking_again(data, randomise, ask, config, again):
     """Where EASE and repeats read the whole history, and the encoder and SLIT the latest 2."""
-    model = ancf.make(dataclasses.replace(APART, heads=0, again=again), data)
+    model = ancf.make(dataclasses.replace(config, again=again), data)
     params = randomise(model)
     for part in params["held"].values():
         for held in part.values():

@@ -14,6 +14,7 @@ from ancf_jax.models.linear import ease, slit
 from ancf_jax.types import Data, InputError
 
 SMALL = Config(factors=4, history=5, ordered=True, heads=1, prior_l2=3.0, prior_slope=0.5, dropout=0.0, negatives=6)
+SET = {"ordered": False, "prior_next": True, "joint": False}
 FREE = dataclasses.replace(SMALL, ordered=False, latest=True, targets=2, prior_exponent=0.5, prior_activity=0.5)
 
 
@@ -50,6 +51,29 @@ def test_with_nothing_learnt_it_ranks_as_the_closed_form(data, ask, ordered):
     assert np.ptp(expected[2]) > 0.5
 
 
+@pytest.mark.parametrize("latest", [True, False])
+def test_of_a_set_it_is_slit_that_weighs_all_alike(data, ask, latest):
+    """Of the latest 2 or of all, whose order changes nothing; the penalty grows by how many are read in the mean."""
+    count = np.minimum(np.diff(data.train.offsets), 2) if latest else np.diff(data.train.offsets)
+    closed = slit.make(slit.Config(history=2 if latest else int(count.max()), slope=0.0, l2=3.0 * count.mean()), data)
+    key = jax.random.key(0)
+    weights = jax.jit(lambda: closed.learn.sweep(closed.learn.init(key, closed.given), closed.given, key))()
+    changes = {"latest": latest, "history": 2, "targets": 1, "prior_next": True, "joint": False, "taste": 0.0}
+    model = ancf.make(dataclasses.replace(FREE, **changes), data)
+    params = jax.jit(model.learn.init)(key, model.given)
+    score = jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query))
+    off = {**params, "net": {**params["net"], "prior": np.float32(0)}}
+    histories, users = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]], [6, 6, 0, 1]
+    query = ask(users, histories, max(model.history, 5))
+    found = score(params, query) - score(off, query)
+    read = ask(users, [row[-closed.history :] for row in histories], closed.history)
+    expected = log_like(closed.score(weights, read), 1 / data.num_items)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    assert np.ptp(expected[2]) > 0.3 and model.order == ("latest 2" if latest else "in training")
+    turned = score(params, ask(users, [row[:-2] + row[:-3:-1] for row in histories], max(model.history, 5)))
+    np.testing.assert_allclose(turned, score(params, query), rtol=1e-4, atol=1e-5)
+
+
 def test_apart_ease_of_the_whole_history_is_added(data, ask):
     """Also of what was done before the latest 2, which the encoder and SLIT read."""
     apart = dataclasses.replace(SMALL, history=2, joint=False, prior_exponent=0.5, prior_activity=0.5)
@@ -69,7 +93,7 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
 
 
 @pytest.mark.parametrize(
-    ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0)]
+    ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0), (SET, 0.5)]
 )
 def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, weight):
     assert ancf.resolved(Config(**settings), data._replace(ordered=True)).taste == weight
@@ -77,7 +101,7 @@ def test_by_default_it_is_added_where_the_order_is_read_apart(data, settings, we
 
 @pytest.mark.parametrize("settings", [{"joint": True}, {"prior": 0.0}, {"ordered": False}])
 def test_elsewhere_it_is_refused(settings):
-    with pytest.raises(InputError, match="flag --taste: is beside what an order-aware model learns apart from --prior"):
+    with pytest.raises(InputError, match="flag --taste: is beside what is learnt apart from a closed form"):
         Config(taste=0.5, **settings)
 
 
@@ -96,7 +120,7 @@ def test_in_training_a_window_is_scored_after_each_column_by_a_fit_to_all_else(r
         build(users[kept], items[kept], users[kept], np.arange(kept.sum()), len(rows))
         for kept in (everything, users != user)
     ]
-    made, without = (prior.make(SMALL, Data(len(rows), 9, log)) for log in logs)
+    made, without = (prior.make(SMALL, Data(len(rows), 9, log), is_slit=True) for log in logs)
     place = np.minimum(np.arange(10), size).astype(np.int32)
     made, without = (each._replace(size=size, known=each.known._replace(place=place)) for each in (made, without))
     window = np.full(6, 9)
@@ -125,10 +149,12 @@ def test_in_training_targets_are_scored_by_a_fit_to_all_else(rows):
         build(users[kept], items[kept], users[kept], np.arange(kept.sum()), len(rows))
         for kept in (everything, (users != user) | ~np.isin(items, row[:2]))
     ]
-    known = prior.make(FREE, Data(len(rows), 9, logs[0])).known
+    known = prior.make(FREE, Data(len(rows), 9, logs[0]), is_slit=False).known
     known = known._replace(weights=np.random.default_rng(0).uniform(0.5, 2.0, len(rows)))
     config = dataclasses.replace(FREE, prior_exponent=0.0)  # with the frequencies all penalties change a little
-    made, without = (prior.make(config, Data(len(rows), 9, log))._replace(mean=0.3, known=known) for log in logs)
+    made, without = (
+        prior.make(config, Data(len(rows), 9, log), is_slit=False)._replace(mean=0.3, known=known) for log in logs
+    )
     negatives = np.setdiff1d(np.arange(9), row)[None, :2]
     history, targets = np.array([[*row[2:-1], 9]]), np.array([[*row[:2], 9]])
     ours, theirs = made.of_batch(
@@ -141,7 +167,7 @@ def test_in_training_targets_are_scored_by_a_fit_to_all_else(rows):
 
 
 def test_order_free_the_second_time_of_an_item_is_nothing(data):
-    made = prior.make(FREE, data)
+    made = prior.make(FREE, data, is_slit=False)
     ready = (jax.jit(made.fit)(data.train, made.known)["weights"], made.known.place)
     once, twice = np.array([[9, 9, 3, 1]]), np.array([[3, 1, 3, 1]])
     np.testing.assert_allclose(made.of_history(ready, twice), made.of_history(ready, once), rtol=1e-6)
@@ -153,7 +179,7 @@ def test_order_free_the_second_time_of_an_item_is_nothing(data):
 @pytest.mark.parametrize("ordered", [True, False])
 def test_items_beyond_the_most_frequent_have_no_score_by_it(data, ordered):
     config = dataclasses.replace(SMALL if ordered else FREE, prior_items=4)
-    made = prior.make(config, data)
+    made = prior.make(config, data, is_slit=ordered)
     counts = np.bincount(data.train.items, minlength=data.num_items)
     known = np.flatnonzero(np.asarray(made.known.place)[:-1] < 4)
     assert len(known) == 4 and counts[known].min() >= np.sort(counts)[::-1][4] and made.known.place[-1] == 4
