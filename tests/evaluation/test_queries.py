@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data.interactions import build
+from ancf_jax.evaluation import queries
 from ancf_jax.evaluation.queries import query_history, query_users
 from ancf_jax.types import ClosedForm, Data, Given, Interactions, Recommender, as_they_are
 
@@ -39,6 +40,15 @@ def test_query_of_a_new_user(history, width):
     assert query.users.tolist() == [2] and seen.shape == (1, width)
     np.testing.assert_array_equal(query.history, [([7, *history])[-2:]])
     np.testing.assert_array_equal(query.values, [([0, 3, 3, 3])[: len(history) + 1][-2:]])  # the median of training
+
+
+@pytest.mark.parametrize(("narrow", "expected"), [(0, [8]), (8, [2, 4, 8]), (2, [8]), (3, [2, 8])])
+def test_widths_that_save_nothing_have_no_program_of_their_own(monkeypatch, narrow, expected):
+    """Of histories of 1, 3 and 8 columns, where width costs up to `narrow` columns."""
+    monkeypatch.setattr(queries, "SAVED", 1)
+    found = queries.by_width(model(8)._replace(narrow=narrow), np.array([8, 1, 3]))
+    assert [width for width, _ in found] == expected
+    assert sorted(np.concatenate([places for _, places in found])) == [0, 1, 2]
 
 
 def test_a_model_without_histories_gets_none():

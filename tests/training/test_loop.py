@@ -14,9 +14,10 @@ from ancf_jax.models import MODELS
 from ancf_jax.models.factors import ncf
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training import loop
+from ancf_jax.training.ahead import compiling
 from ancf_jax.training.batches import steps_per_epoch
-from ancf_jax.training.checkpoint import load_latest, save
-from ancf_jax.training.loop import fit, init_state, last_epoch, settled
+from ancf_jax.training.checkpoint import load_latest, save, warm_start
+from ancf_jax.training.loop import epoch_by, fit, init_state, last_epoch, settled
 from ancf_jax.training.optimizers import make_optimizer
 from ancf_jax.training.precision import in_bfloat16
 from ancf_jax.types import ClosedForm, Data, Given, Gradient, Interactions, Recommender, as_they_are
@@ -187,6 +188,36 @@ def test_a_run_resumed_after_its_patience_was_exhausted_does_nothing():
     state = init_state(model, tx, 0)._replace(epoch=jnp.int32(4))
     result = run(model, config, tx=tx, state=state, records=records, validate=lambda params: {})
     assert result.records == records and result.best == 2
+
+
+def test_after_a_warm_start_all_epochs_are_one_program(tmp_path):
+    """What a checkpoint gives lies on a device for good; with a state that does not the second epoch compiled anew."""
+    model, config = toy(lambda params, rows: jnp.sum(params["net"]["b"] ** 2)), TrainConfig(epochs=3)
+    tx = make_optimizer(settled(config, model.learn), 3)
+    save(tmp_path, init_state(model, tx, 1), 0.0)
+    state = init_state(model, tx, 0)
+    state = state._replace(params=warm_start(state.params, [tmp_path]))
+    run_epoch = epoch_by(model, config, tx)
+    run(model, config, tx=tx, state=state, run_epoch=run_epoch)
+    assert run_epoch._cache_size() == 1
+
+
+def test_an_epoch_that_is_compiled_ahead_is_the_one_that_runs(monkeypatch):
+    """It is lowered once, in the thread, and trains as one that was not."""
+    traced, saved = [], []
+
+    def loss(params, rows):
+        traced.append(rows)
+        return jnp.sum(params["net"]["w"] ** 2)
+
+    config, plain = TrainConfig(epochs=2), []
+    tx = make_optimizer(settled(config, toy(loss).learn), 2)
+    run(toy(loss), config, tx=tx, save=lambda state, *_: plain.append(state))
+    once = len(traced)
+    run_epoch = compiling(toy(loss), config, tx)
+    run(toy(loss), config, tx=tx, run_epoch=run_epoch, save=lambda state, *_: saved.append(state))
+    assert len(traced) == 2 * once
+    jax.tree.map(np.testing.assert_array_equal, saved[-1], plain[-1])
 
 
 def test_a_loss_that_is_not_finite_ends_training_and_is_not_saved():
