@@ -109,6 +109,8 @@ class Config:
         for name in ("prior_filter", "prior_next"):
             if getattr(self, name) and self.joint:
                 raise InputError(f"flag --{name}: knows the rows that are learnt from; give --nojoint, to learn apart")
+        if self.prior_next and self.latest and not self.history:
+            raise InputError("flag --latest: a set of the latest needs a history; --history is 0")
         if self.prior_filter and self.prior_next:
             raise InputError("flag --prior_next: is another closed form than --prior_filter; give one of them")
         if not self.targets and (self.layers not in (0, AUTO) or (self.joint and self.prior)):
