@@ -59,9 +59,33 @@ def progress(label: str, epochs: int, series: Series | None = None, what: str = 
         yield report
 
 
-def _left(elapsed: float, done: float, total: float) -> str:
-    """The time that the rest takes if it goes on as so far."""
-    return str(timedelta(seconds=round(elapsed / done * (total - done)))) if done else UNKNOWN
+def _times(epochs: int, series: Series | None) -> Callable[[float], tuple[float, str, str]]:
+    """Of each epoch that is over: the seconds of the run so far, what it has left, and what all runs have.
+
+    An epoch takes what the later ones of this process took, or the first with all that came before it; another run takes
+    what those so far do, this one to its end among them.
+    """
+    start = time.monotonic()
+    first: tuple[float, float] | None = None  # when the first was over, and which it was
+
+    def at(epoch: float) -> tuple[float, str, str]:
+        nonlocal first
+        now = time.monotonic()
+        since, earlier = first or (start, math.ceil(epoch) - 1)
+        first = first or (now, epoch)
+        if epoch <= max(earlier, 0):
+            return now - start, UNKNOWN, UNKNOWN
+        left = (now - since) / (epoch - earlier) * (epochs - epoch)
+        if series is None:
+            return now - start, _clock(left), ""
+        others = (now - series.started + left) / series.number * (series.total - series.number)
+        return now - start, _clock(left), _clock(left + others)
+
+    return at
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _numbers(record: Mapping[str, Any], room: int | None = None) -> str:
@@ -95,25 +119,21 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
     if cell_len(label) > room:
         label = set_cell_size(label, room - 1) + "…"
     room -= max(map(cell_len, (label, overall)))
-    start = time.monotonic()
-    earlier: int | None = None  # epochs of an earlier process, from which this one resumed
+    times = _times(epochs, series)
     bar = Progress(*columns, console=console, get_time=time.monotonic)
     task = bar.add_task("", total=epochs, label=label, left=UNKNOWN, numbers="")
     if series:
         before = series.number - 1
-        left = _left(start - series.started, before, series.total)
+        so_far = time.monotonic() - series.started
+        left = _clock(so_far / before * (series.total - before)) if before else UNKNOWN
         every = bar.add_task("", total=series.total, completed=before, label=overall, left=left, numbers="")
         bar.tasks[every].start_time = series.started
 
     def report(record: Mapping[str, Any]) -> None:
-        nonlocal earlier
-        epoch, now = record["epoch"], time.monotonic()
-        earlier = math.ceil(epoch) - 1 if earlier is None else earlier
-        left = _left(now - start, epoch - earlier, epochs - earlier)
-        bar.update(task, completed=epoch, left=left, numbers=_numbers(record, room))
+        _, left, overall = times(record["epoch"])
+        bar.update(task, completed=record["epoch"], left=left, numbers=_numbers(record, room))
         if series:
-            done = before + epoch / epochs
-            bar.update(every, completed=done, left=_left(now - series.started, done, series.total))
+            bar.update(every, completed=before + record["epoch"] / epochs, left=overall)
 
     with bar:
         yield report
@@ -124,22 +144,17 @@ def _bar(label: str, epochs: int, series: Series | None) -> Iterator[Report]:
 @contextmanager
 def _lines(label: str, epochs: int, series: Series | None, what: str) -> Iterator[Report]:
     """Plain lines: the first epoch, one each LINE_EVERY seconds, and the last."""
-    start = time.monotonic()
+    times = _times(epochs, series)
     printed = -math.inf
-    earlier: int | None = None  # epochs of an earlier process
     pending = ""
 
     def report(record: Mapping[str, Any]) -> None:
-        nonlocal printed, earlier, pending
-        now, epoch = time.monotonic(), record["epoch"]
-        earlier = math.ceil(epoch) - 1 if earlier is None else earlier
-        left = _left(now - start, epoch - earlier, epochs - earlier)
-        clock = f"elapsed {timedelta(seconds=round(now - start))}  left {left}"
+        nonlocal printed, pending
+        now, left, overall = times(record["epoch"])
+        clock = f"elapsed {_clock(now)}  left {left}"
         if series:
-            finished = series.number - 1 + epoch / epochs
-            clock += f"  run {series.number} of {series.total}"
-            clock += f"  left overall {_left(now - series.started, finished, series.total)}"
-        pending = f"{label}  {what} {math.ceil(epoch)}/{epochs}  {_numbers(record)}  {clock}"
+            clock += f"  run {series.number} of {series.total}  left overall {overall}"
+        pending = f"{label}  {what} {math.ceil(record['epoch'])}/{epochs}  {_numbers(record)}  {clock}"
         if now - printed >= LINE_EVERY:
             print(pending, file=sys.stderr, flush=True)
             printed, pending = now, ""

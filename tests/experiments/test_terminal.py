@@ -191,7 +191,7 @@ def test_bars_of_several_runs(terminal, monkeypatch):
         time.sleep(0.3)  # bars are drawn ten times a second
     lines = [line for line in frames(shown) if "run 3 of 6" in line]
     assert re.search(r"2/6 +0:01:00 left 0:02:00", lines[0])  # two took a minute
-    assert re.search(r"2/6 +0:01:10 left 0:01:38", lines[-1])  # 2.5 took 70 seconds
+    assert re.search(r"2/6 +0:01:10 left 0:01:50", lines[-1])  # 3 will have taken 90 seconds
     assert "mf seed 0" in frames(shown)[-1]  # what stays
 
 
@@ -206,12 +206,24 @@ def test_a_run_that_resumed_is_judged_by_its_own_epochs(terminal, monkeypatch):
     assert re.search(r"92/100 +0:00:20 left 0:01:20", frames(shown)[-1])
 
 
+def test_what_comes_before_the_first_epoch_is_no_part_of_the_others(capsys, monkeypatch):
+    """A start of 100 seconds, and epochs of 1 second: of the last of two runs, all that is left is its own."""
+    clock = iter([30.0, 130.0, 145.0])
+    monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with console.progress("ancf", 40, console.Series(2, 2, started=0.0)) as report:
+        for epoch in (0, 15):
+            report({"epoch": epoch})
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.endswith("elapsed 0:01:40  left -:--:--  run 2 of 2  left overall -:--:--")
+    assert last.endswith("elapsed 0:01:55  left 0:00:25  run 2 of 2  left overall 0:00:25")
+
+
 def test_lines_of_several_runs(capsys, monkeypatch):
     clock = iter([10.0, 20.0])
     monkeypatch.setattr(bars, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with console.progress("mf", 2, console.Series(2, 4, started=0.0)) as report:
         report({"epoch": 1, "loss": 0.5})
-    said = "elapsed 0:00:10  left 0:00:10  run 2 of 4  left overall 0:00:33"
+    said = "elapsed 0:00:10  left 0:00:10  run 2 of 4  left overall 0:00:40"
     assert capsys.readouterr().err == f"mf  epoch 1/2  loss 0.5  {said}\n"
 
 
