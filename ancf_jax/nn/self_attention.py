@@ -22,13 +22,27 @@ class Projections(nn.Module):
         return self.param("kernel", nn.initializers.lecun_normal(), (width, 3 * width))
 
 
-def multi_head(x: Array, kernel: Array, mask: Array, causal: bool, heads: int, drop: Callable[[Array], Array]) -> Array:
-    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; Q, K and V are x W, W the kernel [D, 3 D].
+def multi_head(
+    asking: Array,
+    x: Array,
+    kernel: Array,
+    mask: Array,
+    causal: bool,
+    heads: int,
+    drop: Callable[[Array], Array],
+    nothing: Array | None = None,
+) -> Array:
+    """Over heads, drop(softmax(Q K^T / sqrt(d))) V side by side [B, H, D]; Q is asking W_q, K and V x W_k and x W_v.
 
-    A column attends where `mask` [B, H], and if causal, not to later ones.
+    The kernel [D, 3 D] is W_q, W_k, W_v. A column attends where `mask` [B, H], and if causal, not to later ones, and to
+    as many vectors of zeros as `nothing` [B] says.
     """
-    length = x.shape[1]
-    parts = tuple(jnp.moveaxis(split_heads(part, heads), 2, 1) for part in jnp.split(x @ kernel, 3, axis=-1))
+    length, width = x.shape[1:]
+    if asking is x:
+        projected = jnp.split(x @ kernel, 3, axis=-1)
+    else:
+        projected = [asking @ kernel[:, :width], *jnp.split(x @ kernel[:, width:], 2, axis=-1)]
+    parts = tuple(jnp.moveaxis(split_heads(part, heads), 2, 1) for part in projected)
     # [B, heads, H, d] in memory too: on a CPU, products over heads that lie side by side take longer.
     q, k, v = jax.lax.optimization_barrier(parts)
 
@@ -38,8 +52,7 @@ def multi_head(x: Array, kernel: Array, mask: Array, causal: bool, heads: int, d
         if causal:
             allowed = allowed & (jnp.arange(start, end)[:, None] >= jnp.arange(seen))
         logits = jnp.einsum("bnqd,bnkd->bnqk", q[:, :, start:end], k[:, :, :seen]) / jnp.sqrt(q.shape[-1])
-        logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
-        weights = drop(jax.nn.softmax(logits, axis=-1).astype(x.dtype))
+        weights = drop(softmax_beside(logits, allowed, nothing).astype(x.dtype))
         return jnp.einsum("bnqk,bnkd->bnqd", weights, v[:, :, :seen])
 
     pieces = -(-length // COLUMNS) if causal else 1
@@ -48,18 +61,34 @@ def multi_head(x: Array, kernel: Array, mask: Array, causal: bool, heads: int, d
     return jnp.moveaxis(found, 1, 2).reshape(x.shape)
 
 
-def multi_head_of_last(x: Array, kernel: Array, mask: Array, heads: int, drop: Callable[[Array], Array]) -> Array:
+def multi_head_of_last(
+    asking: Array,
+    x: Array,
+    kernel: Array,
+    mask: Array,
+    heads: int,
+    drop: Callable[[Array], Array],
+    nothing: Array | None = None,
+) -> Array:
     """The last column of `multi_head`, [B, 1, D], without keys and values of every column.
 
     The logits of one query are <q, W_k x_h> = <W_k^T q, x_h>, and what is attended to is W_v sum over h of a_h x_h.
     """
     query, keys, values = (split_heads(part, heads) for part in jnp.split(kernel, 3, axis=-1))  # [D, heads, d]
-    q = jnp.einsum("bd,dnk->bnk", x[:, -1], query)
+    q = jnp.einsum("bd,dnk->bnk", asking[:, -1], query)
     logits = jnp.einsum("bnd,bhd->bnh", jnp.einsum("bnk,dnk->bnd", q, keys), x) / jnp.sqrt(q.shape[-1])
-    logits = jnp.where(mask[:, None], logits, -1e9).astype(jnp.float32)
-    weights = drop(jax.nn.softmax(logits, axis=-1).astype(x.dtype))
+    weights = drop(softmax_beside(logits[:, :, None], mask[:, None, None], nothing)[:, :, 0].astype(x.dtype))
     pooled = jnp.einsum("bnh,bhd->bnd", weights, x)
     return jnp.einsum("bnd,dnk->bnk", pooled, values).reshape(len(x), 1, -1)
+
+
+def softmax_beside(logits: Array, allowed: Array, nothing: Array | None) -> Array:
+    """Over the last axis of logits [B, heads, Q, K] where allowed, beside `nothing` [B] logits of 0, in float32."""
+    logits = jnp.where(allowed, logits, -1e9).astype(jnp.float32)
+    if nothing is None:
+        return jax.nn.softmax(logits, axis=-1)
+    beside = jnp.broadcast_to(jnp.log(nothing)[:, None, None, None], (*logits.shape[:-1], 1))
+    return jax.nn.softmax(jnp.concatenate([logits, beside], axis=-1), axis=-1)[..., :-1]
 
 
 class SelfAttention(nn.Module):
@@ -90,9 +119,9 @@ class SelfAttention(nn.Module):
             normed = nn.LayerNorm(name=f"norm_attention_{n}")(x)
             kernel = Projections(name=f"qkv_{n}")(width)
             if last and n == self.layers - 1:
-                x, mixed = x[:, -1:], multi_head_of_last(normed, kernel, mask, self.heads, drop)
+                x, mixed = x[:, -1:], multi_head_of_last(normed, normed, kernel, mask, self.heads, drop)
             else:
-                mixed = multi_head(normed, kernel, mask, self.causal, self.heads, drop)
+                mixed = multi_head(normed, normed, kernel, mask, self.causal, self.heads, drop)
             x = x + drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             normed = nn.LayerNorm(name=f"norm_feed_{n}")(x)
             inner = self.activation(nn.Dense(feed, name=f"feed_in_{n}")(normed))

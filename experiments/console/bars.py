@@ -62,8 +62,8 @@ def progress(label: str, epochs: int, series: Series | None = None, what: str = 
 def _times(epochs: int, series: Series | None) -> Callable[[float], tuple[float, str, str]]:
     """Of each epoch that is over: the seconds of the run so far, what it has left, and what all runs have.
 
-    An epoch takes what the later ones of this process took, or the first with all that came before it; another run takes
-    what those so far do, this one to its end among them.
+    An epoch takes what the later ones of this process took, or the first with all that came before it; another run
+    takes what those so far do, this one to its end among them.
     """
     start = time.monotonic()
     first: tuple[float, float] | None = None  # when the first was over, and which it was

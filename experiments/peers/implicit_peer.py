@@ -3,7 +3,8 @@
 implicit's objective for ALS is ours with exponent 0, up to a scale of the factors that no ranking sees: with a for
 --unobserved, its confidence is (1 + a) / a and its regularization l2 (1 + a) / a. It does not scale the penalty by
 frequency; for another exponent, the mean over all rows of that scale is taken. use_cg follows --solver. These are
-defaults: --peer_options=regularization=...,alpha=... replace them.
+defaults: --peer_options=regularization=...,alpha=... replace them, and cg_steps=... the three steps of conjugate
+gradients.
 """
 
 import os
@@ -26,7 +27,10 @@ def setup(work):
         commands = {"go": top_n(work, ones(work, users, items))}
     elif work["model"] == "ials":
         options = als_options(work["config"], matrix) | work["options"]
-        commands = fitting(implicit.als.AlternatingLeastSquares(**shared, **options, iterations=1), matrix)
+        steps = options.pop("cg_steps", None)
+        model = implicit.als.AlternatingLeastSquares(**shared, **options, iterations=1)
+        model.cg_steps = steps or model.cg_steps  # which its constructor does not take
+        commands = fitting(model, matrix)
     else:
         options = {"learning_rate": work["train"]["learning_rate"], "regularization": work["config"]["l2"]}
         options |= work["options"]

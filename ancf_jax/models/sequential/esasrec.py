@@ -82,9 +82,9 @@ class GatedSelfAttention(nn.Module):
         for n in range(self.layers):
             normed, kernel = nn.LayerNorm(name=f"norm_attention_{n}")(x), Projections(name=f"qkv_{n}")(width)
             if last and n == self.layers - 1:
-                x, mixed = x[:, -1:], multi_head_of_last(normed, kernel, mask, self.heads, drop)
+                x, mixed = x[:, -1:], multi_head_of_last(normed, normed, kernel, mask, self.heads, drop)
             else:
-                mixed = multi_head(normed, kernel, mask, True, self.heads, drop)
+                mixed = multi_head(normed, normed, kernel, mask, True, self.heads, drop)
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_attention_{n}")(x))
             x = x + gate * drop(nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed))
             gate = nn.sigmoid(nn.Dense(width, name=f"gate_feed_{n}")(x))

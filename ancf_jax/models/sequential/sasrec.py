@@ -13,6 +13,7 @@ a softmax over the catalogue or a sample of it. Where a column has several negat
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,10 +32,12 @@ from ancf_jax.models.sequential.next_item import (
     window_scores,
     window_softmax,
 )
+from ancf_jax.nn.layers import Dropout
 from ancf_jax.nn.losses import masked_mean, pair_loss
-from ancf_jax.nn.self_attention import SelfAttention
+from ancf_jax.nn.self_attention import Projections, SelfAttention, multi_head, multi_head_of_last
 from ancf_jax.types import Array, Data, Given, InputError, Params, Recommender
 
+BLOCKS = ("paper", "code")
 LOSSES = ("bce", "gbce", *SOFTMAX_LOSSES)
 SEARCH: Space = {
     "factors": (32, 64, 128),
@@ -63,17 +66,64 @@ class Config:
     negatives: int = field(128, "items that a window's positives share as negatives, for gbce, sampled_softmax", low=1)
     calibration: float = field(0.75, "calibration t of gbce: from 0, bce, to 1, as without sampling", low=0, high=1)
     stddev: float = field(0.05, "standard deviation of the initial embeddings", low=0)
+    block: str = field("paper", "layers: as the paper has them, or as the authors' code and its heirs do", BLOCKS)
 
     def __post_init__(self) -> None:
         if self.factors % self.heads:
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
 
 
+def small(key: Array, shape: tuple[int, ...], kind: Any = jnp.float32) -> Array:
+    """Uniform between +- 1 / sqrt(D), for a kernel [D, D] and its bias [D], as PyTorch starts a convolution."""
+    return jax.random.uniform(key, shape, kind, -(shape[-1] ** -0.5), shape[-1] ** -0.5)
+
+
+class CodeBlocks(nn.Module):
+    """The blocks that the authors' code has in place of the paper's, over a history [B, H, D] of at most `length`.
+
+        x <- norm(x + MultiHead(norm(x), x));  x <- x + W_2 relu(W_1 x + b_1) + b_2;  then one last norm
+
+    Queries are of norm(x), keys and values of x itself, and padding, whose x is 0, is attended to: what is short of
+    `length` takes its share. Dropout is on what attends, within the point-wise layer, which starts `small`, and on what
+    it adds.
+    """
+
+    layers: int
+    heads: int
+    dropout: float
+    length: int
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, deterministic: bool = True, last: bool = False) -> Array:
+        width = x.shape[-1]
+        padding = self.length - jnp.sum(mask, 1)
+        dense = partial(nn.Dense, width, kernel_init=small, bias_init=small)
+
+        def drop(values: Array) -> Array:
+            return Dropout(self.dropout)(values, deterministic=deterministic)
+
+        for n in range(self.layers):
+            normed, kernel = nn.LayerNorm(name=f"norm_attention_{n}")(x), Projections(name=f"qkv_{n}")(width)
+            if last and n == self.layers - 1:
+                mixed = multi_head_of_last(normed, x, kernel, mask, self.heads, drop, padding)
+                x = x[:, -1:]
+            else:
+                mixed = multi_head(normed, x, kernel, mask, True, self.heads, drop, padding)
+            mixed = nn.Dense(width, use_bias=False, name=f"out_{n}")(mixed)
+            x = nn.LayerNorm(name=f"norm_feed_{n}")(x + mixed)
+            inner = drop(nn.relu(dense(name=f"feed_in_{n}")(x)))
+            x = x + drop(dense(name=f"feed_out_{n}")(inner))
+        return nn.LayerNorm(name="norm")(x)
+
+
 def make(config: Config, data: Data) -> Recommender:
     """SASRec by gradient steps over windows of users' histories."""
     num_items, length = data.num_items, config.history
     c = config
-    encoder = partial(SelfAttention, c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
+    if c.block == "paper":
+        encoder = partial(SelfAttention, c.layers, c.heads, c.dropout, causal=True, feed=c.factors, activation=nn.relu)
+    else:
+        encoder = partial(CodeBlocks, c.layers, c.heads, c.dropout, length)
     net = Net(length, encoder, c.dropout, c.stddev)
     given = over_windows(data, length)
     init = table_and_net(net, num_items, length, c.factors, c.stddev)

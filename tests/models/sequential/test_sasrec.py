@@ -55,6 +55,45 @@ def test_scores_are_the_last_states_products_with_the_items(made, data, ask):
     np.testing.assert_allclose(jax.jit(model.score)(ready, query, items), given, rtol=1e-4, atol=1e-5)
 
 
+def states_by_code(params, history, length):
+    """States of one history by the blocks of the authors' code, zeros before it for padding."""
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    net, table = params["net"], params["tables"]["item"]
+    block, padding = net["CodeBlocks_0"], length - len(history)
+    present = (np.arange(length) >= padding)[:, None]
+    x = np.concatenate([np.zeros((padding, 4)), table[history] * 2.0 + net["position"][padding:]])
+    for n in range(2):
+        query, key, value = np.split(block[f"qkv_{n}"]["kernel"], 3, axis=1)
+        logits = norm(x, block[f"norm_attention_{n}"]) @ query @ (x @ key).T / 2.0
+        logits = np.where(np.tri(length, dtype=bool), logits, -np.inf)
+        weights = np.exp(logits - logsumexp(logits, axis=-1, keepdims=True))
+        x = norm(x + weights @ x @ value @ block[f"out_{n}"]["kernel"], block[f"norm_feed_{n}"])
+        inner = np.maximum(x @ block[f"feed_in_{n}"]["kernel"] + block[f"feed_in_{n}"]["bias"], 0)
+        x = (x + inner @ block[f"feed_out_{n}"]["kernel"] + block[f"feed_out_{n}"]["bias"]) * present
+    return norm(x, block["norm"])[padding:]
+
+
+def test_the_blocks_of_the_code_attend_to_padding(data, randomise, ask):
+    """Of every column in training, of the last alone in scoring, and of fewer columns the same."""
+    model = make(Config(**SMALL | {"layers": 2}, block="code"), data)
+    params, histories = randomise(model), [[4, 0, 7], [2, 8], [5]]
+    expected = [states_by_code(params, history, 3) @ params["tables"]["item"].T for history in histories]
+    ready = model.prepare(params, model.given)
+    for query in (ask([0, 3, 9], histories, 3), ask([3, 9], histories[1:], 2)):
+        found = jax.jit(model.score)(ready, query)
+        last = [scores[-1, : data.num_items] for scores in expected[-len(found) :]]
+        np.testing.assert_allclose(found, last, rtol=1e-4, atol=1e-5)
+    window, targets = np.array([[9, 2, 8]]), np.array([[9, 8, 1]])
+    own, other = targets, np.array([[0, 3, 4]])
+    batch = Batch(window, own, other, np.zeros((1, 3), bool))
+    loss, _ = model.learn.loss(params, model.given, batch, jax.random.key(0))
+    each = [
+        np.logaddexp(0, -scores[item]) + np.logaddexp(0, scores[wrong])
+        for scores, item, wrong in zip(expected[1], (8, 1), (3, 4), strict=True)
+    ]
+    np.testing.assert_allclose(loss, np.mean(each), rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_loss_of_a_window(data, randomise, loss):
     """One whole window and one that padding begins; the last target of the first is padding."""
