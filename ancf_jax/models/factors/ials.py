@@ -33,7 +33,7 @@ from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Given, Params, Qu
 
 CHUNK = 64  # interactions of a long row that are gathered at once
 BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what the caches of two cores hold
-LENGTHS = (64, 128, 256, 512, 1024)  # of the rows that conjugate gradients gather once
+LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # of the rows that conjugate gradients gather once
 
 exactly = jax.default_matmul_precision("highest")  # normal equations do not forgive the short mantissas of accelerators
 SEARCH: Space = {
@@ -55,7 +55,7 @@ class Config:
     l2: float = field(0.003, "L2 penalty, scaled by each row's frequency", above=0)
     exponent: float = field(1.0, "exponent of the frequency that scales the penalty", low=0)
     solver: str = field("cholesky", "how a row's system is solved", ("cholesky", "cg"))
-    cg_steps: int = field(3, "conjugate gradient steps from the row before, for cg", low=1)
+    cg_steps: int = field(1, "conjugate gradient steps from the row before, for cg", low=1)
     stddev: float = field(0.1, "expected norm of the initial embeddings", low=0)
 
 
@@ -272,13 +272,16 @@ def descend(table: Array, m: Array, slices: Slices, length: int | None, w: Array
     """
     whole = None if length is None else gather(table, slices, 0, length)
 
+    def over(add: Callable[[Array, Array], Array], total: Array) -> Array:
+        return over_chunks(add, table, slices, total) if whole is None else add(whole, total)
+
     def pull(v: Array, target: float) -> Array:
         """X^T (target - X v) - M v."""
+        return over(lambda x, sums: sums + jnp.einsum("bh,bhd->bd", target - jnp.einsum("bhd,bd->bh", x, v), x), -m * v)
 
-        def add(x: Array, total: Array) -> Array:
-            return total + jnp.einsum("bh,bhd->bd", target - jnp.einsum("bhd,bd->bh", x, v), x)
-
-        return over_chunks(add, table, slices, -m * v) if whole is None else add(whole, -m * v)
+    def bend(v: Array) -> Array:
+        """v^T (X^T X + M) v [B], for less than `pull` costs."""
+        return over(lambda x, sums: sums + jnp.sum(jnp.einsum("bhd,bd->bh", x, v) ** 2, 1), jnp.sum(m * v**2, 1))
 
     def ratio(a: Array, b: Array) -> Array:
         return (a / jnp.where(b > 0, b, 1.0))[:, None]  # 0 where there is nothing left to descend
@@ -292,4 +295,6 @@ def descend(table: Array, m: Array, slices: Slices, length: int | None, w: Array
         return w + rate * direction, residual, residual / m + ratio(left, size) * direction, left
 
     residual = pull(w, 1.0)
-    return jax.lax.fori_loop(0, steps, step, (w, residual, residual / m, jnp.sum(residual**2 / m, 1)))[0]
+    start = (w, residual, residual / m, jnp.sum(residual**2 / m, 1))
+    w, _, direction, size = jax.lax.fori_loop(0, steps - 1, step, start)
+    return w + ratio(size, bend(direction)) * direction  # of the last step, no residual is asked
