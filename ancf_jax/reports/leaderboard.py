@@ -110,8 +110,9 @@ def _figure(value: float | None) -> str:
 NOTES = (
     "Each row is what its command gives; intervals, tests between models and what each knew at test stand in the page "
     "of its file.",
-    "Reads order: whether a model knows the order of interactions. -: measured before that was recorded, when "
-    "intervals of several seeds were over seeds alone.",
+    "Reads order: whether a model knows the order of interactions. latest N: it reads the latest N as a set; in "
+    "training: a history as a set, but it has learned from the order of the log. -: measured before that was recorded, "
+    "when intervals of several seeds were over seeds alone.",
     "±: half width of the 95% interval, over seeds and users where there are several seeds, else over users.",
     "Trials: settings compared on validation to find those of the recipe; 0: not tuned, -: not recorded.",
     "*: starts from trained models, whose minutes are counted.",
