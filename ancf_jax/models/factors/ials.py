@@ -33,7 +33,7 @@ from ancf_jax.types import Array, ArrayLike, ClosedForm, Data, Given, Params, Qu
 
 CHUNK = 64  # interactions of a long row that are gathered at once
 BLOCK = 1 << 18  # floats of the gathered rows and the systems of a block: what the caches of two cores hold
-LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # of the rows that conjugate gradients gather once
+LENGTHS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)  # that conjugate gradients gather once
 
 exactly = jax.default_matmul_precision("highest")  # normal equations do not forgive the short mantissas of accelerators
 SEARCH: Space = {
@@ -102,7 +102,7 @@ def arrange(counts: np.ndarray, lengths: tuple[int, ...], factors: int, *, syste
         rows = np.flatnonzero(group == k)
         rows = rows[np.argsort(-counts[rows], kind="stable")]
         gathered, system = (lengths[k], lengths[k]) if k < len(lengths) else (CHUNK, factors)
-        most = max(BLOCK // (gathered * factors + systems * system**2), 8)
+        most = max(BLOCK // (gathered * factors + systems * system**2), 8 if systems else 1)
         number = -(-len(rows) // most)
         block = np.full((number, -(-len(rows) // max(number, 1))), len(counts), np.int32)
         block.flat[: len(rows)] = rows
