@@ -10,6 +10,7 @@ and is tested.
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,25 +116,32 @@ def main() -> dict[str, Any]:
     first_jobs = {folder.parent.name: job for folder, job in reversed(jobs.items())}
     check_alike({label: rows_of(*first_jobs[label]) for label in every_name if label in first_jobs})
     shown = [label for label in labels if root / label / str(first) in jobs]
-    entries: dict[str, list[dict[str, Any]]] = {label: [] for label in shown}
+    done: dict[Path, dict[str, Any]] = {}
     missing = [folder for folder, job in jobs.items() if trained_before(folder, job.run) is None]
     started = time.monotonic()
     try:
-        for folder, job in jobs.items():
+        # What is done comes first, so that it is shown in any case.
+        for folder, job in sorted(jobs.items(), key=lambda item: item[0] in missing):
             many = len(missing) > 1 and folder in missing
             series = console.Series(missing.index(folder) + 1, len(missing), started) if many else None
             label = folder.parent.name
             progress = partial(console.progress, f"{label} seed {folder.name}", series=series)
-            result = collect(folder, job, progress, trials[label])
-            if folder in wanted:
-                entries[label].append(result)
+            done[folder] = collect(folder, job, progress, trials[label])
     except KeyboardInterrupt:
-        entries = {label: results for label, results in entries.items() if len(results) == len(seeds)}
+        entries = results_of(done, root, shown, seeds)
         if entries:
             console.say(f"interrupted; of {len(shown)} models {len(entries)} are done:")
             report_on(root, entries, len(seeds))
         raise
-    return report_on(root, entries, len(seeds))
+    return report_on(root, results_of(done, root, shown, seeds), len(seeds))
+
+
+def results_of(
+    done: Mapping[Path, dict[str, Any]], root: Path, labels: Sequence[str], seeds: Sequence[int]
+) -> dict[str, list[dict[str, Any]]]:
+    """The results of the models all of whose seeds are done, in their order."""
+    folders = {label: [root / label / str(seed) for seed in seeds] for label in labels}
+    return {label: [done[run] for run in runs] for label, runs in folders.items() if done.keys() >= set(runs)}
 
 
 def report_on(root: Path, entries: dict[str, list[dict[str, Any]]], seeds: int) -> dict[str, Any]:

@@ -208,6 +208,7 @@ def test_a_log_called_like_a_data_set_has_none_of_its_recipes(script, shop, tmp_
 
 
 def test_an_interrupted_comparison_shows_what_it_has(script, shop, tmp_path, monkeypatch):
+    """Also what comes after the run that was broken off and was done before."""
     collect = compare.collect
 
     def stop(folder, job, *rest):
@@ -220,3 +221,5 @@ def test_an_interrupted_comparison_shows_what_it_has(script, shop, tmp_path, mon
     status, out, _ = script(compare, *options, "--models=popularity,random")
     assert status == 130 and "of 2 models 1 are done" in out and "popularity" in out
     assert (tmp_path / "report.html").exists()
+    status, out, _ = script(compare, *options, "--models=random,popularity")
+    assert status == 130 and "of 2 models 1 are done" in out and "popularity" in out

@@ -5,6 +5,8 @@ causal self-attention and of a point-wise layer, so that the state at column h h
 
     x <- x + MultiHead(norm(x));  x <- x + W_2 relu(W_1 norm(x) + b_1) + b_2;  then one last norm
 
+or, with --block=code, those of the authors' code, see `CodeBlocks`.
+
 There is no user vector, so new users need no training. A training row is a window of one user's interactions, and each
 of its columns predicts the next one, all in one pass: by cross-entropy against one item that the user does not have, as
 published; by generalised cross-entropy against N of them (Petrov & Macdonald, gSASRec, 2023), here of s - log N; or by
