@@ -70,9 +70,13 @@ class Config:
     prior_factors: int = field(512, "the filter's singular vectors", low=1)
     prior_exponent: float = field(0.0, "of EASE, how far an item's frequency scales it", low=0)
     prior_activity: float = field(0.0, "of EASE, exponent that discounts active users", low=0)
+    prior_power: float = field(
+        1.0, "exponent of the closed form's weights (above 1: the closest interactions count most)", above=0
+    )
+    prior_discount: float = field(0.0, "exponent of an item's frequency that discounts its scores in it", low=0)
     prior_slope: float = field(0.75, "if order-aware, how steeply interactions lose weight in it with the steps", low=0)
     joint: bool | Auto = field(
-        AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free)", absent=True
+        AUTO, "what is learnt is beside the closed form, not apart (auto: if order-free, of a power of 1)", absent=True
     )
     prior_items: int = field(6000, "the most frequent items, which it knows; memory grows with their square", low=1)
     taste: float | Auto = field(
@@ -109,6 +113,8 @@ class Config:
         for name in ("prior_filter", "prior_next"):
             if getattr(self, name) and self.joint:
                 raise InputError(f"flag --{name}: knows the rows that are learnt from; give --nojoint, to learn apart")
+        if self.sharpened and (self.joint is True or self.prior_filter):
+            raise InputError("flag --prior_power, --prior_discount: need --nojoint, to learn apart, not --prior_filter")
         if self.prior_next and self.latest and not self.history:
             raise InputError("flag --latest: a set of the latest needs a history; --history is 0")
         if self.prior_filter and self.prior_next:
@@ -119,6 +125,11 @@ class Config:
             raise InputError("flag --scorer: is a network of the attention over candidates, and --heads is 0")
         if self.heads != AUTO and self.history and self.factors % max(self.heads, 1):
             raise InputError(f"flag --heads: {self.heads} does not divide --factors={self.factors}")
+
+    @property
+    def sharpened(self) -> bool:
+        """Whether the closed form's weights are not those that were solved for."""
+        return self.prior_power != 1 or self.prior_discount > 0
 
 
 def resolved(config: Config, data: Data) -> Config:
@@ -135,7 +146,7 @@ def resolved(config: Config, data: Data) -> Config:
     popular = 0.5 * (config.loss == "sampled_softmax")
     left = {"layers": int(ordered), "tied": ordered, "user": not ordered, "heads": heads, "popular": popular}
     left |= {"again": 24.0 * has_repeats(data.train), "ordered": ordered, "trend": 0.3 * (ordered and data.ordered)}
-    joint = not (ordered and config.prior) if config.joint == AUTO else config.joint
+    joint = not ((ordered or config.sharpened) and config.prior) if config.joint == AUTO else config.joint
     beside = bool(ordered or config.prior_next)
     left |= {"joint": joint, "taste": 0.5 * (beside and not joint)}
     if config.taste not in (AUTO, 0) and not beside:

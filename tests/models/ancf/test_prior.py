@@ -92,6 +92,47 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
     assert tasting.history >= 5 and np.ptp(expected[2]) > 0.2
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_power_and_a_discount_change_the_weights_one_by_one(data, ask, ordered):
+    """Against loops over the pairs of items; what the interactions contribute is of the changed weights too."""
+    config = dataclasses.replace(
+        SMALL if ordered else FREE, joint=False, taste=0.0, prior_power=1.5, prior_discount=0.25
+    )
+    model = ancf.make(config, data)
+    params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
+    _, weights = linear(data, ordered)
+    b = np.asarray(weights["tables"]["weight"], np.float64)
+    often = np.maximum(np.bincount(data.train.items, minlength=len(b)), 1)
+    expected = np.empty_like(b)
+    for one in range(len(b)):
+        for other in range(len(b)):
+            power = np.sign(b[one, other]) * abs(b[one, other]) ** 1.5
+            expected[one, other] = power * (often[other] * len(b) / len(data.train.items)) ** -0.25
+    expected *= np.abs(b).sum() / np.abs(expected).sum()
+    known = model.given.own.prior
+    place = np.asarray(known.place)[:-1]
+    held = np.asarray(params["held"]["prior"]["weights"])
+    np.testing.assert_allclose(held[place][:, place], expected, rtol=1e-3, atol=1e-5)
+    assert not held[-1].any() and not held[:, -1].any()
+    query = ask([6, 0], [[8, 1, 4, 2, 7], [5, 0, 6]], 5)
+    first = prior.make(config, data)
+    ready = first.ready(params["held"]["prior"], known)
+    items = np.tile(np.arange(data.num_items), (2, 1))
+    parts = first.contribute(ready, query.history, items)
+    np.testing.assert_allclose(parts.sum(2), first.of_history(ready, query.history), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_are_changed_are_learnt_apart_from(data):
+    """A fit without the targets is of weights as they were solved for."""
+    changes = {"prior_power": 1.2}, {"prior_discount": 0.1}
+    for change in changes:
+        assert ancf.resolved(Config(ordered=False, **change), data).joint is False
+        for legal in ({"joint": True}, {"prior_filter": True, "ordered": False, "joint": False}):
+            with pytest.raises(InputError, match="flag --prior_power, --prior_discount: need --nojoint"):
+                Config(**change, **legal)
+    assert ancf.resolved(Config(ordered=False), data).joint is True
+
+
 @pytest.mark.parametrize(
     ("settings", "weight"), [({}, 0.5), ({"joint": True}, 0), ({"prior": 0.0}, 0), ({"ordered": False}, 0), (SET, 0.5)]
 )
