@@ -46,6 +46,7 @@ class Interactions(NamedTuple):
     order: ArrayLike  # [R] int32: the row's place in the whole log under a stable sort by time
     offsets: ArrayLike  # [U + 1] int32: rows offsets[u]:offsets[u + 1] are user u's
     known: ArrayLike  # [R] int32: the same items in ascending order within a user, for membership tests
+    bits: ArrayLike | None = None  # [U, I // 32 + 1] uint32, of a small log: bit i % 32 of word i // 32 says the same
 
 
 class Data(NamedTuple):

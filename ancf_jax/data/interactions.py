@@ -6,6 +6,7 @@ import pandas as pd
 from ancf_jax.types import ArrayLike, Data, InputError, Interactions
 
 MOST = 2**31 - 1  # rows of a part, which are counted in int32
+MOST_BITS = 2**29  # pairs of user and item that have a bit, 64 MiB
 
 
 def vocabulary(*columns) -> np.ndarray:
@@ -55,6 +56,17 @@ def merge(a: Interactions, b: Interactions, num_users: int) -> Interactions:
     """Two parts of the same log as one."""
     users, items, values, order = (np.concatenate(columns) for columns in zip(a[:4], b[:4], strict=True))
     return build(users, items, values, order, num_users)
+
+
+def with_bits(part: Interactions, num_items: int) -> Interactions:
+    """The part with a bit for each user and each item or padding, where there are at most MOST_BITS."""
+    num_users, words = len(part.offsets) - 1, num_items // 32 + 1
+    if num_users * words * 32 > MOST_BITS:
+        return part
+    bits = np.zeros((num_users, words), np.uint32)
+    items = np.asarray(part.items).astype(np.uint32)
+    np.bitwise_or.at(bits, (part.users, items // 32), np.uint32(1) << items % 32)
+    return part._replace(bits=bits)
 
 
 def longest(part: Interactions) -> int:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from ancf_jax.config import AUTO, from_before, from_json, settings_of, to_json
 from ancf_jax.data.dataset import Dataset, fold_validation, load
+from ancf_jax.data.interactions import with_bits
 from ancf_jax.data.read.passes import window_rows
 from ancf_jax.data.store import load_dataset
 from ancf_jax.devices.sharding import abstract, shard
@@ -161,7 +162,8 @@ def build(run: Run, dataset: Dataset) -> tuple[Data, Recommender]:
     """
     items, users = (side and side.vectors for side in (dataset.features, dataset.user_features))
     ordered = dataset.times is not None and dataset.split in LAST
-    data = Data(len(dataset.user_ids), len(dataset.item_ids), dataset.train, items, users, ordered)
+    train = dataset.train if dataset.stream is not None else with_bits(dataset.train, len(dataset.item_ids))
+    data = Data(len(dataset.user_ids), len(dataset.item_ids), train, items, users, ordered)
     model = entry_of(run.model).make(run.config, data)
     if isinstance(model.learn, Gradient):
         if dataset.stream is not None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ancf_jax.data.interactions import build
+from ancf_jax.data import interactions
+from ancf_jax.data.interactions import build, with_bits
 from ancf_jax.data.samplers import (
     hold_out,
     knows,
@@ -118,19 +119,31 @@ def test_every_shift_is_as_likely(length):
     assert stats.chisquare(np.bincount(moved, minlength=length)).pvalue > 1e-3
 
 
-def test_knows_is_membership_in_the_users_set(rows):
+@pytest.mark.parametrize("num_items", [ITEMS, 64])
+@pytest.mark.parametrize("bits", [False, True])
+def test_knows_is_membership_in_the_users_set(rows, num_items, bits):
     users = jnp.arange(len(rows))
-    asked = jnp.broadcast_to(jnp.arange(ITEMS + 1), (len(rows), ITEMS + 1))  # padding is known to nobody
-    found = known(log_of(rows), users, asked)
-    assert found.tolist() == [[item in set(row) for item in range(ITEMS + 1)] for row in rows]
+    asked = jnp.broadcast_to(jnp.arange(num_items + 1), (len(rows), num_items + 1))  # padding is known to nobody
+    rows = [*rows[:-1], [0, num_items - 1]]
+    log = log_of(rows)
+    found = known(with_bits(log, num_items) if bits else log, users, asked)
+    assert found.tolist() == [[item in set(row) for item in range(num_items + 1)] for row in rows]
 
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), min_size=11, max_size=11))
 def test_knows_of_random_logs(pairs):
     rows = [[item for user, item in pairs if user == u] for u in range(3)]
-    found = known(log_of(rows), np.arange(3), np.broadcast_to(np.arange(7), (3, 7)))
-    assert found.tolist() == [[item in row for item in range(7)] for row in rows]
+    for log in (log_of(rows), with_bits(log_of(rows), 7)):
+        found = known(log, np.arange(3), np.broadcast_to(np.arange(7), (3, 7)))
+        assert found.tolist() == [[item in row for item in range(7)] for row in rows]
+
+
+def test_a_large_log_has_no_bits(rows, monkeypatch):
+    log = log_of(rows)
+    assert with_bits(log, ITEMS).bits.shape == (len(rows), 2)
+    monkeypatch.setattr(interactions, "MOST_BITS", len(rows) * 64 - 1)
+    assert with_bits(log, ITEMS).bits is None
 
 
 def test_negatives_are_uniform_over_unknown_items_and_mostly_unknown(rows):

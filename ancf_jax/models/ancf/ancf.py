@@ -15,9 +15,9 @@ and the attended history joins user and item in the element-wise path and in the
 
 or, with a `temperature` t, cos(w_g * p_u + w_a * c_ui, q_i) / t in place of the first two (Chen, Wu, Wu, Cao, Zhou &
 He, Adap-tau: Adaptively Modulating Embedding Magnitude for Recommendation, 2023). Here e_H, the encoder's latest state,
-scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and beside
-which attention learns; or, if not `joint`, apart from which it learns, and w_c stays as given. Then z'_ui is, beside a
-closed form that learns from the order, EASE's score by the whole history, as a set (`taste`). r_i is how far i is on
+scores only if order-aware, and z_ui is a closed form (prior.py, filtered.py) from which training starts and apart from
+which the rest learns, w_c as given; or beside which, if `joint`, and w_c is learnt. Apart, z'_ui is, beside a closed
+form that learns from the order, EASE's score by the whole history, as a set (`taste`). r_i is how far i is on
 the rise, and n_ui how often u did it (untaught.py). Each part can be switched off. Without attention this is NeuMF (He
 et al., Neural Collaborative Filtering, 2017); with only an order-free attention it is NAIS (He et al., NAIS: Neural
 Attentive Item Similarity Model, 2018), whose network f = h . relu(W (q_i * e_h) + b) is `scorer` > 0; with a causal

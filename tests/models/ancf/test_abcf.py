@@ -59,5 +59,6 @@ def test_a_config_json_from_before_still_opens():
     before = {"factors": 16, "history": 50, "layers": 2, "heads": 4, "dropout": 0.1, "loss": "sampled_softmax"}
     before |= {"negatives": 32, "targets": 8, "stddev": 0.02}
     absent = {"state": False, "joint": True, "trend": 0.0, "again": 0.0, "taste": 0.0}
+    absent |= {"temperature": 0.0, "prior_activity": 0.0, "prior_power": 1.0, "prior_discount": 0.0}
     config = from_before(abcf.Config, before)
     assert config.ancf == replace(abcf.Config().ancf, **absent, **before)

@@ -32,6 +32,7 @@ SMALL = Config(
     tower=(6, 3),
     tower_factors=3,
     prior=0.0,
+    temperature=0.0,
     dropout=0.0,
     loss="bce",
     negatives=6,
@@ -415,8 +416,11 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
     [
         ({"ordered": True, "history": 0}, "flag --ordered: needs a history; --history is 0"),
         ({"joint": False, "prior": 0.0}, "flag --nojoint: is to learn apart from the closed form, and --prior is 0"),
-        ({"targets": 0}, "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets"),
-        ({"prior_next": True}, "flag --prior_next: knows the rows that are learnt from; give --nojoint"),
+        (
+            {"targets": 0, "joint": True},
+            "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets",
+        ),
+        ({"prior_next": True, "joint": True}, "flag --prior_next: knows the rows that are learnt from; give --nojoint"),
         (
             {"prior_next": True, "joint": False, "prior_filter": True},
             "flag --prior_next: is another closed form than --prior_filter",

@@ -12,7 +12,16 @@ from ancf_jax.models.graph import chebycf
 from ancf_jax.types import InputError
 
 CONFIG = ancf.Config(
-    factors=4, history=5, heads=1, ordered=False, joint=False, prior_filter=True, prior_flatness=2.0, prior_factors=3
+    factors=4,
+    history=5,
+    heads=1,
+    ordered=False,
+    joint=False,
+    prior_filter=True,
+    prior_flatness=2.0,
+    prior_factors=3,
+    temperature=0.0,
+    targets=2,
 )
 
 

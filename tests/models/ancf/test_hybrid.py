@@ -256,6 +256,9 @@ def test_its_settings_and_ancfs_are_one_flat_list():
             from_json(Config, given)
 
 
+ABSENT = ("trend", "again", "taste", "temperature", "prior_activity", "prior_discount")
+
+
 def test_a_config_json_from_before_still_opens():
     """The fields that it had when they were copies of ANCF's."""
     shared = {
@@ -274,7 +277,7 @@ def test_a_config_json_from_before_still_opens():
         3.0,
         dataclasses.replace(
             Config().ancf,
-            **{**shared, "tower": (8, 4), "joint": True, **dict.fromkeys(("trend", "again", "taste"), 0.0)},
+            **{**shared, "tower": (8, 4), "joint": True, "prior_power": 1.0, **dict.fromkeys(ABSENT, 0.0)},
         ),
     )
 

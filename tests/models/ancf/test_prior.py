@@ -13,9 +13,11 @@ from ancf_jax.models.ancf.ancf import Config
 from ancf_jax.models.linear import ease, slit
 from ancf_jax.types import Data, InputError
 
-SMALL = Config(factors=4, history=5, ordered=True, heads=1, prior_l2=3.0, prior_slope=0.5, dropout=0.0, negatives=6)
+PLAIN = {"prior": 1.0, "prior_power": 1.0, "prior_discount": 0.0, "temperature": 0.0, "dropout": 0.0, "negatives": 6}
+SMALL = Config(factors=4, history=5, ordered=True, heads=1, prior_l2=3.0, prior_slope=0.5, prior_activity=0.0, **PLAIN)
 SET = {"ordered": False, "prior_next": True, "joint": False}
-FREE = dataclasses.replace(SMALL, ordered=False, latest=True, targets=2, prior_exponent=0.5, prior_activity=0.5)
+BOTH = {"prior_exponent": 0.5, "prior_activity": 0.5}
+FREE = dataclasses.replace(SMALL, ordered=False, latest=True, targets=2, joint=True, **BOTH)
 
 
 def log_like(p, mean):
@@ -126,11 +128,38 @@ def test_weights_that_are_changed_are_learnt_apart_from(data):
     """A fit without the targets is of weights as they were solved for."""
     changes = {"prior_power": 1.2}, {"prior_discount": 0.1}
     for change in changes:
-        assert ancf.resolved(Config(ordered=False, **change), data).joint is False
         for legal in ({"joint": True}, {"prior_filter": True, "ordered": False, "joint": False}):
             with pytest.raises(InputError, match="flag --prior_power, --prior_discount: need --nojoint"):
                 Config(**change, **legal)
-    assert ancf.resolved(Config(ordered=False), data).joint is True
+
+
+@pytest.mark.parametrize(
+    ("settings", "power", "weight", "temperature"),
+    [
+        ({"ordered": False}, 1.3, 16, 0.1),
+        ({"ordered": False, "prior_power": 1.5, "prior": 2.0, "temperature": 0.0}, 1.5, 2, 0),
+        ({"ordered": False, "prior_filter": True}, 1, 1, 0.1),
+        ({"ordered": False, "loss": "bce"}, 1.3, 16, 0),
+        ({"ordered": True}, 1, 1, 0),
+        (SET, 1, 1, 0),
+        ({"ordered": False, "joint": True}, 1, 1, 0),
+        ({"ordered": False, "prior": 0.0}, 1, 0, 0),
+    ],
+)
+def test_by_default_what_is_order_free_is_apart_from_a_sharper_ease(data, settings, power, weight, temperature):
+    found = ancf.resolved(Config(**settings), data)
+    assert (found.prior_power, found.prior, found.temperature) == (power, weight, temperature)
+    assert (found.prior_discount, found.prior_activity) == ((0.15, 0.4) if power > 1 else (0, 0))
+    assert found.targets == (
+        0 if settings.get("ordered") is False and not found.joint and "prior_next" not in settings else 16
+    )
+    assert found.popular == (0 if temperature or found.loss == "bce" else 0.5)
+
+
+def test_layers_and_no_history_have_targets_drawn(data):
+    """Where all are targets, the others that each sees are told apart in attention over candidates alone."""
+    for settings in ({"layers": 1}, {"history": 0}):
+        assert ancf.resolved(Config(ordered=False, **settings), data).targets == 16
 
 
 @pytest.mark.parametrize(
