@@ -97,10 +97,11 @@ def test_the_space_holds_the_settings_that_the_run_has():
 def test_what_the_other_settings_refuse_is_not_tried():
     free = space_of(run_of("ancf", ordered=False), STEPS)
     assert "encoder" not in free and "encoder" in space_of(run_of("ancf", ordered=True), STEPS)
-    assert space_of(run_of("ancf", prior=0.0), STEPS)["joint"] == ("auto", True)
-    assert free["joint"] == ("auto", True, False) and free["trend"] == ("auto", 0.0)
+    assert free["trend"] == ("auto", 0.0) and free["prior_power"] == ("auto", 1.0, 1.2, 1.5)
+    joint = space_of(run_of("ancf", ordered=False, joint=True), STEPS)
+    assert joint["prior_power"] == ("auto", 1.0) and joint["prior_discount"] == ("auto", 0.0)
     apart = space_of(run_of("ancf", ordered=False, targets=0, joint=False), STEPS)
-    assert not {"joint", "layers"} & set(apart) and apart["heads"] == free["heads"]
+    assert "layers" not in apart and apart["heads"] == free["heads"]
 
 
 def test_whole_numbers_are_known():
