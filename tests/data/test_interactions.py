@@ -43,7 +43,8 @@ def test_build_sorts_by_user_and_order(log, seed):
     part = build(users, items, values, order, USERS)
     expected = sorted(zip(users, items, values, order, strict=True), key=lambda row: (row[0], row[3]))
     assert rows_of(part) == expected
-    assert [column.dtype.name for column in part] == ["int32", "int32", "float32", "int32", "int32", "int32"]
+    assert [column.dtype.name for column in part[:6]] == ["int32", "int32", "float32", "int32", "int32", "int32"]
+    assert part.bits is None
     assert part.offsets.tolist() == [int((users < user).sum()) for user in range(USERS + 1)]
     for user in range(USERS):
         rows = slice(part.offsets[user], part.offsets[user + 1])
