@@ -5,7 +5,7 @@ r_u has SLIT's weights of recency, B is SLIT's and b = 1 / I. So p = r_u B_i is 
 does it next, and b is its mean. asinh(p / 2b) is close to log(p / b) where p is well above b and linear below, where p
 is mostly noise: what softmax makes of these scores is about p, and the order of the items is that of p.
 It is an attention whose weights hang on the order alone, and whose values are solved for. Its weight in the score is
-learnt, B is held. EASE has its two exponents here too, see linear/ease.py.
+learnt if `joint`, B is held. EASE has its two exponents here too, see linear/ease.py.
 
 SLIT of a set, order-free (`prior_next`): B is solved for from what came next after each set of interactions before, and
 all of a history that is read counts alike, n^-1/2 where n are read in the mean. So what it says of a user hangs on no
