@@ -1,6 +1,5 @@
-"""An epoch's program, compiled in a thread while what training starts from is made and ranked."""
+"""An epoch's program, compiled in a thread while what training starts from is made."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ from ancf_jax.settings import TrainConfig
 from ancf_jax.training.batches import order_of
 from ancf_jax.training.checkpoint import abstract_array
 from ancf_jax.training.loop import Epoch, TrainState, epoch_by, init_state
+from ancf_jax.training.meanwhile import meanwhile
 from ancf_jax.types import Array, Given, Recommender
 
 
@@ -25,12 +25,10 @@ def compiling(model: Recommender, config: TrainConfig, tx: optax.GradientTransfo
         order = jax.device_put(order_of(model.learn, config.batch_size, config.seed, 1))
         run_epoch.lower(state, model.given, order, jax.random.key(config.seed)).compile()  # type: ignore[attr-defined]
 
-    pool = ThreadPoolExecutor(1)
-    compiled = pool.submit(compile_it)
-    pool.shutdown(wait=False)
+    compiled = meanwhile(compile_it)
 
     def run(state: TrainState, given: Given, order: Any, key: Array) -> tuple[TrainState, dict[str, Array]]:
-        compiled.result()
+        compiled()
         return run_epoch(state, given, order, key)
 
     return run

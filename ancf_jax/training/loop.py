@@ -23,6 +23,7 @@ from ancf_jax.evaluation.metrics import merit
 from ancf_jax.settings import TrainConfig
 from ancf_jax.training.batches import Order, batch_of, keys_of, mean_over, order_of, sampled, steps_of
 from ancf_jax.training.lazy_rows import Loss, make_direct_step, make_lazy_step, new_slots
+from ancf_jax.training.meanwhile import meanwhile
 from ancf_jax.training.optimizers import is_linear
 from ancf_jax.training.signals import put_off
 from ancf_jax.types import Array, ClosedForm, Given, Gradient, Interactions, Params, Recommender, moved
@@ -134,8 +135,13 @@ def epoch_by(
 def init_state(model: Recommender, tx: optax.GradientTransformation, seed: int, mesh: Mesh | None = None) -> TrainState:
     """The state before the first epoch."""
     learn = model.learn
-    params = jax.jit(learn.init)(jax.random.fold_in(jax.random.key(seed), 0), model.given)
-    opt_state = () if isinstance(learn, ClosedForm) else jax.jit(lambda p: constrain(tx.init(moved(p)), mesh))(params)
+
+    @jax.jit
+    def begin(key: Array, given: Given) -> tuple[Params, Any]:
+        params = learn.init(key, given)
+        return params, () if isinstance(learn, ClosedForm) else constrain(tx.init(moved(params)), mesh)
+
+    params, opt_state = begin(jax.random.fold_in(jax.random.key(seed), 0), model.given)
     state = TrainState(replicate(np.int32(0), mesh), params, opt_state)
     # On its device for good, as what a checkpoint gives is: an epoch after either is one program.
     return jax.device_put(state, jax.local_devices()[0]) if mesh is None else state
@@ -184,12 +190,13 @@ def fit(
     """Train from `state` to the last epoch, or until validation has not improved `patience` times in a row.
 
     `validate` gives the metrics of params; `save` receives (state, value that is greatest for the best epoch, records
-    so far) at every evaluation and at the end, and before the first epoch if a model `ranks` from the start; `report`
-    receives each epoch's record once it is saved. Ctrl-C and SIGTERM wait until the running epoch is saved. `stop` is
-    asked after each epoch whether it is to be the last, as when time is over. `records` are those of the epochs that
-    `state` has behind it. With `part`, an epoch trains on part(epoch), the rows that this process has read, in place of
-    the training part, and is saved whether or not it is evaluated. `run_epoch` is `epoch_by`, if it was made
-    before. `model` and `state` were made for the same `mesh`, whose processes all call this function.
+    so far) at every evaluation and at the end, and of what training starts from if the model `ranks` that, which is
+    done while the first epoch trains; `report` receives each epoch's record once it is saved. Ctrl-C and SIGTERM wait
+    until the running epoch is saved. `stop` is asked after each epoch whether it is to be the last, as when time is
+    over. `records` are those of the epochs that `state` has behind it. With `part`, an epoch trains on part(epoch), the
+    rows that this process has read, in place of the training part, and is saved whether or not it is evaluated.
+    `run_epoch` is `epoch_by`, if it was made before. `model` and `state` were made for the same `mesh`, whose processes
+    all call this function.
 
     Raises FloatingPointError when a loss, a parameter or a moment is not finite: nothing of that epoch is saved; and if
     validation never gave a number. Raises InputError if the data axis of the mesh does not divide a batch.
@@ -199,11 +206,18 @@ def fit(
     check_batch(batch_of(model.learn, config.batch_size), mesh)
     run_epoch = run_epoch or epoch_by(model, config, tx, mesh)
     given = model.given
+    tell_of_start: Callable[[], None] | None = None
     if isinstance(model.learn, Gradient) and model.learn.ranks and validate is not None and not records:
-        start = {"epoch": 0, "seconds": 0.0} | validate(state.params)
-        records.append(start)
-        save(state, _worth(start, config), records)
-        report(start)
+        first = jax.tree.map(jnp.copy, state)  # the first epoch takes `state` itself
+        ranked = meanwhile(partial(validate, first.params))
+        if mesh is not None:
+            ranked()  # programs of several devices wait for each other: one at a time
+
+        def tell_of_start() -> None:
+            records.append(start := {"epoch": 0, "seconds": 0.0} | ranked())
+            save(first, _worth(start, config), records)
+            report(start)
+
     with put_off() as ending:
         for epoch in range(int(state.epoch) + 1, epochs + 1):
             if exhausted(records, config):
@@ -218,6 +232,9 @@ def fit(
             totals = {name: float(value) for name, value in jax.device_get(sums).items()}
             jax.block_until_ready(state)
             record: dict[str, float] = {"epoch": epoch, "seconds": time.perf_counter() - started}
+            if tell_of_start is not None:
+                tell_of_start()
+                tell_of_start = None
             if wrong := trouble(epoch, totals, steps_of(order)):
                 raise FloatingPointError(wrong)
             if "loss" in totals:
@@ -233,6 +250,8 @@ def fit(
             report(record)
             if last or ended:
                 break
+    if tell_of_start is not None:  # no epoch was asked for
+        tell_of_start()
     if validate is not None and records and not any(math.isfinite(_worth(record, config)) for record in records):
         raise FloatingPointError(f"validation {config.metric} is a number in no epoch; {VALUES}")
     return Fit(records, best_epoch(records, config, validated=validate is not None))

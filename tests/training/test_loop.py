@@ -146,6 +146,28 @@ def test_patience_is_with_what_was_trained():
     assert loop.best_epoch(start + better, config, validated=True) == 0
 
 
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_what_training_starts_from_is_ranked_and_kept_as_it_was(epochs):
+    """It is ranked while the first epoch, to which the state is donated, trains; its record and save come first."""
+    model = toy(lambda params, rows: jnp.sum(params["net"]["b"]))
+    model = model._replace(learn=model.learn._replace(ranks=True))
+    saved, told = [], []
+    result = run(
+        model,
+        TrainConfig(epochs=epochs, optimizer="sgd", learning_rate=0.25),
+        validate=lambda params: {"ndcg@10": float(params["net"]["b"][0])},
+        save=lambda state, value, records: saved.append((int(state.epoch), float(state.params["net"]["b"][0]), value)),
+        report=told.append,
+    )
+    steps = -(-10 // model.learn.batch)
+    expected = [(epoch, 1 - 0.25 * steps * epoch) for epoch in range(epochs + 1)]
+    assert saved == [(epoch, b, b) for epoch, b in expected]
+    assert (
+        [record["epoch"] for record in told] == [record["epoch"] for record in result.records] == [*range(epochs + 1)]
+    )
+    assert result.best == 0
+
+
 def test_without_patience_all_epochs_run():
     result, _ = validated([0.5, 0.4, 0.3, 0.2], patience=0)
     assert (len(result.records), result.best) == (4, 1)

@@ -28,7 +28,7 @@ SEARCH: Space = {
     "prior_power": (AUTO, 1.0, 1.2, 1.5),
     "prior_discount": (AUTO, 0.0, 0.15, 0.3),
     "prior_slope": Range(0.25, 1.25),
-    "taste": (AUTO, 0.0),
+    "taste": (AUTO, 0.0, 1.0),
     "trend": (AUTO, 0.0, 1.0, 3.0),
     "dropout": Range(0.0, 0.6),
     "loss": ("sampled_softmax", "bpr_max"),
