@@ -133,7 +133,9 @@ class Config:
         if not (self.joint or self.prior):
             raise InputError("flag --nojoint: is to learn apart from the closed form, and --prior is 0")
         for name in ("prior_filter", "prior_next"):
-            if getattr(self, name) and (self.joint is True or not self.prior):
+            if getattr(self, name) and not self.prior:
+                raise InputError(f"flag --{name}: says which closed form there is, and --prior=0 leaves it away")
+            if getattr(self, name) and self.joint is True:
                 raise InputError(f"flag --{name}: knows the rows that are learnt from; give --nojoint, to learn apart")
         if self.sharpened and (self.joint is True or self.prior_filter):
             raise InputError("flag --prior_power, --prior_discount: need --nojoint, to learn apart, not --prior_filter")

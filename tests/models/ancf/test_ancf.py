@@ -420,6 +420,7 @@ def test_each_part_can_be_switched_off(sampled, randomise, ask, user, tower, his
             {"targets": 0, "joint": True},
             "flag --targets: 0 needs --nojoint or --prior=0, and --layers=0, to hide targets",
         ),
+        ({"prior_filter": True, "prior": 0.0}, "flag --prior_filter: says which closed form there is, and --prior=0"),
         ({"prior_next": True, "joint": True}, "flag --prior_next: knows the rows that are learnt from; give --nojoint"),
         (
             {"prior_next": True, "joint": False, "prior_filter": True},
