@@ -96,6 +96,22 @@ def test_load_best_refuses_another_models_checkpoint(run):
         load_best(run, state_of(0, product=jnp.ones(5)).params)
 
 
+def test_what_a_version_before_held_and_this_one_does_not_read_is_left_there(tmp_path):
+    """Nothing else may be missing here: a parameter that is left out makes another model."""
+    state = state_of(1)
+    held = {"weights": jnp.arange(3.0), "inverse": jnp.arange(4.0)}
+    save(tmp_path, state._replace(params={**state.params, "held": {"prior": held}}), 0.5)
+    wanted = {**state_of(0).params, "held": {"prior": {"weights": jnp.zeros(3)}}}
+    _, params = load_best(tmp_path, wanted)
+    assert jax.tree.structure(params) == jax.tree.structure(wanted)
+    np.testing.assert_array_equal(params["held"]["prior"]["weights"], held["weights"])
+    np.testing.assert_array_equal(
+        load_latest(tmp_path, state._replace(params=wanted))[0].params["net"]["bias"], jnp.float32(1 / 3)
+    )
+    with pytest.raises(InputError, match=r"another model: params\.net\.bias is \(\) there and absent here"):
+        load_best(tmp_path, {**wanted, "net": {}})
+
+
 def test_load_best_without_a_run_says_what_is_missing(tmp_path):
     missing = tmp_path / "nowhere"
     with pytest.raises(InputError, match=r"--workdir: .*nowhere holds no checkpoints; train a model there first"):

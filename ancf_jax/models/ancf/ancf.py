@@ -102,6 +102,8 @@ def make(config: Config, data: Data) -> Recommender:
             return params
         net_params = {**variables["params"], "prior": jnp.float32(config.prior)}
         held = {"prior": first.fit(given.own.log if of_set else given.train, given.own.prior)}
+        if not config.joint:
+            held["prior"].pop("inverse", None)  # P is for training beside it
         if second is not None:
             held["taste"] = {"weights": second.fit(given.train, given.own.prior)["weights"]}
         return {**params, "net": net_params, "held": held}
