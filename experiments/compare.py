@@ -27,6 +27,7 @@ def define() -> None:
     flags.DEFINE_list("models", ["all"], "recipes or models, or all: every model", allow_override=True)
     flags.DEFINE_integer("seeds", 1, "runs of each model, from --seed on", lower_bound=1, allow_override=True)
     flags.DEFINE_string("workdir", "", "where runs and reports are kept", allow_override=True)
+    options.define_cache()
 
 
 if __name__ == "__main__":
@@ -93,6 +94,7 @@ def collect(folder: Path, job: Job, progress: Progress, trials: int | None) -> d
 
 def main() -> dict[str, Any]:
     """Train what is not trained yet, and report."""
+    options.keep_programs()
     given = flags.FLAGS
     every = given.models == ["all"]
     names = list(MODELS) if every else given.models

@@ -15,6 +15,7 @@ from ancf_jax.devices.settings import MeshConfig
 from ancf_jax.settings import EvalConfig
 from ancf_jax.types import InputError
 from experiments import console
+from experiments.options import define_cache, keep_programs
 
 
 def define() -> None:
@@ -31,6 +32,7 @@ def define() -> None:
         "full ranks all items (of a split by items the new ones), ncf the data set's candidates; its own if not given",
         allow_override=True,
     )
+    define_cache()
 
 
 if __name__ == "__main__":
@@ -55,6 +57,7 @@ def main() -> dict[str, Any]:
     exported = Path(options.per_user) if options.per_user else None
     if exported and (exported.suffix != ".parquet" or not exported.parent.is_dir()):
         raise InputError(f"flag --per_user: {exported} is no .parquet file in a folder that exists")
+    keep_programs()
     mesh = connect(from_flags(MeshConfig))
     console.status(f"reading {options.workdir} and its data ...")
     opened = open_trained(Path(options.workdir), options.data_dir, mesh, whole=options.part == "test")

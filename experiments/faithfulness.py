@@ -15,6 +15,7 @@ from absl import flags
 
 from ancf_jax.types import InputError
 from experiments import console
+from experiments.options import define_cache, keep_programs
 
 
 def define() -> None:
@@ -25,6 +26,7 @@ def define() -> None:
     flags.DEFINE_integer("sample", 0, sample, lower_bound=0, allow_override=True)
     flags.DEFINE_integer("seed", 0, "what users, random reasons and orders are drawn by", allow_override=True)
     flags.DEFINE_string("output", "faithfulness", "path of both files, without .json and .md", allow_override=True)
+    define_cache()
 
 
 if __name__ == "__main__":
@@ -59,6 +61,7 @@ def main() -> dict[str, Any]:
         raise InputError("--workdirs is missing: folders of trained runs, with commas between them")
     if not Path(options.output).resolve().parent.is_dir():
         raise InputError(f"flag --output: there is no folder for {options.output}")
+    keep_programs()
     found: dict[str, Any] = {}
     what: dict[str, str] = {}
     sections: list[Section] = []

@@ -77,10 +77,17 @@ def _define_model(values: flags.FlagValues) -> None:
     flags.DEFINE_string("model", DEFAULT, known, flag_values=values, allow_override=True)
 
 
+def define_cache() -> None:
+    """The flag that `keep_programs` reads."""
+    kept = f"keep compiled programs for the next start, in $JAX_COMPILATION_CACHE_DIR or {COMPILED}"
+    flags.DEFINE_boolean("compilation_cache", True, kept, allow_override=True)
+
+
 def keep_programs() -> None:
-    """Keep what is compiled for the next process, unless $JAX_COMPILATION_CACHE_DIR says where."""
+    """Keep what is compiled for the next process, unless --nocompilation_cache."""
     import jax
 
+    jax.config.update("jax_enable_compilation_cache", flags.FLAGS.compilation_cache)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(at_home(COMPILED)))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

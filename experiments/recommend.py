@@ -17,6 +17,7 @@ from typing import Any
 from absl import flags
 
 from experiments import console
+from experiments.options import define_cache, keep_programs
 
 
 def define() -> None:
@@ -46,6 +47,7 @@ def define() -> None:
     flags.DEFINE_boolean("clip_predictions", False, clip, allow_override=True)
     flags.DEFINE_boolean("explain", False, "give the reasons for each recommendation", allow_override=True)
     flags.DEFINE_integer("reasons", 3, "most reasons for an item, with --explain", lower_bound=1, allow_override=True)
+    define_cache()
 
 
 if __name__ == "__main__":
@@ -76,7 +78,6 @@ from ancf_jax.serving.recommend import (
 )
 from ancf_jax.serving.similar import likeness_of, similar_items
 from ancf_jax.types import InputError
-from experiments.options import keep_programs
 
 SAMPLE = 100  # users whose approximate lists are held against the exact ones
 ASKED = ("user", "users", "history", "query", "similar", "pairs", "vectors")

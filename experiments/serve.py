@@ -18,6 +18,7 @@ from absl import flags
 
 from ancf_jax.types import InputError
 from experiments import console
+from experiments.options import define_cache, keep_programs
 
 
 def define() -> None:
@@ -36,14 +37,13 @@ def define() -> None:
     newer = "seconds between looks for a newer checkpoint (0: never)"
     flags.DEFINE_float("reload_every", 10.0, newer, lower_bound=0, allow_override=True)
     flags.DEFINE_string("export", "", "a .csv or .parquet file for all that --feedback kept", allow_override=True)
+    define_cache()
 
 
 if __name__ == "__main__":
     console.run_help(define)  # before what follows, which takes seconds to import
 
 import pyarrow
-
-from experiments.options import keep_programs
 
 PATIENCE = 30  # seconds for what has come before a signal to stop
 

@@ -24,6 +24,7 @@ def define() -> None:
     flags.DEFINE_string("workdir", "", "where the run is kept; checkpoints/MODEL if empty", allow_override=True)
     beside = "models that are trained beside it by their defaults, in memory, to be compared with (empty: none)"
     flags.DEFINE_list("beside", ["popularity", "itemknn"], beside, allow_override=True)
+    options.define_cache()
 
 
 if __name__ == "__main__":
@@ -38,6 +39,7 @@ from experiments.jobs import checked
 
 def main() -> dict[str, Any]:
     """Train, and print the test metrics."""
+    options.keep_programs()
     mesh = connect(from_flags(MeshConfig))
     beside.check(flags.FLAGS.beside)
     folder = Path(flags.FLAGS.workdir or f"checkpoints/{flags.FLAGS.model}")

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.nn.layers import unit_rows
 from ancf_jax.types import Array
 
 TINY = 1e-18  # its square is still a normal float32, which the gradient of a quotient needs
@@ -45,11 +46,39 @@ def candidate_sums(logits: Array, along: Array, mask: Array, smoothing: float) -
     Where not `mask`, no logit may be above the largest where mask: so the largest is sought of what a product wrote,
     and nothing is written anew.
     """
-    logits = logits.astype(jnp.float32)
-    top = largest(logits, axis=-2)
-    weights = jnp.exp(logits - top[..., None, :]) * mask
+    weights, top = over_history(logits, mask)
     total = jnp.sum(weights * along, axis=-2) / power(weights.sum(-2), smoothing)
     return rescale(total, top, smoothing)
+
+
+def candidate_mixtures(logits: Array, values: Array, mask: Array, smoothing: float) -> Array:
+    """The sum over h of `candidate_weights` times values [B, H, heads, d], of logits [heads, B, H, K].
+
+    [heads, B, d, K], float32. Of the logits holds what `candidate_sums` says.
+    """
+    weights, top = over_history(logits, mask)
+    mixed = jnp.einsum("nbhk,bhnd->nbdk", weights.astype(values.dtype), values, preferred_element_type=jnp.float32)
+    return rescale(mixed / power(weights.sum(-2), smoothing)[:, :, None], top[:, :, None], smoothing)
+
+
+def candidate_cosines(mixed: Array, item: Array, own: Array) -> Array:
+    """The cosines [B, K] of items [K, D] and vectors mixed [heads, B, d, K] + own [B, 1, D], float32.
+
+    0 where one of the two is zeros.
+    """
+    heads = len(mixed)
+    item = unit_rows(item.astype(jnp.float32))
+    along = jnp.transpose(split_heads(item, heads), (1, 2, 0))[:, None]
+    mixed = mixed + jnp.transpose(split_heads(own.astype(jnp.float32), heads), (2, 0, 3, 1))
+    squares = jnp.sum(jnp.square(mixed), axis=(0, 2))
+    return jnp.sum(mixed * along, axis=(0, 2)) / jnp.sqrt(jnp.where(squares > 0, squares, 1.0))
+
+
+def over_history(logits: Array, mask: Array) -> tuple[Array, Array]:
+    """exp(f - top) of logits [..., H, K] where mask, and top [..., K], both float32."""
+    logits = logits.astype(jnp.float32)
+    top = largest(logits, axis=-2)
+    return jnp.exp(logits - top[..., None, :]) * mask, top
 
 
 def largest(x: Array, axis: int = -1) -> Array:

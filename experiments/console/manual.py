@@ -48,7 +48,7 @@ PURPOSES = {
     MODEL: ("model", ""),
     "Evaluation": ("part protocol", "ks own_metric clip_predictions beside"),
     "Devices": ("", "memory_budget mesh coordinator num_processes process_id"),
-    "Where things go": ("workdir data_dir json flagfile", "tensorboard"),
+    "Where things go": ("workdir data_dir json flagfile", "tensorboard compilation_cache"),
 }
 
 

@@ -83,7 +83,7 @@ def test_every_flag_is_there_once_and_no_other_models(asked):
     own = {name for cls in (*classes, entry_of("mf").config) for name in settings_of(cls)}
     found = [*explained(out), *named(out)]
     assert sorted(found) == sorted(
-        own | {"model", "beside", "workdir", "warm_start", "json", "tensorboard", "flagfile"}
+        own | {"model", "beside", "workdir", "warm_start", "json", "tensorboard", "compilation_cache", "flagfile"}
     )
     assert "--factors=64        embedding width D" in out and "--heads" not in out
 
@@ -138,7 +138,7 @@ def test_purposes_name_flags_that_are_there():
     values = flags.FlagValues()
     benchmark.define(values, ["script"])
     define_flags(MeshConfig, values=values)
-    defined = {*values, "part", "protocol", "json", "flagfile", "beside"}
+    defined = {*values, "part", "protocol", "json", "flagfile", "beside", "compilation_cache"}
     assert {name for parts in manual.PURPOSES.values() for name in " ".join(parts).split()} <= defined
 
 

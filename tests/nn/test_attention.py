@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from ancf_jax.nn import attention
-from ancf_jax.nn.attention import candidate_weights, causal_contributions, causal_mixtures, recency_after
+from ancf_jax.nn.attention import (
+    candidate_cosines,
+    candidate_mixtures,
+    candidate_sums,
+    candidate_weights,
+    causal_contributions,
+    causal_mixtures,
+    recency_after,
+)
 
 B, HEADS, N, H, D = 3, 2, 4, 5, 3
 MASK = np.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], bool)  # padded on the left, full, empty
@@ -55,6 +63,38 @@ def test_candidate_weights_survive_large_logits():
     np.testing.assert_allclose(
         candidate_weights(logits, mask, 0.5)[0, :3], np.exp(50.0) * expected / expected.sum() ** 0.5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5, 0.0])
+def test_sums_and_mixtures_of_candidates_that_all_histories_share(example, smoothing):
+    """Whatever padding holds below the largest logit that is there counts for nothing."""
+    rng = np.random.default_rng(1)
+    values, logits = example["values"], example["logits"].copy()
+    lowest = np.where(MASK[:, None, None], logits, np.inf).min(-1, keepdims=True)
+    logits = np.where(MASK[:, None, None], logits, np.where(np.isfinite(lowest), lowest, 0.0))
+    by_place = jnp.transpose(logits, (1, 0, 3, 2))  # [heads, B, H, N], as one product writes them
+    along = rng.normal(0, 1, by_place.shape).astype(np.float32)
+    sums = candidate_sums(by_place, along, MASK[..., None], smoothing)
+    mixed = candidate_mixtures(by_place, values, MASK[..., None], smoothing)
+    for b, head, n in np.ndindex(B, HEADS, N):
+        weights = attended(logits[b, head, n], MASK[b], smoothing)
+        np.testing.assert_allclose(sums[head, b, n], weights @ along[head, b, :, n], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(mixed[head, b, :, n], weights @ values[b, :, head], rtol=1e-3, atol=1e-5)
+
+
+def test_cosines_of_candidates_and_what_was_attended_to():
+    rng = np.random.default_rng(2)
+    mixed, item, own = (
+        rng.normal(size=(HEADS, B, D, N)),
+        rng.normal(size=(N, HEADS * D)),
+        rng.normal(size=(B, 1, HEADS * D)),
+    )
+    mixed[:, 1], own[1], item[2] = 0.0, 0.0, 0.0  # of user 1 nothing is known, and nothing of item 2
+    found = candidate_cosines(*(x.astype(np.float32) for x in (mixed, item, own)))
+    for b, n in np.ndindex(B, N):
+        whole = mixed[:, b, :, n].reshape(-1) + own[b, 0]
+        lengths = np.linalg.norm(whole) * np.linalg.norm(item[n])
+        np.testing.assert_allclose(found[b, n], whole @ item[n] / lengths if lengths else 0.0, rtol=1e-4, atol=1e-6)
 
 
 def test_recency_after_holds_the_steps_back(example):

@@ -41,17 +41,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.data.samplers import over_windows
-from ancf_jax.models.ancf.batch import Batch, Own, is_inner, last_columns, lengths_in, sampler, shuffled
-from ancf_jax.models.ancf.config import SEARCH, Config, resolved
-from ancf_jax.models.ancf.net import (
-    Net,
-    init_tables,
+from ancf_jax.models.ancf.batch import (
+    Batch,
+    Own,
     into_columns,
-    project_items,
-    project_users,
+    is_inner,
+    last_columns,
+    lengths_in,
     sample_of,
-    user_rows,
+    sampler,
+    shuffled,
 )
+from ancf_jax.models.ancf.config import SEARCH, Config, resolved
+from ancf_jax.models.ancf.net import Net, init_tables, project_items, project_users, user_rows
 from ancf_jax.nn import removal
 from ancf_jax.nn.layers import items_at_once, over_items, rows_of, with_one
 from ancf_jax.nn.losses import UNITS, bpr_max, catalogue_softmax, masked_mean, pair_loss

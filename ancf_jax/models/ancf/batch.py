@@ -1,4 +1,4 @@
-"""ANCF's training rows: windows of one user each, what is asked of them and what is held against it."""
+"""ANCF's rows: windows of one user each, what is asked of them and held against it, samples of histories."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.data.samplers import Windows, hold_out, lengths_of, shared_negatives, shift_ends, take_window
+from ancf_jax.nn.bits import hashed
 from ancf_jax.types import Array, ArrayLike, Given, Interactions
 
 
@@ -87,3 +88,35 @@ def shuffled(train: Interactions) -> Interactions:
     """Every user's interactions in a random order, so that windows over them are random samples."""
     rows = np.lexsort((np.random.default_rng(0).random(len(train.users)), train.users))
     return train._replace(**{name: np.asarray(getattr(train, name))[rows] for name in ("items", "values", "order")})
+
+
+def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
+    """`count` of the interactions of each history [B, H], and their columns: all, or those of the least hashed ids.
+
+    So the sample of a set is always the same, whatever the order of the history.
+    """
+    if history.shape[1] > count:
+        lottery = as_floats((hashed(history.astype(jnp.uint32)) >> 1).astype(jnp.int32) - 2**30)
+        columns = jax.lax.top_k(jnp.where(history < padding, -lottery, -jnp.inf), count)[1]
+    else:
+        columns = jnp.broadcast_to(jnp.arange(count), (len(history), count))
+    return jnp.take_along_axis(history, columns, axis=1), columns
+
+
+def as_floats(words: Array) -> Array:
+    """Floats in the order of int32 words in [-2^30, 2^30), none of them denormal.
+
+    XLA finds the best of floats on a CPU without the sort that it makes of integers, a fifth of a ranking's time.
+    """
+    size = jnp.where(words < 0, -1 - words, words) + 2**23  # bits of positive floats, which are in their order
+    floats = jax.lax.bitcast_convert_type(size, jnp.float32)
+    return jnp.where(words < 0, -floats, floats)
+
+
+def into_columns(found: Array, columns: Array | None, length: int) -> Array:
+    """What was found [B, ..., h] of the `columns` [B, h] of histories, in these [B, ..., length]; None is all."""
+    if columns is None:
+        return found
+    every = jnp.zeros((len(found), length, *found.shape[1:-1]))
+    every = every.at[jnp.arange(len(found))[:, None], columns].set(jnp.moveaxis(found, -1, 1))
+    return jnp.moveaxis(every, 1, -1)

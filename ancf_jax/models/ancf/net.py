@@ -4,11 +4,17 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from ancf_jax.nn.attention import candidate_sums, candidate_weights, causal_contributions, causal_mixtures, split_heads
-from ancf_jax.nn.bits import hashed
+from ancf_jax.nn.attention import (
+    candidate_cosines,
+    candidate_mixtures,
+    candidate_sums,
+    candidate_weights,
+    causal_contributions,
+    causal_mixtures,
+    split_heads,
+)
 from ancf_jax.nn.layers import (
     Dropout,
     Recurrence,
@@ -92,12 +98,17 @@ class Net(nn.Module):
         vectors = [user["user"] * self.product] if self.config.user else []
         return vectors if attended is None else [*vectors, attended * self.attended]
 
-    def fuse(self, user: dict, item: dict, attended: Array | None, train: bool) -> Array:
-        """Scores [B, ..., K], float32, from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D]."""
+    def fuse(self, user: dict, item: dict, attended: Array | None, train: bool, met: Array | None = None) -> Array:
+        """Scores [B, ..., K], float32, from user rows [B, 1.., D], item rows [B, ..., K, D] and c [B, ..., K, D].
+
+        `met` is the element-wise path where that is known.
+        """
         c, total = self.config, partial(jnp.sum, axis=-1, dtype=jnp.float32)
         score = (item["item_bias"][..., 0] + self.bias).astype(jnp.float32)
         vectors = self.parts(user, attended)
-        if vectors and c.temperature:
+        if met is not None:
+            score = score + met
+        elif vectors and c.temperature:
             score = score + total(unit_rows(sum(vectors[1:], vectors[0])) * unit_rows(item["item"])) / c.temperature
         else:
             score = sum((total(vector * item["item"]) for vector in vectors), score)
@@ -117,30 +128,44 @@ class Net(nn.Module):
 
     def after(self, user: dict, encoded: Encoded | None, mask: Array, item: dict, train: bool = False) -> Array:
         """Scores [B, K] after a history as it was encoded, of candidates [B, K, ...] or [1, K, ...]."""
-        c, attended, added = self.config, None, None
+        attended, met = None, None
         if encoded is not None and encoded.keys is not None:
-            shared = len(item["item"]) == 1 and mask.ndim == 2  # one row of candidates, which see all of a history
-            if shared and not (c.tower or c.scorer or c.temperature):
-                added = self.of_shared(encoded, mask, item["item"][0])
+            if len(item["item"]) == 1 and mask.ndim == 2 and not self.config.scorer:
+                attended, met = self.of_shared(user, encoded, mask, item["item"][0])
             else:
                 attended = mixture_of(self.weights(item["item"], encoded.keys, mask), encoded.values)
-        scores = self.fuse(user, item, attended, train)
-        scores = scores if added is None else scores + added
+        scores = self.fuse(user, item, attended, train, met)
         if encoded is not None and self.config.state:
             scores = scores + wide_product("bd,bkd->bk", encoded.states[:, -1], item["item"])
         return scores
 
-    def of_shared(self, encoded: Encoded, mask: Array, item: Array) -> Array:
-        """w_a . (c_ui * q_i) [B, K] of candidates [K, D] that all histories share: two products, and no c [B, K, D]."""
+    def of_shared(self, user: dict, encoded: Encoded, mask: Array, item: Array) -> tuple[Array | None, Array | None]:
+        """c [B, K, D] of candidates [K, D] that all histories share, for a tower; without one, the element-wise path.
+
+        The logits [heads, B, H, K] are one product, and candidates stay last: nothing is transposed.
+        """
         c = self.config
         query = split_heads(self.query(item) if c.project else item, c.heads)
-        keys = jnp.where(mask[..., None, None], encoded.keys, encoded.keys[:, -1:])  # padding is as the latest
+        first = jnp.take_along_axis(encoded.keys, jnp.argmax(mask, axis=1)[:, None, None, None], axis=1)
+        keys = jnp.where(mask[..., None, None], encoded.keys, first)  # so padding is never above what is there
         logits = jnp.einsum("bhnd,knd->nbhk", keys, query / jnp.sqrt(query.shape[-1]))
         if c.ordered:
             recency = self.recency[:, None, : mask.shape[1], None][:, :, ::-1]
             logits = jnp.where(mask[..., None], logits + recency, -jnp.inf)
+        there = mask[..., None]
+        if c.tower:
+            mixed = candidate_mixtures(logits, encoded.values, there, c.smoothing)
+            found = jnp.transpose(mixed, (1, 3, 0, 2)).astype(item.dtype)
+            return found.reshape(*found.shape[:2], -1), None
+        own = sum(self.parts(user, None), jnp.zeros((1, 1, c.factors)))  # [B, 1, D], where users have a vector
+        if c.temperature:
+            weighed = encoded.values * split_heads(self.attended, c.heads)
+            mixed = candidate_mixtures(logits, weighed, there, c.smoothing)
+            return None, candidate_cosines(mixed, item, own) / c.temperature
+        # w_a . (c_ui * q_i) is a sum of inner products, and c is not made.
         along = jnp.einsum("bhnd,knd->nbhk", encoded.values, split_heads(item * self.attended, c.heads))
-        return candidate_sums(logits, along, mask[..., None], c.smoothing).sum(0)
+        met = candidate_sums(logits, along, there, c.smoothing).sum(0)
+        return None, met + wide_product("bod,kd->bk", own, item)
 
     def attend(self, user: dict, rows: Array, mask: Array, item: dict) -> Array:
         """a [B, K, heads, H]."""
@@ -208,38 +233,6 @@ def mixture_of(weights: Array, values: Array) -> Array:
     """c [B, K, D] of weights [B, heads, K, H] and values [B, H, heads, d]."""
     found = jnp.einsum("bnkh,bhnd->bknd", weights, values)
     return found.reshape(*found.shape[:2], -1)
-
-
-def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
-    """`count` of the interactions of each history [B, H], and their columns: all, or those of the least hashed ids.
-
-    So the sample of a set is always the same, whatever the order of the history.
-    """
-    if history.shape[1] > count:
-        lottery = as_floats((hashed(history.astype(jnp.uint32)) >> 1).astype(jnp.int32) - 2**30)
-        columns = jax.lax.top_k(jnp.where(history < padding, -lottery, -jnp.inf), count)[1]
-    else:
-        columns = jnp.broadcast_to(jnp.arange(count), (len(history), count))
-    return jnp.take_along_axis(history, columns, axis=1), columns
-
-
-def as_floats(words: Array) -> Array:
-    """Floats in the order of int32 words in [-2^30, 2^30), none of them denormal.
-
-    XLA finds the best of floats on a CPU without the sort that it makes of integers, a fifth of a ranking's time.
-    """
-    size = jnp.where(words < 0, -1 - words, words) + 2**23  # bits of positive floats, which are in their order
-    floats = jax.lax.bitcast_convert_type(size, jnp.float32)
-    return jnp.where(words < 0, -floats, floats)
-
-
-def into_columns(found: Array, columns: Array | None, length: int) -> Array:
-    """What was found [B, ..., h] of the `columns` [B, h] of histories, in these [B, ..., length]; None is all."""
-    if columns is None:
-        return found
-    every = jnp.zeros((len(found), length, *found.shape[1:-1]))
-    every = every.at[jnp.arange(len(found))[:, None], columns].set(jnp.moveaxis(found, -1, 1))
-    return jnp.moveaxis(every, 1, -1)
 
 
 def encoder_of(config: Any) -> nn.Module:

@@ -12,8 +12,8 @@ from scipy.special import logsumexp
 from ancf_jax.config import from_json
 from ancf_jax.models.ancf import ancf
 from ancf_jax.models.ancf.ancf import Config
-from ancf_jax.models.ancf.batch import Batch
-from ancf_jax.models.ancf.net import Net, as_floats, recency_init, sample_of
+from ancf_jax.models.ancf.batch import Batch, as_floats, sample_of
+from ancf_jax.models.ancf.net import Net, recency_init
 from ancf_jax.models.factors import ncf
 from ancf_jax.nn.bits import hashed
 from ancf_jax.nn.losses import PAIR_LOSSES
@@ -331,6 +331,26 @@ def test_a_batch_without_its_padding_has_the_same_loss(data, randomise, changes)
     )
     assert width < batch.history.shape[1] and sums["count"] == of_cut["count"] > 0
     np.testing.assert_allclose(whole, cut, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tower": (), "user": False},
+        {"tower": (), "temperature": 0.5},
+        {"tower": (), "temperature": 0.5, "user": False, "smoothing": 1.0},
+        {"temperature": 0.5},
+        {"tower": (), "ordered": True, "heads": 2},
+    ],
+)
+def test_all_items_are_scored_as_those_that_are_asked(data, randomise, ask, changes):
+    """One product for all histories, nothing transposed, or the weights of each pair by itself: the same scores."""
+    model = ancf.make(dataclasses.replace(SMALL, **changes), data)
+    params, query = randomise(model), ask([1, 6, 6], [[3, 1, 8], [2], []], 5)
+    items = np.broadcast_to(np.arange(data.num_items), (3, data.num_items))
+    every, asked = jax.jit(model.score)(params, query), jax.jit(model.score)(params, query, items)
+    assert np.isfinite(every).all() and np.ptp(every[:2]) > 0.01
+    np.testing.assert_allclose(every, asked, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{}, {"tower": (), "temperature": 0.5}])
