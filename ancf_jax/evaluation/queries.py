@@ -15,6 +15,7 @@ BLOCK = 256  # users at once, at most
 FEW = 16  # and at least
 SHORT = 50  # columns that are not halved more than twice
 SAVED = 32 * COLUMNS  # columns less to read that are worth a program of their own
+CHEAP = 400  # columns beyond `narrow` that cost as much as one of them
 
 
 class Asked(NamedTuple):
@@ -79,15 +80,17 @@ def by_width(model: Recommender, lengths: np.ndarray) -> list[tuple[int, np.ndar
     """Histories of these `lengths` [E] by the width that queries of them have to have: widths, and places in [E].
 
     Histories that would save fewer than SAVED columns take a wider query with others, for a width costs a compilation.
+    The widest is of the longest history, rounded up, for not all of these need be as long as the model reads.
     """
     found: list[tuple[int, np.ndarray]] = []
     places, every = np.zeros(0, int), widths(model)
     for less, width, wider in zip([-1, *every], every, [*every[1:], 0], strict=False):
         fits = (lengths > less) & ((lengths <= width) | (width == model.history))
         places = np.concatenate([places, np.flatnonzero(fits)])
-        columns = min(wider, model.narrow) - min(width, model.narrow)
+        columns = min(wider, model.narrow) - min(width, model.narrow) + (wider - width) / CHEAP
         if len(places) and (width == model.history or len(places) * columns >= SAVED):
-            found.append((width, np.sort(places)))
+            longest = -(-int(lengths[places].max(initial=1)) // SHORT) * SHORT if model.narrow else width
+            found.append((min(width, longest), np.sort(places)))
             places = places[:0]
     return found
 

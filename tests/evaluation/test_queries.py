@@ -51,6 +51,17 @@ def test_widths_that_save_nothing_have_no_program_of_their_own(monkeypatch, narr
     assert sorted(np.concatenate([places for _, places in found])) == [0, 1, 2]
 
 
+def test_queries_are_no_wider_than_the_longest_history_needs():
+    """Rounded up to 50; and where columns only are read, many of them are worth a program."""
+    reads, lengths = model(4000)._replace(narrow=1), np.array([2310, 20, 160])
+    assert [width for width, _ in queries.by_width(reads, lengths)] == [2350]
+    assert [width for width, _ in queries.by_width(reads._replace(narrow=0), lengths)] == [4000]
+    many = np.full(60_000, 900)
+    many[7] = 3900
+    (few, some), (most, all_else) = queries.by_width(reads, many)
+    assert (few, most) == (900, 3900) and len(some) == 59_999 and all_else.tolist() == [7]
+
+
 def test_a_model_without_histories_gets_none():
     train = log([(0, 5, 2.0)], 1)
     for query, seen in (

@@ -253,7 +253,7 @@ def make(config: Config, data: Data) -> Recommender:
     order = "in training" if order == "no" and config.prior_next else order
     paid = partial(over_history, "attend") if length and config.heads else None
     unit, told = UNITS.get(config.loss, ""), paid and not config.tower  # of a tower, nothing can be shared out
-    narrow = length * bool(config.ordered)
+    narrow = length if config.ordered or config.layers else min(reads, 1)  # else a column is no more than read
     model = Recommender(learn, given, reads, prepare, score, None, paid, unit=unit, order=order, narrow=narrow)
     if (config.ordered or (config.latest and config.prior_next)) and reads > length:
         model = model._replace(falls=falls)

@@ -99,7 +99,7 @@ def sample_of(history: Array, count: int, padding: int) -> tuple[Array, Array]:
         lottery = as_floats((hashed(history.astype(jnp.uint32)) >> 1).astype(jnp.int32) - 2**30)
         columns = jax.lax.top_k(jnp.where(history < padding, -lottery, -jnp.inf), count)[1]
     else:
-        columns = jnp.broadcast_to(jnp.arange(count), (len(history), count))
+        columns = jnp.broadcast_to(jnp.arange(history.shape[1]), history.shape)
     return jnp.take_along_axis(history, columns, axis=1), columns
 
 

@@ -43,7 +43,7 @@ def make_programs(server: Server) -> Programs:
     nothing = np.zeros(-(-items // WORD), np.uint32)
     for size in SIZES:
         lists(programs, server, [person] * size, [nothing] * size, model.history)
-    for width in widths(model)[:-1]:
+    for width in widths(model)[:-1] if model.narrow > 1 else ():
         lists(programs, server, [person], [nothing], width)
     scores(programs, server, person, np.zeros(1, np.int32))
     reasons(programs, server, person, np.zeros(1, np.int32))
@@ -55,12 +55,14 @@ def lists(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best items [B, k] of some people but what is hidden from each, as bits, and their scores as people see them.
 
-    At most the last of SIZES people. Of one person the query is no wider than it has to be, of several it is whole.
+    At most the last of SIZES people. Of one person the query is no wider than it has to be, where width costs much; of
+    several it is whole.
     """
     size = next(size for size in SIZES if size >= len(people))
     filled, bits = [*people, *[people[-1]] * (size - len(people))], [*hidden, *[hidden[-1]] * (size - len(people))]
     if width is None:
-        width = width_of(server.model, [people[0].items]) if len(people) == 1 else server.model.history
+        alone = len(people) == 1 and server.model.narrow > 1
+        width = width_of(server.model, [people[0].items]) if alone else server.model.history
     query = query_of_people(server, filled, width)
     items, scores = map(np.asarray, programs.best(server.ready, query, np.stack(bits)))
     users = np.broadcast_to(np.asarray(query.users)[:, None], items.shape)
