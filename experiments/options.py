@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +84,16 @@ def define_cache() -> None:
 
 
 def keep_programs() -> None:
-    """Keep what is compiled for the next process, unless --nocompilation_cache."""
+    """Keep what is compiled for the next process, unless --nocompilation_cache or where nothing can be written."""
     import jax
 
-    jax.config.update("jax_enable_compilation_cache", flags.FLAGS.compilation_cache)
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(at_home(COMPILED)))
+    kept = flags.FLAGS.compilation_cache
+    jax.config.update("jax_enable_compilation_cache", kept)
+    if not kept or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = at_home(COMPILED)
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -144,4 +144,6 @@ def autoencoder(
 
     prepare = partial(bias_as_factor, item="output", bias="output_bias")
     learn = Gradient(len(some), init, sample, loss, batch=batch, advance=advance)
-    return Recommender(learn, Given(data.train, some), whole_history(data), prepare, inner_products(embed), embed)
+    return Recommender(
+        learn, Given(data.train, some), whole_history(data), prepare, inner_products(embed), embed, narrow=1
+    )

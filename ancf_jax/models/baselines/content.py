@@ -83,7 +83,15 @@ def make(config: Config, data: Data) -> Recommender:
     learn = ClosedForm(1, lambda key, given: {"tables": {}, "net": {}}, lambda params, given, key: params)
     order = "yes" if config.half_life else "no"
     return Recommender(
-        learn, Given(data.train, views), whole_history(data), prepare, score, embed, retrieve=retrieve, order=order
+        learn,
+        Given(data.train, views),
+        whole_history(data),
+        prepare,
+        score,
+        embed,
+        retrieve=retrieve,
+        order=order,
+        narrow=1,
     )
 
 

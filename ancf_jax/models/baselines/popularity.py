@@ -75,7 +75,7 @@ def make_personal(config: Personal, data: Data) -> Recommender:
         return (query.history[:, None] == items[:, :, None]).astype(jnp.float32)
 
     unit = "number of the user's interactions with it, then its share of all"
-    model = counted._replace(score=score, embed=None, history=whole_history(data), unit=unit)
+    model = counted._replace(score=score, embed=None, history=whole_history(data), unit=unit, narrow=1)
     return model._replace(contribute=contribute, additive=True)
 
 

@@ -113,4 +113,4 @@ def make(config: Config, data: Data) -> Recommender:
         return over_items(block, jnp.arange(num_items)[None] if items is None else items, items_at_once(floats))
 
     learn = Gradient(len(given.own.users), init, sample, loss, batch=max(1024 // config.window, 1))
-    return Recommender(learn, given, whole_history(data), prepare, score, unit=UNITS.get(c.loss, ""))
+    return Recommender(learn, given, whole_history(data), prepare, score, unit=UNITS.get(c.loss, ""), narrow=1)

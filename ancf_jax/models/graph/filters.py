@@ -57,7 +57,7 @@ def over_histories(data: Data, *, factors: int, respond: Callable[[Array, Filter
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     given = Given(data.train, graph_of(edges(data)))
-    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), prepare, score, unit=UNIT)
+    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), prepare, score, unit=UNIT, narrow=1)
 
 
 def weighed(response: Callable[[Array], Array], degrees: Array, exponent: float) -> Callable[[Array], Array]:

@@ -59,7 +59,7 @@ def make(config: Config, data: Data) -> Recommender:
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     given = Given(data.train, shared(data, config.activity))
-    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), prepare, score, unit=UNIT)
+    return Recommender(ClosedForm(1, init, sweep), given, whole_history(data), prepare, score, unit=UNIT, narrow=1)
 
 
 def shared(data: Data, activity: float) -> Matrix:

@@ -99,7 +99,6 @@ def over_items_squared(
         return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
 
     learn = ClosedForm(1, init, sweep)
-    model = Recommender(
-        learn, Given(data.train, user_weights(data.train, activity)), whole_history(data), as_they_are, score
-    )
+    given = Given(data.train, user_weights(data.train, activity))
+    model = Recommender(learn, given, whole_history(data), as_they_are, score, narrow=1)
     return model._replace(contribute=contribute, additive=True)

@@ -48,6 +48,12 @@ def make(config: Config, data: Data) -> Recommender:
         return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
 
     model = Recommender(
-        ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, inner_products(embed), embed
+        ClosedForm(1, init, sweep),
+        Given(data.train),
+        whole_history(data),
+        as_they_are,
+        inner_products(embed),
+        embed,
+        narrow=1,
     )
     return model._replace(contribute=contribute, additive=True)

@@ -88,6 +88,6 @@ def make(config: Config, data: Data) -> Recommender:
         return jnp.where(counted(query.history, num_items)[:, None], found, 0.0)
 
     model = Recommender(
-        ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score, unit="sum of similarities"
+        ClosedForm(1, init, sweep), given, whole_history(data), as_they_are, score, unit="sum of similarities", narrow=1
     )
     return model._replace(contribute=contribute, additive=True)

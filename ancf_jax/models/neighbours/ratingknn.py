@@ -93,7 +93,7 @@ def make(config: Config, data: Data) -> Recommender:
         return params["net"]["mean"] + user_bias[:, None] + baselines + corrections
 
     return Recommender(
-        ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, score, rates=True
+        ClosedForm(1, init, sweep), Given(data.train), whole_history(data), as_they_are, score, rates=True, narrow=1
     )
 
 

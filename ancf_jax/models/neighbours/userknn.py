@@ -145,6 +145,7 @@ def make(config: Config, data: Data) -> Recommender:
         as_they_are,
         score,
         unit="sum of similarities",
+        narrow=1,
     )
     return model if config.similarity == "pearson" else model._replace(contribute=contribute, additive=True)
 

@@ -79,5 +79,11 @@ def make(config: Config, data: Data) -> Recommender:
         return scores if items is None else jnp.take_along_axis(scores, items, axis=1)
 
     return Recommender(
-        ClosedForm(1, init, sweep), Given(data.train, known), whole_history(data), as_they_are, score, rates=True
+        ClosedForm(1, init, sweep),
+        Given(data.train, known),
+        whole_history(data),
+        as_they_are,
+        score,
+        rates=True,
+        narrow=1,
     )
