@@ -16,7 +16,7 @@ from ancf_jax.contract import compile_quickly, let_go
 compile_quickly()
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax"))
 # To keep what compiles in less takes longer than it saves.
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 # Most of what is imported, traced and compiled stays: looking for garbage in it again and again takes time.
 gc.set_threshold(50_000, 20, 20)

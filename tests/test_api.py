@@ -51,7 +51,7 @@ def test_numbers_are_those_of_the_script(log, tmp_path, script):
     columns = ["--user_column=who", "--item_column=what", "--time_column=day"]
     settings = [f"--{name}={','.join(map(str, value)) if value == () else value}" for name, value in SMALL.items()]
     arguments = [f"--dataset={tmp_path}/log.csv", *columns, "--model=ancf", "--epochs=2", "--seed=3", *settings]
-    status, _, err = script(train, *arguments, f"--workdir={tmp_path}/run")
+    status, _, err = script(train, *arguments, "--beside=", f"--workdir={tmp_path}/run")
     assert status == 0, err
     there = json.loads((tmp_path / "run" / "result.json").read_text())
     dataset = ancf_jax.load(tmp_path / "log.csv", user="who", item="what", time="day")

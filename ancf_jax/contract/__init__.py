@@ -7,6 +7,7 @@ dict of settings of the model or of training that suit a board of 16 users and i
 that the model ranks alike for all.
 """
 
+import ctypes
 import os
 import sys
 from importlib.metadata import version
@@ -37,6 +38,14 @@ def let_go() -> None:
     """Compiled programs are kept from test to test, unless they would fill the memory."""
     if "jax" in sys.modules and _resident() > MOST:
         sys.modules["jax"].clear_caches()
+        _give_back()
+
+
+def _give_back() -> None:
+    """What is free goes to the system, where its library can; else all would be let go after each test from now on."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _resident() -> float:

@@ -38,10 +38,16 @@ SMALL: dict[str, Any] = {
     "stddev": 0.1,
 }
 VARIANTS: dict[str, dict[str, Any]] = {
-    "ancf, ordered with a layer": {"ordered": True, "layers": 1, "history": 5},
-    "ancf, order-free with a layer": {"layers": 1, "tied": True, "heads": 2, "tower": ()},
-    "ancf, full softmax": {"loss": "full_softmax"},
-    "ancf, scored by a network": {"scorer": 4, "heads": 1, "tower": (), "user": False, "project": False},
+    "ancf, ordered with a layer": {"ordered": True, "layers": 1, "history": 5, "loss": "full_softmax"},
+    "ancf, order-free with a layer, scored by a network": {
+        "layers": 1,
+        "tied": True,
+        "scorer": 4,
+        "heads": 1,
+        "tower": (),
+        "user": False,
+        "project": False,
+    },
     "ancf, no history": {"history": 0},
     "ancf_ratings, ordinal": {"loss": "ordinal"},
     "biased_mf, ordinal": {"loss": "ordinal"},
@@ -51,7 +57,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "content, grouped and recent": {"groups": 4, "half_life": 3.0},
 }
 NAMES = [*MODELS, *VARIANTS]
-FIRST = {entry.module.rpartition(".")[0]: name for name, entry in reversed(MODELS.items())}  # of each family
 OWN: dict[str, dict[str, Any]] = {  # what suits a registered model and its variants
     **{
         name: {"personal": False} for name in ("popularity", "personal", "recent", "random", "global_mean", "item_mean")

@@ -10,7 +10,7 @@ from ancf_jax.contract import compile_quickly, let_go
 
 compile_quickly()
 
-from ancf_jax.contract.board import FIRST, NAMES, VARIANTS, Case, case_of  # noqa: E402
+from ancf_jax.contract.board import NAMES, VARIANTS, Case, case_of  # noqa: E402
 from ancf_jax.types import Gradient, InputError  # noqa: E402
 
 ABLE: dict[str, Callable[[Case], bool]] = {
@@ -19,7 +19,6 @@ ABLE: dict[str, Callable[[Case], bool]] = {
     "knows its falls": lambda case: case.model.falls is not None,
     "embeds": lambda case: case.model.embed is not None,
     "has rows of different lengths": lambda case: getattr(case.model.learn, "lengths", None) is not None,
-    "is the first of its family": lambda case: FIRST.get(case.entry.module.rpartition(".")[0], case.name) == case.name,
     "is no variant": lambda case: case.name not in VARIANTS,
     "learns by gradient": lambda case: isinstance(case.model.learn, Gradient),
     "personal": lambda case: case.personal,

@@ -8,21 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ancf_jax.data import interactions
+from ancf_jax.data import interactions, samplers
 from ancf_jax.data.interactions import build, with_bits
-from ancf_jax.data.samplers import (
-    hold_out,
-    knows,
-    negatives,
-    next_items,
-    shared_negatives,
-    shift_ends,
-    take_window,
-    windows,
-)
+from ancf_jax.data.samplers import shift_ends, windows
 
 ITEMS = 40
-known = jax.jit(knows)
+known = jax.jit(samplers.knows)
+take_window = jax.jit(samplers.take_window, static_argnums=(3, 4))
+next_items = jax.jit(samplers.next_items, static_argnums=(4, 5))
+hold_out = jax.jit(samplers.hold_out, static_argnums=(2, 3))
+negatives = jax.jit(samplers.negatives, static_argnums=(3, 4))
+shared_negatives = jax.jit(samplers.shared_negatives, static_argnums=(3, 4, 5))
 
 
 def log_of(rows):

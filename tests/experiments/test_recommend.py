@@ -101,7 +101,7 @@ def test_what_was_bought_may_come_again_where_repeats_are_kept(script, tmp_path)
     ]
     (tmp_path / "log.csv").write_text("user,item,basket\n" + "".join(rows))
     options = [f"--dataset={tmp_path}/log.csv", "--basket_column=basket", f"--workdir={tmp_path}/run"]
-    status, out, err = script(train, *options, "--model=popularity")
+    status, out, err = script(train, *options, "--model=popularity", "--beside=")
     assert status == 0, err
     assert "repeats are kept" in out and "all items, those the user has too" in out
     result = json.loads(out.splitlines()[-1])

@@ -58,6 +58,7 @@ def test_a_model_of_ratings_is_picked_by_its_errors_and_tested_for_them(script, 
         "--metric=rmse",
         "--epochs=4",
         "--knows=train",
+        "--beside=",
     ]
     status, out, err = script(train, *data, *options, f"--workdir={tmp_path}/run")
     assert status == 0, err
@@ -78,7 +79,7 @@ def test_predictions_are_in_the_units_of_the_log(script, tmp_path, target):
     rows = [f"u{user:02},i{item},{1 + (user * item) % 5}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
     data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=global_mean", f"--target={target}"]
-    status, out, err = script(train, *data, "--metric=rmse", "--knows=train", f"--workdir={tmp_path}/run")
+    status, out, err = script(train, *data, "--metric=rmse", "--knows=train", "--beside=", f"--workdir={tmp_path}/run")
     assert status == 0, err
     result = json.loads(out.splitlines()[-1])
     assert 0.5 < result["rmse"] < 2.5  # of ratings from 1 to 5, by a mean of their targets
@@ -92,7 +93,7 @@ def test_predictions_are_clipped_if_asked(script, tmp_path):
     rows = [f"u{user:02},i{item},{1 + 4 * (user % 2)}\n" for user in range(12) for item in range(user % 3, 9)]
     (tmp_path / "log.csv").write_text("user,item,stars\n" + "".join(rows))
     data = [f"--dataset={tmp_path}/log.csv", "--value_column=stars", "--model=biased_mf", "--epochs=1"]
-    data += ["--learning_rate=20", "--knows=train", f"--workdir={tmp_path}/run"]
+    data += ["--learning_rate=20", "--knows=train", "--beside=", f"--workdir={tmp_path}/run"]
     found = {}
     for clip in ("noclip_predictions", "clip_predictions"):
         status, out, err = script(train, *data, f"--{clip}")

@@ -70,7 +70,9 @@ def test_a_recipe_comes_to_the_value_of_the_best_trial(tuned, script, tmp_path):
         assert each["recipe"] == f"{folder}/log-{name}.flags"
         comment = Path(each["recipe"]).read_text().splitlines()[0]
         assert comment.startswith(f"# {name} on log.csv, leave-one-out: the best of ")
-    status, printed, err = script(train, f"--flagfile={folder}/log-recent.flags", f"--workdir={tmp_path}/run")
+    status, printed, err = script(
+        train, f"--flagfile={folder}/log-recent.flags", "--beside=", f"--workdir={tmp_path}/run"
+    )
     assert status == 0, err
     result = json.loads(printed.splitlines()[-1])
     best = json.loads(out.splitlines()[-1])["models"]["recent"]

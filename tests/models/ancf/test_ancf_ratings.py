@@ -79,7 +79,7 @@ def test_predictions_are_those_of_the_equations(data, made):
     found = jax.jit(model.score)(params, query)
     expected = [[reference(params, data, *history, item) for item in range(ITEMS)] for history in HISTORIES]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    user, item = model.embed(params, query)
+    user, item = map(np.asarray, jax.jit(model.embed)(params, query))
     np.testing.assert_allclose(user @ item.T, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -182,7 +182,7 @@ def test_an_item_that_training_lacks_starts_without_a_key(data):
 def test_an_untrained_model_predicts_items_means(data, loss):
     model = make(dataclasses.replace(CONFIG, loss=loss), data)
     params = jax.jit(model.learn.init)(jax.random.key(0), model.given)
-    found = np.asarray(model.score(params, Query(np.array([USERS], np.int32), *padded([([], [])]))))[0]
+    found = np.asarray(jax.jit(model.score)(params, Query(np.array([USERS], np.int32), *padded([([], [])]))))[0]
     train = data.train
     mean = train.values.mean()
     expected = [mean + (train.values[train.items == j] - mean).sum() / (5 + (train.items == j).sum()) for j in range(7)]

@@ -24,6 +24,12 @@ def log_like(p, mean):
     return np.arcsinh(np.asarray(p, np.float64) / (2 * mean))
 
 
+def score_of(model):
+    """(params, query) -> scores, as NumPy has them."""
+    score = jax.jit(lambda params, given, query: model.score(model.prepare(params, given), query))
+    return lambda params, query: np.asarray(score(params, model.given, query))
+
+
 def linear(data, ordered):
     """The closed form as the model of its own that it is, and its weights."""
     if ordered:
@@ -43,12 +49,12 @@ def test_with_nothing_learnt_it_ranks_as_the_closed_form(data, ask, ordered):
     off = {**params, "net": {**params["net"], "prior": np.float32(0)}}
     twice = {**params, "net": {**params["net"], "prior": np.float32(2)}}
     histories = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]]
-    score = jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query))
+    score = score_of(model)
     query = ask([6, 6, 0, 1], histories, 5)
     found = score(twice, query) - score(off, query)
     closed, weights = linear(data, ordered)
     mean = 1 / data.num_items if ordered else len(data.train.items) / data.num_users / data.num_items
-    expected = 2 * log_like(closed.score(weights, ask([6, 6, 0, 1], histories, 5)), mean)
+    expected = 2 * log_like(jax.jit(closed.score)(weights, ask([6, 6, 0, 1], histories, 5)), mean)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert np.ptp(expected[2]) > 0.5
 
@@ -63,13 +69,13 @@ def test_of_a_set_it_is_slit_that_weighs_all_alike(data, ask, latest):
     changes = {"latest": latest, "history": 2, "targets": 1, "prior_next": True, "joint": False, "taste": 0.0}
     model = ancf.make(dataclasses.replace(FREE, **changes), data)
     params = jax.jit(model.learn.init)(key, model.given)
-    score = jax.jit(lambda params, query: model.score(model.prepare(params, model.given), query))
+    score = score_of(model)
     off = {**params, "net": {**params["net"], "prior": np.float32(0)}}
     histories, users = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]], [6, 6, 0, 1]
     query = ask(users, histories, max(model.history, 5))
     found = score(params, query) - score(off, query)
     read = ask(users, [row[-closed.history :] for row in histories], closed.history)
-    expected = log_like(closed.score(weights, read), 1 / data.num_items)
+    expected = log_like(jax.jit(closed.score)(weights, read), 1 / data.num_items)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert np.ptp(expected[2]) > 0.3 and model.order == ("latest 2" if latest else "in training")
     turned = score(params, ask(users, [row[:-2] + row[:-3:-1] for row in histories], max(model.history, 5)))
@@ -85,11 +91,11 @@ def test_apart_ease_of_the_whole_history_is_added(data, ask):
     jax.tree.map(np.testing.assert_array_equal, (alike["tables"], alike["net"]), (start["tables"], start["net"]))
     histories, users = [[3], [], [8, 1, 4, 2, 7], [5, 0, 6]], [6, 6, 0, 1]
     whole = ask(users, histories, tasting.history)
-    found = tasting.score(tasting.prepare(start, tasting.given), whole)
-    without = plain.score(plain.prepare(alike, plain.given), ask(users, [row[-2:] for row in histories], 2))
+    found = score_of(tasting)(start, whole)
+    without = score_of(plain)(alike, ask(users, [row[-2:] for row in histories], 2))
     closed, weights = linear(data, False)
     mean = len(data.train.items) / data.num_users / data.num_items
-    expected = 0.8 * log_like(closed.score(weights, whole), mean)
+    expected = 0.8 * log_like(jax.jit(closed.score)(weights, whole), mean)
     np.testing.assert_allclose(found - without, expected, rtol=1e-3, atol=1e-4)
     assert tasting.history >= 5 and np.ptp(expected[2]) > 0.2
 
@@ -118,10 +124,10 @@ def test_a_power_and_a_discount_change_the_weights_one_by_one(data, ask, ordered
     assert not held[-1].any() and not held[:, -1].any()
     query = ask([6, 0], [[8, 1, 4, 2, 7], [5, 0, 6]], 5)
     first = prior.make(config, data)
-    ready = first.ready(params["held"]["prior"], known)
+    ready = jax.jit(first.ready)(params["held"]["prior"], known)
     items = np.tile(np.arange(data.num_items), (2, 1))
-    parts = first.contribute(ready, query.history, items)
-    np.testing.assert_allclose(parts.sum(2), first.of_history(ready, query.history), rtol=1e-4, atol=1e-5)
+    parts = np.asarray(jax.jit(first.contribute)(ready, query.history, items))
+    np.testing.assert_allclose(parts.sum(2), jax.jit(first.of_history)(ready, query.history), rtol=1e-4, atol=1e-5)
 
 
 def test_weights_that_are_changed_are_learnt_apart_from(data):
@@ -197,15 +203,16 @@ def test_in_training_a_window_is_scored_after_each_column_by_a_fit_to_all_else(r
     window[-len(row) :] = row
     history, targets = window[None, :-1], np.where(window[:-1] < 9, window[1:], 9)[None]
     negatives = np.array([[2, 6, 7, row[1]]])
-    ours, theirs = made.of_batch(
-        jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
-    )
+    held = jax.jit(made.fit)(logs[0], made.known)
+    of_batch = jax.jit(made.of_batch)(held, made.known, logs[0], np.array([user]), history, targets, negatives)
+    ours, theirs = map(np.asarray, of_batch)
     assert ours.shape == (1, 5) and theirs.shape == (1, 5, 4)
     b = jax.jit(without.fit)(logs[1], without.known)["weights"]
+    of_history = jax.jit(without.of_history)
     for column in range(6 - len(row), 5):
         seen = np.full((1, 5), 9)
         seen[0, 4 - column :] = history[0, : column + 1]
-        every = np.append(without.of_history((b, place), seen)[0], 0)
+        every = np.append(of_history((b, place), seen)[0], 0)
         np.testing.assert_allclose(ours[0, column], every[targets[0, column]], rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(theirs[0, column], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
@@ -227,11 +234,11 @@ def test_in_training_targets_are_scored_by_a_fit_to_all_else(rows):
     )
     negatives = np.setdiff1d(np.arange(9), row)[None, :2]
     history, targets = np.array([[*row[2:-1], 9]]), np.array([[*row[:2], 9]])
-    ours, theirs = made.of_batch(
-        jax.jit(made.fit)(logs[0], made.known), made.known, logs[0], np.array([user]), history, targets, negatives
-    )
+    held = jax.jit(made.fit)(logs[0], made.known)
+    of_batch = jax.jit(made.of_batch)(held, made.known, logs[0], np.array([user]), history, targets, negatives)
+    ours, theirs = map(np.asarray, of_batch)
     b = jax.jit(without.fit)(logs[1], without.known)["weights"]
-    every = without.of_history((b, without.known.place), np.array([row[2:]]))[0]
+    every = np.asarray(jax.jit(without.of_history)((b, without.known.place), np.array([row[2:]])))[0]
     np.testing.assert_allclose(ours[0, :2], every[np.array(row[:2])], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(theirs[0, 0], every[negatives[0]], rtol=1e-3, atol=1e-4)
 
@@ -240,7 +247,8 @@ def test_order_free_the_second_time_of_an_item_is_nothing(data):
     made = prior.make(FREE, data, is_slit=False)
     ready = (jax.jit(made.fit)(data.train, made.known)["weights"], made.known.place)
     once, twice = np.array([[9, 9, 3, 1]]), np.array([[3, 1, 3, 1]])
-    np.testing.assert_allclose(made.of_history(ready, twice), made.of_history(ready, once), rtol=1e-6)
+    of_history = jax.jit(made.of_history)
+    np.testing.assert_allclose(of_history(ready, twice), of_history(ready, once), rtol=1e-6)
     found = np.asarray(made.contribute(ready, twice, np.array([[2, 4]])))
     np.testing.assert_allclose(found.sum(2)[0], made.of_history(ready, once)[0, [2, 4]], rtol=1e-5)
     assert not found[:, :, :2].any()

@@ -56,7 +56,7 @@ def test_the_loss_is_the_papers_objective_over_the_number_of_users(loss, randomi
         errors = np.asarray(jax.jit(make_head(loss, log().train.values).loss)(params["net"], scores(params, r), r))
     expected = (weights * errors)[[0, 1, 2, 4]].sum()
     expected += 0.7 / 2 * sum((params["tables"][name] ** 2).sum() for name in ("item", "output"))
-    batch = model.learn.sample(jax.random.key(0), model.given, jnp.arange(USERS - 1))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, jnp.arange(USERS - 1))
     mean, sums = value(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose([mean, sums["loss"]], [expected / (USERS - 1), expected], rtol=1e-5)
 

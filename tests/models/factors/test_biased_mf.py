@@ -39,10 +39,10 @@ def test_the_score_is_the_predicted_value(made, ask):
     expected = predicted(params, data.train.values.mean())[users, :-1]
     ready = model.prepare(params, model.given)
     assert model.rates
-    np.testing.assert_allclose(model.score(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(expected, items, axis=1)
-    np.testing.assert_allclose(model.score(ready, ask(users), items), given, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, ask(users), items), given, rtol=1e-5, atol=1e-6)
 
 
 def test_loss_and_gradient(made):
@@ -83,7 +83,7 @@ def test_ordinal_makes_loss_and_prediction_of_the_score_without_the_mean(made, r
 def test_a_batch_holds_ratings_and_a_new_item_starts_at_the_biases(made):
     model, _, data = made
     rows = np.array([3, 0, 7])
-    batch = model.learn.sample(jax.random.key(0), model.given, rows)
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, rows)
     for found, column in zip(batch, data.train[:3], strict=True):
         np.testing.assert_array_equal(found, column[rows])
     tables = model.learn.init(jax.random.key(0), model.given)["tables"]

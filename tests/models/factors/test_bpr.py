@@ -34,10 +34,10 @@ def test_the_score_is_the_inner_product_plus_the_items_bias(made, data, ask):
     users = [0, 5, data.num_users]
     expected = (tables["user"][users] @ tables["item"].T + tables["item_bias"][:, 0])[:, : data.num_items]
     ready = model.prepare(params, model.given)
-    np.testing.assert_allclose(model.score(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, ask(users)), expected, rtol=1e-5, atol=1e-6)
     items = np.array([[3, 3], [0, 8], [1, 2]])
     given = np.take_along_axis(expected, items, axis=1)
-    np.testing.assert_allclose(model.score(ready, ask(users), items), given, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(model.score)(ready, ask(users), items), given, rtol=1e-5, atol=1e-6)
     user, item = model.embed(ready, ask(users))
     np.testing.assert_allclose(user @ item.T, expected, rtol=1e-5, atol=1e-6)
 

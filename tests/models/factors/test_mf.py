@@ -39,7 +39,7 @@ def test_the_score_is_the_biased_inner_product(data, randomise, ask):
 def whole_catalogue(data, config):
     """The model, its batch of all windows, and the pairs in them."""
     model = make(config, data)
-    batch = model.learn.sample(jax.random.key(0), model.given, np.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(model.learn.rows))
     pairs = [(user, item) for user, row in zip(batch.users, batch.targets, strict=True) for item in row]
     return model, batch, [(int(user), int(item)) for user, item in pairs if item < data.num_items]
 
@@ -66,7 +66,7 @@ def test_the_loss_is_the_expected_sum_over_sampled_pairs(data, randomise):
         total += penalty("user", user) + penalty("item", item)
         for other in range(data.num_items):
             total += 3 / data.num_items * (penalty("user", user) + penalty("item", other))
-    mean, sums = model.learn.loss(params, model.given, batch, jax.random.key(0))
+    mean, sums = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose(mean, total / len(pairs), rtol=1e-5)
     assert sums["count"] == len(pairs)
     np.testing.assert_allclose(sums["loss"], total, rtol=1e-5)
@@ -80,12 +80,14 @@ def test_the_catalogues_loss_is_the_mean_over_pools(data, randomise):
     loss = jax.jit(pooled.learn.loss)
     pools = [np.full((len(batch.users), 1), item) for item in range(data.num_items)]
     losses = [loss(params, pooled.given, batch._replace(negatives=pool), None)[0] for pool in pools]
-    np.testing.assert_allclose(model.learn.loss(params, model.given, batch, None)[0], np.mean(losses), rtol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(model.learn.loss)(params, model.given, batch, None)[0], np.mean(losses), rtol=1e-5
+    )
 
 
 def test_a_pool_is_drawn_for_each_window(data):
     model = make(Config(**{**vars(CONFIG), "pool": 500}), data)
-    drawn = model.learn.sample(jax.random.key(0), model.given, np.arange(model.learn.rows)).negatives
+    drawn = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(model.learn.rows)).negatives
     assert drawn.shape == (model.learn.rows, 500)
     for row in drawn:
         assert set(row.tolist()) == set(range(data.num_items))
@@ -107,4 +109,4 @@ def test_other_losses_over_a_pool(data, randomise, name):
             "sampled_softmax": np.log(np.exp(p) + (data.num_items - 1) / 2 * np.exp(n).sum()) - p,
             "full_softmax": np.log(np.exp(n).sum()) - p,
         }[name]
-    np.testing.assert_allclose(model.learn.loss(params, model.given, batch, None)[0], total / 3, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.learn.loss)(params, model.given, batch, None)[0], total / 3, rtol=1e-5)

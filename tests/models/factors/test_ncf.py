@@ -88,7 +88,8 @@ def test_losses(data, randomise, loss):
         for name, table in params["tables"].items():
             ids = [user] if name.startswith("user") else row
             total += 0.02 * sum((table[id] ** 2).sum() for id in ids)
-    found, sums = model.learn.loss(params, model.given, ncf.Batch(users, items, np.ones(2)), jax.random.key(0))
+    batch = ncf.Batch(users, items, np.ones(2))
+    found, sums = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
     np.testing.assert_allclose(found, total / 2, rtol=1e-4)
     assert sums["count"] == 2
 
@@ -100,7 +101,7 @@ def test_values_are_learnt_without_negatives(data, randomise, ask, name, loss):
     model, head = make(name, rated, alpha=0.3, loss=loss), make_head(loss, values)
     params, index = randomise(model), np.array([3, 0, 7])
     assert model.rates and model.embed is None
-    batch = model.learn.sample(jax.random.key(0), model.given, index)
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, index)
     for found, column in zip(batch, data.train[:2], strict=False):
         np.testing.assert_array_equal(np.ravel(found), column[index])
     np.testing.assert_array_equal(batch.values, values[index])
@@ -123,7 +124,7 @@ def test_values_are_learnt_without_negatives(data, randomise, ask, name, loss):
 def test_batches_hold_each_interaction_and_mostly_unknown_negatives(data, rows):
     model = make("gmf", data, negatives=400)
     assert model.learn.rows == len(data.train.users)
-    batch = model.learn.sample(jax.random.key(0), model.given, np.arange(model.learn.rows))
+    batch = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(model.learn.rows))
     np.testing.assert_array_equal(batch.users, data.train.users)
     np.testing.assert_array_equal(batch.items[:, 0], data.train.items)
     for user, drawn in zip(batch.users.tolist(), np.asarray(batch.items[:, 1:]), strict=True):
@@ -135,7 +136,7 @@ def test_dropout_draws_from_the_key(data, randomise):
     model = make("mlp", data, dropout=0.5)
     params, batch = randomise(model), ncf.Batch(np.array([1, 4]), np.array([[2, 3, 3], [5, 7, 1]]), np.ones(2))
     first, again, other = (
-        float(model.learn.loss(params, model.given, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2)
+        float(jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(seed))[0]) for seed in (1, 1, 2)
     )
     assert first == again != other
 
@@ -152,7 +153,8 @@ def test_pretrained_parts_are_fused_by_alpha(data, randomise, ask, tmp_path):
     for leaf, before in zip(jax.tree.leaves(started), jax.tree.leaves(fresh), strict=True):
         assert leaf.shape == before.shape and not np.array_equal(leaf, before)
     query = ask(range(data.num_users))
-    path = {name: parts[name].score(params[name], query) - params[name]["net"]["bias"] for name in parts}
+    score = {name: jax.jit(model.score) for name, model in parts.items()}
+    path = {name: np.asarray(score[name](params[name], query)) - params[name]["net"]["bias"] for name in parts}
     bias = (params["gmf"]["net"]["bias"] + params["mlp"]["net"]["bias"]) / 2
     expected = alpha * path["gmf"] + (1 - alpha) * path["mlp"] + bias
-    np.testing.assert_allclose(whole.score(started, query), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(whole.score)(started, query), expected, rtol=1e-4, atol=1e-5)

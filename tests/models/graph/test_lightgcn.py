@@ -61,7 +61,7 @@ def test_sampled_softmax_against_several_negatives(made, layers, data):
     squares = (users[0][batch.users] ** 2).sum(1) + squares[:, 0] + squares[:, 1:].mean(1)
     expected = np.log(np.exp(scores).sum(1)) - scores[:, 0] + 0.02 * squares
     np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
-    sampled = model.learn.sample(jax.random.key(0), model.given, np.arange(4))
+    sampled = jax.jit(model.learn.sample)(jax.random.key(0), model.given, np.arange(4))
     assert sampled.items.shape == (4, 3)
 
 

@@ -126,7 +126,7 @@ def test_a_batch_without_its_padding_has_the_same_loss(made):
     learn = model.learn
     rows = np.argsort(learn.lengths, kind="stable")[:3]
     width = int(learn.lengths[rows].max())
-    batch = learn.sample(jax.random.key(0), model.given, rows)
+    batch = jax.jit(learn.sample)(jax.random.key(0), model.given, rows)
     loss = jax.jit(learn.loss)
     (whole, sums), (cut, of_cut) = (
         loss(params, model.given, each, jax.random.key(1)) for each in (batch, learn.narrow(batch, width))

@@ -86,7 +86,7 @@ def test_the_blocks_of_the_code_attend_to_padding(data, randomise, ask):
     window, targets = np.array([[9, 2, 8]]), np.array([[9, 8, 1]])
     own, other = targets, np.array([[0, 3, 4]])
     batch = Batch(window, own, other, np.zeros((1, 3), bool))
-    loss, _ = model.learn.loss(params, model.given, batch, jax.random.key(0))
+    loss, _ = jax.jit(model.learn.loss)(params, model.given, batch, jax.random.key(0))
     each = [
         np.logaddexp(0, -scores[item]) + np.logaddexp(0, scores[wrong])
         for scores, item, wrong in zip(expected[1], (8, 1), (3, 4), strict=True)
@@ -135,7 +135,7 @@ def test_a_batch_without_its_padding_has_the_same_loss(data, randomise, loss):
     learn, params = model.learn, randomise(model)
     rows = np.argsort(learn.lengths, kind="stable")[:3]
     width = int(learn.lengths[rows].max())
-    batch = learn.sample(jax.random.key(0), model.given, rows)
+    batch = jax.jit(learn.sample)(jax.random.key(0), model.given, rows)
     found = [
         jax.jit(learn.loss)(params, model.given, each, jax.random.key(1))
         for each in (batch, learn.narrow(batch, width))
