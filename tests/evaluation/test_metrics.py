@@ -17,7 +17,12 @@ ITEMS = 30
 PLACES = 8  # every example is padded to this many held-out items, so that the metrics compile once
 
 ranking = jax.jit(metrics.ranking, static_argnames="ks")
-graded = jax.jit(metrics.graded_ndcg, static_argnames="k")
+graded, ndcg, recall, precision = (
+    jax.jit(metric, static_argnames="k")
+    for metric in (metrics.graded_ndcg, metrics.ndcg, metrics.recall, metrics.precision)
+)
+auc = jax.jit(metrics.auc)
+coverage, gini = (jax.jit(metric, static_argnames="num_items") for metric in (metrics.coverage, metrics.gini))
 
 
 def reference(ranks: list[float], candidates: int, k: int) -> dict[str, float]:
@@ -61,16 +66,16 @@ def test_ranking_agrees_with_scikit_learn(seed):
     relevant = np.zeros(ITEMS, int)
     relevant[rng.choice(ITEMS, 6, replace=False)] = 1
     ranks = np.array([(scores > score).sum() for score in scores[relevant == 1]])
-    assert metrics.auc(pad(ranks), 6, ITEMS) == pytest.approx(sk.roc_auc_score(relevant, scores))
+    assert auc(pad(ranks), 6, ITEMS) == pytest.approx(sk.roc_auc_score(relevant, scores))
     assert metrics.average_precision(pad(ranks), 6, ITEMS) == pytest.approx(
         sk.average_precision_score(relevant, scores)
     )
     for k in (3, 10):
-        assert metrics.ndcg(pad(ranks), 6, k) == pytest.approx(sk.ndcg_score([relevant], [scores], k=k))
+        assert ndcg(pad(ranks), 6, k) == pytest.approx(sk.ndcg_score([relevant], [scores], k=k))
         top = np.argsort(-scores)[:k]
         chosen = np.isin(np.arange(ITEMS), top)
-        assert metrics.precision(pad(ranks), k) == pytest.approx(sk.precision_score(relevant, chosen))
-        assert metrics.recall(pad(ranks), 6, k) == pytest.approx(sk.recall_score(relevant, chosen))
+        assert precision(pad(ranks), k) == pytest.approx(sk.precision_score(relevant, chosen))
+        assert recall(pad(ranks), 6, k) == pytest.approx(sk.recall_score(relevant, chosen))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -83,18 +88,18 @@ def test_graded_ndcg_agrees_with_scikit_learn(seed):
     gains = np.pad(values[held], (0, PLACES - 6))
     for k in (3, 10):
         expected = sk.ndcg_score([values], [scores], k=k)
-        assert metrics.graded_ndcg(ranks, gains, k) == pytest.approx(expected)
-    assert metrics.graded_ndcg(ranks, 0 * gains, 3) == 0  # nothing is worth anything
+        assert graded(ranks, gains, k) == pytest.approx(expected)
+    assert graded(ranks, 0 * gains, 3) == 0  # nothing is worth anything
     equal = np.where(np.isfinite(ranks.better), 4.0, 0.0)
-    assert metrics.graded_ndcg(ranks, equal, 10) == pytest.approx(metrics.ndcg(ranks, 6, 10))
+    assert graded(ranks, equal, 10) == pytest.approx(ndcg(ranks, 6, 10))
 
 
 def test_a_single_held_out_item():
     places = np.array([[0.0], [3.0], [9.0], [10.0]])
     ranks, count = untied(places), np.ones(4, int)
     np.testing.assert_array_equal(metrics.hit_rate(ranks, 10), [1, 1, 1, 0])
-    np.testing.assert_allclose(metrics.recall(ranks, count, 10), metrics.hit_rate(ranks, 10))
-    np.testing.assert_allclose(metrics.ndcg(ranks, count, 10)[:3], np.log(2) / np.log(places[:3, 0] + 2), rtol=1e-6)
+    np.testing.assert_allclose(recall(ranks, count, 10), metrics.hit_rate(ranks, 10))
+    np.testing.assert_allclose(ndcg(ranks, count, 10)[:3], np.log(2) / np.log(places[:3, 0] + 2), rtol=1e-6)
     np.testing.assert_allclose(metrics.mrr(ranks), [1, 1 / 4, 1 / 10, 1 / 11], rtol=1e-6)
 
 
@@ -174,20 +179,20 @@ def test_a_user_with_nothing_held_out_counts_zero():
 
 
 def test_auc_without_another_item_is_one():
-    assert metrics.auc(untied([0.0, 1.0]), 2, 2) == 1
+    assert auc(untied([0.0, 1.0]), 2, 2) == 1
 
 
 def test_auc_keeps_its_digits_in_a_large_catalogue():
     rng = np.random.default_rng(0)
     ranks = np.sort(rng.choice(1_000_000, 500, replace=False))
     wrong = (ranks - np.arange(500)).sum()
-    assert metrics.auc(untied(ranks), 500, 1_000_000) == pytest.approx(1 - wrong / (500 * 999_500), abs=1e-6)
+    assert auc(untied(ranks), 500, 1_000_000) == pytest.approx(1 - wrong / (500 * 999_500), abs=1e-6)
 
 
 def test_beyond_accuracy_by_hand():
     lists = np.array([[0, 1], [0, 4], [0, 1]])  # 4 pads the second list: there are items 0..3
-    assert metrics.coverage(lists, 4) == pytest.approx(0.5)
-    assert metrics.gini(lists, 4) == pytest.approx((-3 * 0 - 1 * 0 + 1 * 2 + 3 * 3) / (4 * 5))
+    assert coverage(lists, 4) == pytest.approx(0.5)
+    assert gini(lists, 4) == pytest.approx((-3 * 0 - 1 * 0 + 1 * 2 + 3 * 3) / (4 * 5))
     counts = np.array([8, 2, 0, 1])
     np.testing.assert_allclose(metrics.popularity(lists, counts), [5, 8, 5])
     np.testing.assert_allclose(metrics.novelty(lists, counts, 8), [1, 0, 1])
@@ -199,12 +204,12 @@ def test_beyond_accuracy_by_hand():
 def test_gini_agrees_with_the_mean_absolute_difference(lists):
     exposure = np.bincount(lists, minlength=10)
     expected = np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
-    assert metrics.gini(np.array(lists).reshape(4, 3), 10) == pytest.approx(expected, abs=1e-6)
+    assert gini(np.array(lists).reshape(4, 3), 10) == pytest.approx(expected, abs=1e-6)
 
 
 def test_gini_is_zero_for_equal_shares_and_nearly_one_for_one_item():
-    assert metrics.gini(np.arange(10).reshape(5, 2), 10) == pytest.approx(0, abs=1e-6)
-    assert metrics.gini(np.full((5, 1), 3), 10) == pytest.approx(0.9)
+    assert gini(np.arange(10).reshape(5, 2), 10) == pytest.approx(0, abs=1e-6)
+    assert gini(np.full((5, 1), 3), 10) == pytest.approx(0.9)
 
 
 def test_pointwise_errors_agree_with_scikit_learn():

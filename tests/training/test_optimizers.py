@@ -22,9 +22,14 @@ def stepped(config, gradient, steps):
     }
     tx = make_optimizer(config, steps)
     state = tx.init(params)
-    for _ in range(steps):
+
+    @jax.jit
+    def step(params, state):
         updates, state = tx.update(gradient(params), state, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(steps):
+        params, state = step(params, state)
     return params
 
 
@@ -78,7 +83,7 @@ def test_weight_decay_is_on_all_matrices_of_layers_and_on_nothing_that_advance_s
     learn = (model := MODELS[name].make(from_json(MODELS[name].config, CHANGES.get(name, {})), data)).learn
     if not isinstance(learn, Gradient):
         return
-    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes_of(model))
+    params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), shapes_of(model))
     advanced = (learn.advance or (lambda params, epoch: params))(params, jnp.int32(1))
     for (path, leaf), new in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(advanced), strict=True):
         keys = [key.key for key in path]
