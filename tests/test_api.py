@@ -16,7 +16,7 @@ from ancf_jax.models.factors import mf, ncf
 from ancf_jax.types import InputError
 from experiments import train
 
-SMALL = {"factors": 4, "history": 5, "tower": (), "negatives": 4, "targets": 2}
+SMALL = {"factors": 4, "history": 5, "tower": (), "prior": 0.0, "negatives": 4, "targets": 2}
 
 
 @pytest.fixture(scope="module")
